@@ -1,0 +1,1 @@
+"""The nouns of the house: what every room speaks of, with no knowledge of any room."""

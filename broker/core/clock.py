@@ -1,0 +1,32 @@
+"""Time, passed in so that tests can move it."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """Wall-clock time as UTC, and a clock that no administrator can set."""
+
+    def now(self) -> datetime:
+        """The current time, timezone-aware, UTC."""
+
+    def boottime(self) -> float:
+        """Seconds since boot, suspend included (CLOCK_BOOTTIME)."""
+
+
+class SystemClock:
+    """The machine's own clocks."""
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    def boottime(self) -> float:
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def rfc3339(moment: datetime) -> str:
+    """``2026-01-31T12:34:56Z``: whole seconds, the only form the SDKs' oldest parsers all accept."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

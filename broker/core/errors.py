@@ -1,0 +1,133 @@
+"""Every way a request can fail, as one family.
+
+A branch says what the caller may do about it; ``code`` is the public name (``docs/failures/``), ``reason`` is the precise
+cause and goes to the audit record only, never into a body. Exceptions of libraries end at the adapter that called them and
+are re-raised as one of these.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class BrokerError(Exception):
+    """The root. ``reason`` is a short snake_case word for the audit record; ``str(error)`` is for the operator's log."""
+
+    code: ClassVar[str]
+    reason: str
+
+    def __init__(self, message: str = "", *, reason: str | None = None) -> None:
+        super().__init__(message or reason or type(self).code)
+        self.reason = reason or type(self).code
+
+
+class BadRequest(BrokerError):
+    """The request is not one this broker understands."""
+
+    code = "bad_request"
+
+
+class NotFound(BrokerError):
+    """No such route."""
+
+    code = "not_found"
+
+
+class MethodNotAllowed(BrokerError):
+    """The route exists, the method does not. ``allowed`` are the methods that do."""
+
+    code = "method_not_allowed"
+
+    def __init__(self, message: str = "", *, allowed: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.allowed = allowed
+
+
+class TooLarge(BrokerError):
+    """The body is longer than any request of ours."""
+
+    code = "too_large"
+
+
+class UnsupportedMediaType(BrokerError):
+    """The body is not JSON."""
+
+    code = "unsupported_media_type"
+
+
+class AuthRequired(BrokerError):
+    """Nobody has been named yet: the client is asked for a ticket."""
+
+    code = "auth_required"
+
+
+class AuthFailed(BrokerError):
+    """A ticket was shown and does not count."""
+
+    code = "auth_failed"
+
+
+class AccessDenied(BrokerError):
+    """Known, and not allowed. An unknown role and a forbidden one look alike."""
+
+    code = "access_denied"
+
+
+class CrossSiteBlocked(BrokerError):
+    """Another web page is asking. It never sees a challenge, so no browser ever sends it a ticket."""
+
+    code = "cross_site_blocked"
+
+
+class HostNotAllowed(BrokerError):
+    """The Host is none of ours (DNS rebinding, or a missing entry in ``server.hostnames``)."""
+
+    code = "host_not_allowed"
+
+
+class StsError(BrokerError):
+    """AWS did not give what was asked for."""
+
+
+class StsRejected(StsError):
+    """STS refused, or answered something that must not be used."""
+
+    code = "sts_rejected"
+
+
+class StsUnavailable(StsError):
+    """STS throttles or is out of reach; trying later helps."""
+
+    code = "sts_unavailable"
+
+
+class StsTimeout(StsError):
+    """STS did not answer in time."""
+
+    code = "sts_timeout"
+
+
+class AuditUnavailable(BrokerError):
+    """The record cannot be written, therefore nothing is handed out."""
+
+    code = "audit_unavailable"
+
+
+class Draining(BrokerError):
+    """The broker is going down; another instance or a retry will answer."""
+
+    code = "draining"
+
+
+class InternalError(BrokerError):
+    """A defect of ours. Never an allow."""
+
+    code = "internal_error"
+
+
+class ConfigurationError(Exception):
+    """The configuration must not start (exit 78). ``problems`` are whole lines: place, fault, fix."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems

@@ -1,0 +1,26 @@
+"""The permission to fetch credentials: made by ``authz.policy.decide()`` and by nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from broker.core.principal import Principal
+from broker.core.roles import Role
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """Who may have which role, by which rule of which policy, and for how long at the most.
+
+    ``lifetime`` is the role's own duration, or less where the ticket ends before that. ``ends_at`` is set only in the second
+    case (Unix seconds, whole minutes): it is then part of the credentials' cache name, so that a short-lived ticket
+    never meets credentials that outlive it.
+    """
+
+    principal: Principal
+    role: Role
+    rule: str
+    policy_digest: str
+    lifetime: timedelta
+    ends_at: int | None

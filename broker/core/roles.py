@@ -1,0 +1,75 @@
+"""A role as the operator names it, and the chain of AWS roles behind the name."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import NewType
+
+RoleName = NewType("RoleName", str)
+
+ROLE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+# STS AssumeRole, DurationSeconds: 900 is AWS's floor; a chained call over 3600 fails outright.
+SHORTEST = timedelta(minutes=15)
+LONGEST = timedelta(hours=1)
+
+_ROLE_ARN = re.compile(
+    r"arn:(?P<partition>aws|aws-cn|aws-us-gov):iam::(?P<account>[0-9]{12}):role/"
+    r"(?P<path>(?:[\x21-\x2e\x30-\x7e]+/)*)(?P<name>[A-Za-z0-9_+=,.@-]{1,64})"
+)
+_ROLE_ARN_MAX = 2048
+
+EXTERNAL_ID = re.compile(r"[A-Za-z0-9_+=,.@:/-]{2,1224}")
+
+
+class MalformedArn(ValueError):
+    """Not the ARN of an IAM role."""
+
+
+@dataclass(frozen=True, slots=True)
+class RoleArn:
+    """``arn:PARTITION:iam::ACCOUNT:role/PATH/NAME``, taken apart once."""
+
+    text: str
+    partition: str
+    account: str
+    name: str
+
+    @classmethod
+    def parse(cls, text: str) -> RoleArn:
+        """Take an ARN apart.
+
+        Raises:
+            MalformedArn: Anything but an IAM role of one of the three partitions.
+        """
+        match = _ROLE_ARN.fullmatch(text) if len(text) <= _ROLE_ARN_MAX else None
+        if match is None:
+            raise MalformedArn(f"{text[:200]!r} is not arn:aws:iam::ACCOUNT:role/NAME")
+        return cls(text=text, partition=match["partition"], account=match["account"], name=match["name"])
+
+    def session_arn(self, session_name: str) -> str:
+        """The ARN that STS reports for a session of this role; the role's path is not part of it."""
+        return f"arn:{self.partition}:sts::{self.account}:assumed-role/{self.name}/{session_name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Hop:
+    """One AssumeRole call: which role, under which external ID."""
+
+    arn: RoleArn
+    external_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """What a role name stands for. The last hop's credentials are the ones handed out."""
+
+    name: RoleName
+    chain: tuple[Hop, ...]
+    duration: timedelta
+
+    @property
+    def target(self) -> RoleArn:
+        return self.chain[-1].arn
