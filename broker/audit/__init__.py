@@ -1,0 +1,1 @@
+"""The record of everything: signed, chained, on stable storage before a credential leaves."""

@@ -1,0 +1,108 @@
+"""What a record says, before it is chained and signed.
+
+The members and their names are the guide's and those of docs/audit.md. A record never holds a secret, a token or a session
+key: an event has no place to put one.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from broker.core.clock import rfc3339
+from broker.core.credentials import Credentials
+from broker.core.principal import Principal
+
+
+class Kind(enum.StrEnum):
+    """The ``event`` member."""
+
+    START = "broker_start"
+    STOP = "broker_stop"
+    RECOVERY = "recovery"
+    INTENT = "intent"
+    ISSUED = "issued"
+    SHOWN = "shown"
+    REFUSED = "refused"
+
+
+@dataclass(slots=True)
+class Event:
+    """One thing that happened. It begins as a refusal; only an explicit word makes it a success.
+
+    ``measures`` (seconds by name) are for the folds that make metrics and do not enter the record.
+    """
+
+    action: str
+    resource: str
+    request_id: str | None = None
+    source_ip: str | None = None
+    kind: Kind = Kind.REFUSED
+    success: bool = False
+    reason: str | None = "internal_error"
+    timestamp: datetime | None = None
+    principal: Principal | None = None
+    role: str | None = None
+    account: str | None = None
+    access_key_id: str | None = None
+    expiration: datetime | None = None
+    source_identity: str | None = None
+    origin: str | None = None
+    details: Mapping[str, Any] = field(default_factory=dict)
+    measures: dict[str, float] = field(default_factory=dict)
+
+    def issued(self, credentials: Credentials, *, origin: str) -> None:
+        """Say that these credentials are handed out. ``origin`` is ``sts`` or ``cache``."""
+        self.kind, self.success, self.reason = Kind.ISSUED, True, None
+        self.account = credentials.account
+        self.access_key_id = credentials.access_key_id
+        self.expiration = credentials.expiration
+        self.origin = origin
+
+    def shown(self) -> None:
+        """Say that the caller was told something about itself."""
+        self.kind, self.success, self.reason = Kind.SHOWN, True, None
+
+    def refused(self, reason: str) -> None:
+        """Say that nothing is handed out, whatever was said before."""
+        self.kind, self.success, self.reason = Kind.REFUSED, False, reason
+        self.access_key_id = self.expiration = self.origin = None
+
+    def members(self, *, instance: str) -> dict[str, Any]:
+        """The record's members, less ``seq``, ``prev``, ``kid`` and ``sig``, which belong to the chain."""
+        assert self.timestamp is not None  # noqa: S101  # set by the log when it takes the event
+        return {
+            "timestamp": self.timestamp.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+            "level": "INFO" if self.success else "WARNING",
+            "event": self.kind.value,
+            "user": str(self.principal) if self.principal else None,
+            "action": self.action,
+            "resource": self.resource,
+            "source_ip": self.source_ip,
+            "success": self.success,
+            "request_id": self.request_id,
+            "instance": instance,
+            "reason": self.reason,
+            "principal": _principal(self.principal),
+            "role": self.role,
+            "account": self.account,
+            "access_key_id": self.access_key_id,
+            "expiration": rfc3339(self.expiration) if self.expiration else None,
+            "source_identity": self.source_identity,
+            "session_name": self.source_identity,
+            "origin": self.origin,
+            **self.details,
+        }
+
+
+def _principal(principal: Principal | None) -> dict[str, Any] | None:
+    if principal is None:
+        return None
+    return {
+        "name": str(principal).rpartition("@")[0],
+        "realm": principal.realm,
+        "type": int(principal.name_type),
+    }

@@ -1,0 +1,1 @@
+"""Keys: what seals, what signs, and where they come from."""
