@@ -1,0 +1,257 @@
+"""The real redis-server in a folder of its own: on a Unix socket and on a free port of 127.0.0.1, with a password, without disk.
+
+It can be frozen (SIGSTOP), thawed, stopped and started again on the same addresses, which is how the tests see a Redis that is
+slow, dead, or back with an empty memory. `cli` runs the real redis-cli, so a test looks at the server from outside the product.
+The demo uses it too, so nothing here knows about pytest.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+START_SECONDS = 10.0  # It is up in 10 ms; a loaded build machine may need a hundred times that.
+STOP_SECONDS = 5.0
+COMMAND_SECONDS = 10.0
+POLL_SECONDS = 0.005
+PORT_ATTEMPTS = 20  # Another process may take the port between our choice and the server's bind.
+SOCKET_PATH_BYTES = 107  # sockaddr_un holds 108 bytes with the final zero (unix(7)).
+
+
+class RedisError(Exception):
+    """A Redis program is missing, failed, or did not come up; the message holds what it said."""
+
+
+class RedisServer:
+    """One running redis-server.
+
+    Attributes:
+        folder: Its configuration and log.
+        password: What clients must present.
+        port: Its port on 127.0.0.1.
+        socket: Its Unix socket.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder.resolve()
+        self.password = secrets.token_urlsafe(24)
+        self.port = 0
+        self._socket_folder: str | None = None
+        self._settings: dict[str, str] = {}
+        self._server: subprocess.Popen[bytes] | None = None
+
+    @classmethod
+    def start(cls, folder: Path, *, settings: dict[str, str] | None = None) -> RedisServer:
+        """Starts a server and returns when it answers.
+
+        Args:
+            folder: An empty or missing folder; made with mode 0700.
+            settings: Further lines of redis.conf, such as `{"maxmemory": "1mb"}`.
+
+        Raises:
+            RedisError: It did not come up.
+        """
+        server = cls(folder)
+        server.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        server._settings = dict(settings or {})
+        server._start()
+        return server
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @property
+    def url(self) -> str:
+        """`redis://127.0.0.1:PORT/0`, without the password: the product takes that from a file."""
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    @property
+    def url_with_password(self) -> str:
+        """The same with the password in it, for clients of a test's own."""
+        return f"redis://:{self.password}@127.0.0.1:{self.port}/0"
+
+    @property
+    def socket(self) -> Path:
+        """The Unix socket; in a short temporary folder where the path would not fit into a socket address."""
+        direct = self.folder / "redis.sock"
+        if len(os.fsencode(direct)) <= SOCKET_PATH_BYTES:
+            return direct
+        self._socket_folder = self._socket_folder or tempfile.mkdtemp(prefix="redis-")
+        return Path(self._socket_folder) / "redis.sock"
+
+    def freeze(self) -> None:
+        """Stops the process without closing anything: connections open and nobody answers."""
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Lets a frozen server go on; it then answers what waited."""
+        self._signal(signal.SIGCONT)
+
+    def stop(self) -> None:
+        """Ends the server and forgets all data; harmless when it has ended."""
+        if self._server is None:
+            return
+        self._server.send_signal(signal.SIGCONT)  # A frozen process would sleep through SIGTERM.
+        self._server.terminate()
+        try:
+            self._server.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._server.kill()
+            self._server.wait()
+        self._server = None
+
+    def restart(self) -> None:
+        """Ends the server and starts an empty one with the same addresses and password.
+
+        Raises:
+            RedisError: It did not come up, for instance because the port was taken meanwhile.
+        """
+        self.stop()
+        self._launch()
+        self._wait_until_it_answers()
+
+    def renew(self) -> None:
+        """Brings the server back to running and empty, whatever was done to it; 3 ms when it runs."""
+        if self._server is None or self._server.poll() is not None:
+            self.restart()
+            return
+        self.thaw()
+        self.cli("FLUSHALL")
+
+    def close(self) -> None:
+        """Ends the server for good and removes what it left outside its folder."""
+        self.stop()
+        if self._socket_folder is not None:
+            shutil.rmtree(self._socket_folder, ignore_errors=True)
+
+    def cli(self, *args: str) -> str:
+        """Runs redis-cli against the server and returns what it printed, `--raw` where it is no terminal.
+
+        Raises:
+            RedisError: redis-cli failed, or the server answered with an error.
+        """
+        done = subprocess.run(
+            [_program("redis-cli"), "-e", "-s", str(self.socket), *args],
+            # REDISCLI_AUTH keeps the password off the command line.
+            env={**os.environ, "REDISCLI_AUTH": self.password},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=COMMAND_SECONDS,
+            check=False,
+        )
+        # Sealed entries are bytes: surrogateescape keeps them searchable.
+        answer = done.stdout.decode(errors="surrogateescape")
+        if done.returncode != 0:
+            raise RedisError(f"redis-cli {args}: {answer}{done.stderr.decode(errors='replace')}")
+        return answer
+
+    # ---- inside ----
+
+    def _start(self) -> None:
+        for _ in range(PORT_ATTEMPTS):
+            self.port = _free_port()
+            self._launch()
+            with contextlib.suppress(_PortTakenError):
+                self._wait_until_it_answers()
+                return
+        raise RedisError(f"redis-server found no free port on 127.0.0.1 in {PORT_ATTEMPTS} tries: {self._log()}")
+
+    def _launch(self) -> None:
+        lines = {
+            "bind": "127.0.0.1",
+            "port": str(self.port),
+            "unixsocket": str(self.socket),
+            "unixsocketperm": "600",
+            "requirepass": self.password,
+            "dir": str(self.folder),
+            "logfile": str(self.folder / "redis.log"),
+            "save": '""',  # No snapshots and no log of writes: what is cached here must not reach a disk.
+            "appendonly": "no",
+            "daemonize": "no",
+            **self._settings,
+        }
+        conf = self.folder / "redis.conf"
+        conf.touch(mode=0o600)
+        conf.write_text("".join(f"{key} {value}\n" for key, value in lines.items()))
+        (self.folder / "redis.log").unlink(missing_ok=True)
+        # A session of its own: Ctrl-C in a terminal reaches our owner, who ends the server in order.
+        self._server = subprocess.Popen(
+            [_program("redis-server"), str(conf)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+
+    def _wait_until_it_answers(self) -> None:
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline:
+            # The socket lies in our own folder, so whoever answers there is this server.
+            if self._answers():
+                return
+            if self._server is None or self._server.poll() is not None:
+                self._server = None
+                if "Address already in use" in self._log():
+                    raise _PortTakenError(self._log())
+                raise RedisError(f"redis-server ended at its start: {self._log()}")
+            time.sleep(POLL_SECONDS)
+        self.stop()
+        raise RedisError(f"redis-server was not ready within {START_SECONDS} s: {self._log()}")
+
+    def _answers(self) -> bool:
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as probe:
+            probe.settimeout(START_SECONDS)
+            probe.connect(str(self.socket))
+            probe.sendall(f"AUTH {self.password}\r\nPING\r\n".encode())
+            with probe.makefile("rb") as answers:
+                return answers.readline() == b"+OK\r\n" and answers.readline() == b"+PONG\r\n"
+        return False
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._server is None:
+            raise RedisError("the server is not running; restart() it first")
+        self._server.send_signal(number)
+
+    def _log(self) -> str:
+        try:
+            return (self.folder / "redis.log").read_text(errors="replace")
+        except FileNotFoundError:
+            return ""
+
+
+class _PortTakenError(RedisError):
+    """Somebody bound the port between our choice and the server's bind."""
+
+
+def _free_port() -> int:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _program(name: str) -> str:
+    found = shutil.which(name, path=os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/bin", "/usr/sbin"]))
+    if found is None:
+        raise RedisError(f"{name} is not installed; run: make setup")
+    return found
