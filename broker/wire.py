@@ -1,0 +1,178 @@
+"""The shapes that client and broker share: header names, paths, member names, problem codes, and the bodies themselves.
+
+Standard library only, and ``json`` is loaded by the functions that need it and not by the import: the user's helper runs a
+hundred times in parallel, takes only the names from here, and would pay 8 ms for a parser it does not use.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+# A page of another origin cannot set this header without a preflight, and a preflight is never granted.
+REQUEST_HEADER = "X-Zerotrust-Request"
+REQUEST_HEADER_VALUE = "1"
+
+JSON = "application/json"
+PROBLEM_JSON = "application/problem+json"  # RFC 9457
+
+CREDENTIALS_PATH = "/v1/credentials"
+ROLES_PATH = "/v1/roles"
+WHOAMI_PATH = "/v1/whoami"
+
+# What readers of credential_process output know, beside Version; only botocore knows AccountId.
+VERSION = 1
+PROCESS_MEMBERS = ("AccessKeyId", "SecretAccessKey", "SessionToken", "Expiration", "AccountId")
+PROCESS_OPTIONAL = frozenset({"AccountId"})
+
+# Every ``code`` that a problem body can carry. The status table of the web room and the exit table of the client are both
+# total over this list.
+PROBLEM_CODES = (
+    "bad_request",
+    "auth_required",
+    "auth_failed",
+    "access_denied",
+    "step_up_required",
+    "approval_required",
+    "revoked",
+    "cross_site_blocked",
+    "not_found",
+    "method_not_allowed",
+    "too_large",
+    "unsupported_media_type",
+    "host_not_allowed",
+    "rate_limited",
+    "headers_too_large",
+    "internal_error",
+    "sts_rejected",
+    "sts_unavailable",
+    "sts_timeout",
+    "audit_unavailable",
+    "replay_guard_unavailable",
+    "overloaded",
+    "draining",
+)
+
+# Bytes. A role name has at most 64 characters; the rest is room for white space and escapes.
+REQUEST_BODY_MAX = 4096
+ROLE_LENGTH_MAX = 64
+
+
+class CredentialsRequest:
+    """The body of ``POST /v1/credentials``: the name of a role, and nothing else that could reach STS."""
+
+    __slots__ = ("role",)
+
+    def __init__(self, *, role: str) -> None:
+        self.role = role
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, CredentialsRequest) and other.role == self.role
+
+    def __hash__(self) -> int:
+        return hash(self.role)
+
+    def __repr__(self) -> str:
+        return f"CredentialsRequest(role={self.role!r})"
+
+
+def parse_credentials_request(body: bytes) -> CredentialsRequest:
+    """Read ``{"role": NAME}`` strictly.
+
+    Raises:
+        ValueError: Its text is a sentence for the client; it never quotes what was sent.
+    """
+    members = _only_object(body)
+    if any(name != "role" for name, _ in members):
+        raise ValueError('Only the member "role" is understood.')
+    if not members:
+        raise ValueError('The member "role" is missing.')
+    if len(members) > 1:
+        raise ValueError('The member "role" is given twice.')
+    role = members[0][1]
+    if not isinstance(role, str):
+        raise ValueError('"role" must be a string.')  # noqa: TRY004  one kind of error for one kind of fault
+    # ASCII also keeps out lone surrogates (RFC 8259, section 8.2), which no log or database can store.
+    if not (1 <= len(role) <= ROLE_LENGTH_MAX and role.isascii() and role.isprintable()):
+        raise ValueError(f'"role" must be 1 to {ROLE_LENGTH_MAX} printable ASCII characters.')
+    return CredentialsRequest(role=role)
+
+
+class _Members(list[tuple[str, object]]):
+    """A JSON object as its members in order, so that a duplicate is still visible (RFC 8259, section 4)."""
+
+
+def _only_object(body: bytes) -> _Members:
+    import json  # noqa: PLC0415  see the module's promise
+
+    if len(body) > REQUEST_BODY_MAX:
+        raise ValueError(f"The body is longer than {REQUEST_BODY_MAX} bytes.")
+    try:
+        # Decoded here: json.loads would guess UTF-16 and UTF-32 from bytes, and take a byte order mark.
+        text = body.decode("utf-8")
+    except UnicodeDecodeError:
+        raise ValueError("The body is not UTF-8.") from None
+    try:
+        found = json.loads(text, object_pairs_hook=_Members)
+    except RecursionError:
+        raise ValueError("The body is nested too deeply.") from None
+    except ValueError:
+        raise ValueError("The body is not JSON.") from None
+    if not isinstance(found, _Members):
+        raise ValueError("The body is not a JSON object.")  # noqa: TRY004  as above
+    return found
+
+
+def credentials_body(
+    *,
+    access_key_id: str,
+    secret_access_key: str,
+    session_token: str,
+    expiration: str,
+    account: str,
+    role_arn: str,
+) -> bytes:
+    """One body that serves ``credential_process`` and the container provider of the SDKs (which reads ``Token``).
+
+    Args:
+        access_key_id: ``ASIA...``.
+        secret_access_key: Revealed by the caller, at the last moment.
+        session_token: The same.
+        expiration: ``%Y-%m-%dT%H:%M:%SZ``; without it no SDK ever refreshes.
+        account: Twelve digits.
+        role_arn: The ARN of the role of the last hop.
+    """
+    return _encode(
+        {
+            "Version": VERSION,
+            "AccessKeyId": access_key_id,
+            "SecretAccessKey": secret_access_key,
+            "SessionToken": session_token,
+            "Token": session_token,
+            "Expiration": expiration,
+            "AccountId": account,
+            "RoleArn": role_arn,
+        }
+    )
+
+
+def whoami_body(*, principal: str, realm: str, name_type: str, ticket_ends: str) -> bytes:
+    """Who the caller is to the broker. ``principal`` is the whole printed name, ``ticket_ends`` like ``Expiration``."""
+    return _encode({"principal": principal, "realm": realm, "type": name_type, "ticket_ends": ticket_ends})
+
+
+def roles_body(roles: Iterable[Mapping[str, str]]) -> bytes:
+    """The roles that the caller may have: ``{"roles": [{"name", "account", ...}, ...]}``, in the order given."""
+    return _encode({"roles": [dict(role) for role in roles]})
+
+
+def problem_body(*, code: str, status: int, title: str, hint: str, request_id: str) -> bytes:
+    """RFC 9457, with our three members ``code``, ``hint`` and ``request_id``."""
+    return _encode({"title": title, "status": status, "code": code, "hint": hint, "request_id": request_id})
+
+
+def _encode(members: Mapping[str, object]) -> bytes:
+    import json  # noqa: PLC0415  see the module's promise
+
+    return json.dumps(members, separators=(",", ":")).encode("ascii")

@@ -1,0 +1,122 @@
+"""One authenticated request to the broker: ticket, exchange, proof of the broker, then and only then the body.
+
+The answer to a request counts as the broker's only after its mutual-auth token has been verified (RFC 4559, section 5): TLS
+proves the name of a host, Kerberos proves that the realm knows the service there.
+"""
+
+from __future__ import annotations
+
+import binascii
+
+from broker import wire
+from zerotrust_kerberos import __version__
+from zerotrust_kerberos.exchange import Answer, exchange
+from zerotrust_kerberos.failures import TABLE, Failure
+from zerotrust_kerberos.negotiate import Initiator
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from zerotrust_kerberos.settings import Settings
+    from zerotrust_kerberos.watch import Watch
+
+_OK = 200
+# Seconds. What a Retry-After may make us recommend; the broker's own are far below.
+_WAIT_DEFAULT, _WAIT_MAX = 5, 3600
+
+# For an answer without a code of ours: something in front of the broker spoke.
+_BY_STATUS = {
+    401: "auth_failed",
+    403: "access_denied",
+    404: "not_found",
+    405: "method_not_allowed",
+    413: "too_large",
+    421: "host_not_allowed",
+    429: "rate_limited",
+    431: "headers_too_large",
+    502: "broker_unreachable",
+    503: "broker_unreachable",
+    504: "broker_timeout",
+}
+
+
+def ask(settings: Settings, watch: Watch, *, method: str, path: str, body: bytes = b"") -> bytes:
+    """Ask and return the body of the broker's 200.
+
+    Raises:
+        Failure: Anything else.
+    """
+    initiator = Initiator(settings.spn)
+    token = initiator.first_token()
+    watch.waiting_for = "broker_timeout"
+    answer = exchange(settings, _request(settings, token, method=method, path=path, body=body))
+    if answer.status != _OK:
+        raise _refusal(answer)
+    initiator.verify(_token_of(answer))
+    return answer.body
+
+
+def _request(settings: Settings, token: bytes, *, method: str, path: str, body: bytes) -> bytes:
+    lines = [
+        f"{method} {path} HTTP/1.1",
+        f"Host: {settings.broker.authority}",
+        f"Authorization: Negotiate {binascii.b2a_base64(token, newline=False).decode()}",
+        f"{wire.REQUEST_HEADER}: {wire.REQUEST_HEADER_VALUE}",
+        f"User-Agent: zerotrust/{__version__}",
+        f"Accept: {wire.JSON}",
+        "Connection: close",
+    ]
+    if body:
+        lines += [f"Content-Type: {wire.JSON}", f"Content-Length: {len(body)}"]
+    return "\r\n".join([*lines, "", ""]).encode("ascii") + body
+
+
+def _token_of(answer: Answer) -> bytes:
+    found = [
+        value[len("negotiate ") :].strip()
+        for value in answer.values("www-authenticate")
+        if value[: len("negotiate ")].lower() == "negotiate "
+    ]
+    if len(found) != 1:
+        raise Failure("mutual_auth_failed", "no token" if not found else "more than one token")
+    try:
+        return binascii.a2b_base64(found[0].encode("ascii"), strict_mode=True)
+    except ValueError as error:
+        raise Failure("mutual_auth_failed", "the token is not base64") from error
+
+
+def _refusal(answer: Answer) -> Failure:
+    """The broker's own word (RFC 9457) where there is one, otherwise what the status means."""
+    code, hint, request_id = _problem(answer)
+    wait = _retry_after(answer)
+    # A code is taken only from the list: a server must not pick one of the client's own, such as kdc_unreachable.
+    if code in wire.PROBLEM_CODES and code in TABLE:
+        said = [f'"{hint}"'] if hint else []
+        return Failure(code, "; ".join([*said, *([f"request {request_id}"] if request_id else [])]), wait=wait)
+    known = _BY_STATUS.get(answer.status, "unexpected_answer")
+    return Failure(known, f"HTTP status {answer.status} without a code of the broker", wait=wait)
+
+
+def _problem(answer: Answer) -> tuple[str, str, str]:
+    if not any(kind.lower().startswith(wire.PROBLEM_JSON) for kind in answer.values("content-type")):
+        return "", "", ""
+    import json  # noqa: PLC0415  a refusal may cost 8 ms more than success
+
+    try:
+        members = json.loads(answer.body.decode())
+    except (ValueError, RecursionError):
+        return "", "", ""
+    if not isinstance(members, dict):
+        return "", "", ""
+    code, hint, request_id = (members.get(name) for name in ("code", "hint", "request_id"))
+    return (
+        code if isinstance(code, str) else "",
+        hint if isinstance(hint, str) else "",
+        request_id if isinstance(request_id, str) else "",
+    )
+
+
+def _retry_after(answer: Answer) -> int:
+    values = answer.values("retry-after")
+    if len(values) == 1 and values[0].isascii() and values[0].isdigit():
+        return max(1, min(int(values[0][:6]), _WAIT_MAX))
+    return _WAIT_DEFAULT

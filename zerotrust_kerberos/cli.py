@@ -1,0 +1,132 @@
+"""``zerotrust``: the command of the user's side.
+
+stdout is data, stderr is talk. Nothing here ever prompts, and everything ends within ten seconds. The command line is read by
+hand because argparse costs as much start-up time as a whole run with a ticket at hand.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from zerotrust_kerberos import __version__, settings
+from zerotrust_kerberos.credential_process import credential_process
+from zerotrust_kerberos.failures import EXIT_INTERRUPTED, Failure, Place, line
+from zerotrust_kerberos.watch import Watch
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_STDOUT, _STDERR = 1, 2
+
+USAGE = """\
+usage: zerotrust COMMAND [OPTIONS]
+
+  credential-process --role R   print credentials for R, for credential_process of ~/.aws/config
+  roles [--json]                print the roles you may have, one a line
+  whoami [--json]               print who you are to the broker
+  version                       print the version
+  help                          print this
+
+options of the first three:
+  --broker URL     https://HOST[:PORT], http://HOST[:PORT] (this machine only) or unix:/PATH
+  --ca-file FILE   certificates to trust instead of the system's
+  --timeout S      seconds for everything together, at most 10
+
+Settings come from options, then from ZEROTRUST_BROKER_URL, ZEROTRUST_CA_FILE, ZEROTRUST_ROLE, ZEROTRUST_TIMEOUT,
+ZEROTRUST_HOST and ZEROTRUST_SPN, then from $XDG_CONFIG_HOME/zerotrust/config.toml, then from /etc/zerotrust/client.toml.
+
+exit status: 0 done, 1 other, 2 usage or settings, 3 no or expired ticket, 4 denied, 5 broker unreachable or TLS,
+6 AWS refused, 7 approval or step-up needed, 8 throttled, 9 clock skew, 130 interrupted
+"""
+
+_SHARED = {"--broker": "broker_url", "--ca-file": "ca_file", "--timeout": "timeout"}
+_OPTIONS = {
+    "credential-process": {**_SHARED, "--role": "role"},
+    "roles": {**_SHARED, "--json": ""},
+    "whoami": {**_SHARED, "--json": ""},
+}
+_ALIASES = {"--version": "version", "-h": "help", "--help": "help"}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit status."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    place = Place()
+
+    def report(failure: Failure) -> None:
+        _write(_STDERR, line(failure, place) + "\n")
+
+    watch = Watch(report)
+    try:
+        text = _run(words, place, watch)
+    except Failure as failure:
+        watch.speak()
+        report(failure)
+        return failure.exit_status
+    except KeyboardInterrupt:  # before the watch had taken over
+        return EXIT_INTERRUPTED
+    watch.speak()
+    try:
+        _write(_STDOUT, text + "\n")
+    except OSError as error:
+        broken = Failure("output_failed", error.strerror or "")
+        report(broken)
+        return broken.exit_status
+    return 0
+
+
+def _run(words: list[str], place: Place, watch: Watch) -> str:
+    """What the command prints."""
+    command = _ALIASES.get(words[0], words[0]) if words else ""
+    if command == "version":
+        return f"zerotrust {__version__}"
+    if command == "help" or any(word in {"-h", "--help"} for word in words[1:]):
+        return USAGE.rstrip("\n")
+    if command not in _OPTIONS:
+        raise Failure("usage", f"no command {command}" if command else "no command")
+    flags, as_json = _flags(command, words[1:])
+    return _asked(command, flags, place, watch, as_json=as_json)
+
+
+def _asked(command: str, flags: dict[str, str], place: Place, watch: Watch, *, as_json: bool) -> str:
+    """Run a command that asks the broker."""
+    wanted = settings.load(flags, os.environ)
+    place.again = f"zerotrust {command}" + (
+        f" --role {wanted.role}" if wanted.role and "--role" in _OPTIONS[command] else ""
+    )
+    place.host, place.spn, place.url = wanted.broker.host, wanted.spn, wanted.broker.url
+    watch.start(wanted.timeout)
+    if command == "credential-process":
+        return credential_process(wanted, watch)
+    from zerotrust_kerberos.questions import roles, whoami  # noqa: PLC0415  they need json
+
+    return (roles if command == "roles" else whoami)(wanted, watch, as_json=as_json)
+
+
+def _flags(command: str, words: list[str]) -> tuple[dict[str, str], bool]:
+    """``--name value`` and ``--name=value``; the last one counts."""
+    known, found, as_json = _OPTIONS[command], {}, False
+    rest = iter(words)
+    for word in rest:
+        name, equals, value = word.partition("=")
+        if name not in known:
+            raise Failure("usage", f"{command} does not take {name}")
+        if not known[name]:
+            if equals:
+                raise Failure("usage", f"{name} takes no value")
+            as_json = True
+            continue
+        given = value if equals else next(rest, "")
+        if not given:
+            raise Failure("usage", f"{name} needs a value")
+        found[known[name]] = given
+    return found, as_json
+
+
+def _write(descriptor: int, text: str) -> None:
+    """The whole text: os.write may take less than it is given, and a cut line of credentials must not look whole."""
+    rest = text.encode("utf-8", "replace")
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]

@@ -1,0 +1,101 @@
+"""``zerotrust credential-process``: what ``credential_process`` of the AWS configuration runs.
+
+On success stdout carries exactly one line, the JSON object that the AWS SDKs read, and nothing else is printed. On failure
+stdout stays empty. The line is made anew from the members that belong in it: nothing a server adds reaches an SDK.
+"""
+
+from __future__ import annotations
+
+from broker import wire
+from zerotrust_kerberos.ask import ask
+from zerotrust_kerberos.failures import Failure
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from zerotrust_kerberos.settings import Settings
+    from zerotrust_kerberos.watch import Watch
+
+# Characters. AWS keeps session tokens below 4096; a role ARN has at most 2048.
+_VALUE_MAX = 16 * 1024
+
+
+def credential_process(settings: Settings, watch: Watch) -> str:
+    """One line for stdout, without its line feed.
+
+    Raises:
+        Failure: No credentials were given, or not by the broker, or not in the shape agreed on.
+    """
+    if settings.role is None:
+        raise Failure("usage", "credential-process needs --role", fix="zerotrust roles")
+    # The settings admit no character in a role name that JSON would escape.
+    body = f'{{"role":"{settings.role}"}}'.encode("ascii")
+    return process_line(ask(settings, watch, method="POST", path=wire.CREDENTIALS_PATH, body=body))
+
+
+def process_line(body: bytes) -> str:
+    """The broker's body as the line of ``credential_process``.
+
+    Raises:
+        Failure: ``unexpected_answer``. No value is ever part of it.
+    """
+    members = _members(body)
+    if type(members.get("Version")) is not int or members["Version"] != wire.VERSION:
+        raise Failure("unexpected_answer", "Version is not 1")
+    fields = [f'"Version":{wire.VERSION}']
+    for name in wire.PROCESS_MEMBERS:
+        if name in wire.PROCESS_OPTIONAL and name not in members:
+            continue
+        value = members.get(name)
+        if not isinstance(value, str) or not 0 < len(value) <= _VALUE_MAX or not _is_plain(value):
+            raise Failure("unexpected_answer", f"{name} is missing or not what AWS gives")
+        fields.append(f'"{name}":"{value}"')
+    return "{" + ",".join(fields) + "}"
+
+
+def _members(body: bytes) -> dict[str, object]:
+    try:
+        text = body.decode()
+    except UnicodeDecodeError as error:
+        raise Failure("unexpected_answer", "the body is not UTF-8") from error
+    members = flat_object(text)
+    if members is not None:
+        return members
+    import json  # noqa: PLC0415  6 ms, and what the broker writes is flat
+
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise Failure("unexpected_answer", "the body is not JSON") from error
+    if not isinstance(found, dict):
+        raise Failure("unexpected_answer", "the body is not a JSON object")
+    return found
+
+
+def flat_object(text: str) -> dict[str, object] | None:
+    """The members of a JSON object of plain strings and small numbers, as the broker writes it; None for all other text.
+
+    Without a backslash every quotation mark begins or ends a string, so splitting at them is reading.
+    """
+    pieces = text.split('"')
+    if not len(pieces) % 2 or not _is_plain("".join(pieces)):
+        return None
+    members: dict[str, object] = {}
+    expected, at = "{", 0
+    while at + 2 < len(pieces):
+        name, colon = pieces[at + 1], pieces[at + 2].strip(" ")
+        if pieces[at].strip(" ") != expected or name in members:
+            return None
+        if colon == ":" and at + 4 < len(pieces):
+            members[name] = pieces[at + 3]
+            expected, at = ",", at + 4
+        elif colon[:1] == ":" and colon[1:2].isdigit() and colon[2:] == ",":
+            members[name] = int(colon[1])
+            expected, at = colon, at + 2
+        else:
+            return None
+    return members if pieces[at].strip(" ") == "}" and members else None
+
+
+def _is_plain(value: str) -> bool:
+    """Whether JSON writes a string as it is: printable ASCII without the two characters that it escapes."""
+    return value.isascii() and value.isprintable() and '"' not in value and "\\" not in value

@@ -1,0 +1,137 @@
+"""Every way the helper fails: one line a user can act on, and the exit status scripts rely on.
+
+The AWS tools show the helper's stderr verbatim and nothing else, so the line is all the help there is. It always reads
+``what [CODE] — run: fix``; ``fix`` is a command to type. The table is total over the broker's problem codes and over the
+helper's own codes. Whatever a server said is cleaned here before it reaches a terminal, and never becomes part of the fix.
+"""
+
+from __future__ import annotations
+
+EXIT_OTHER = 1
+EXIT_USAGE = 2
+EXIT_TICKET = 3
+EXIT_DENIED = 4
+EXIT_UNREACHABLE = 5
+EXIT_AWS = 6
+EXIT_APPROVAL = 7
+EXIT_THROTTLED = 8
+EXIT_SKEW = 9
+EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+
+# Characters. A hint longer than this is cut: the line has to stay readable in a terminal.
+SAID_MAX = 200
+
+# The fixes are formatted with: again (the same command), host, spn, url, wait (seconds).
+_KERBEROS = "KRB5_TRACE=/dev/stderr kvno {spn}"
+_REACH = "curl -v {url}/healthz"
+_WHO = "zerotrust whoami"
+_ROLES = "zerotrust roles"
+
+# code -> (exit status, what, fix).
+TABLE: dict[str, tuple[int, str, str]] = {
+    # Found out on this side.
+    "usage": (EXIT_USAGE, "wrong usage", "zerotrust help"),
+    "configuration": (EXIT_USAGE, "wrong settings", "zerotrust help"),
+    "kerberos_missing": (EXIT_USAGE, "the system's Kerberos library cannot be loaded", "apt-get install krb5-user"),
+    "no_ticket": (EXIT_TICKET, "there is no Kerberos ticket", "kinit"),
+    "ticket_expired": (EXIT_TICKET, "the Kerberos ticket has expired", "kinit"),
+    "kdc_unreachable": (EXIT_OTHER, "no KDC of the realm answers", _KERBEROS),
+    "service_unknown": (EXIT_USAGE, "the KDC knows no service {spn}: broker_url must name the broker", "kvno {spn}"),
+    "clock_skew": (EXIT_SKEW, "this machine's clock is wrong", "sudo timedatectl set-ntp true"),
+    "kerberos_failed": (EXIT_OTHER, "Kerberos gives no ticket for {spn}", _KERBEROS),
+    "mutual_auth_failed": (
+        EXIT_UNREACHABLE,
+        "whoever answers at {host} does not prove to be {spn}; its answer is thrown away",
+        "curl -sv --negotiate -u : -o /dev/null {url}/v1/whoami",
+    ),
+    "broker_unreachable": (EXIT_UNREACHABLE, "no connection to the broker at {host}", _REACH),
+    "tls_untrusted": (
+        EXIT_UNREACHABLE,
+        "the broker's certificate is not trusted",
+        "export ZEROTRUST_CA_FILE=/path/to/ca.pem",
+    ),
+    "tls_failed": (EXIT_UNREACHABLE, "no TLS connection to the broker at {host}", _REACH),
+    "broker_timeout": (EXIT_UNREACHABLE, "the broker at {host} does not answer in time", _REACH),
+    "unexpected_answer": (EXIT_OTHER, "the answer from {host} is not a broker's", _REACH),
+    "output_failed": (EXIT_OTHER, "stdout cannot be written", "{again}"),
+    "interrupted": (EXIT_INTERRUPTED, "interrupted", "{again}"),
+    # Said by the broker.
+    "bad_request": (EXIT_USAGE, "the broker does not understand the request", _ROLES),
+    "auth_required": (EXIT_TICKET, "the broker saw no Kerberos ticket", "kinit"),
+    "auth_failed": (EXIT_TICKET, "the broker does not accept the Kerberos ticket", "kdestroy; kinit"),
+    "access_denied": (EXIT_DENIED, "the broker denies this", _ROLES),
+    "step_up_required": (EXIT_APPROVAL, "a ticket from a stronger login is required", "kdestroy; kinit"),
+    "approval_required": (EXIT_APPROVAL, "somebody has to approve this first", _WHO),
+    "revoked": (EXIT_DENIED, "your access has been revoked", _WHO),
+    "cross_site_blocked": (EXIT_OTHER, "something on the way removed a header of the request", _REACH),
+    "not_found": (EXIT_USAGE, "there is no broker at {url}", _REACH),
+    "method_not_allowed": (EXIT_OTHER, "there is no broker of this version at {url}", _REACH),
+    "too_large": (EXIT_OTHER, "the broker finds the request too large", _WHO),
+    "unsupported_media_type": (EXIT_OTHER, "something on the way changed the request", _REACH),
+    "host_not_allowed": (EXIT_USAGE, "the broker does not go by the name {host}", _REACH),
+    "rate_limited": (EXIT_THROTTLED, "too many requests", "sleep {wait}; {again}"),
+    "headers_too_large": (EXIT_OTHER, "the Kerberos ticket is too large for the broker", "klist -e"),
+    "internal_error": (EXIT_OTHER, "the broker failed", "sleep {wait}; {again}"),
+    "sts_rejected": (EXIT_AWS, "AWS refused what the broker asked for", _ROLES),
+    "sts_unavailable": (EXIT_AWS, "AWS does not serve the broker now", "sleep {wait}; {again}"),
+    "sts_timeout": (EXIT_AWS, "AWS did not answer the broker in time", "sleep {wait}; {again}"),
+    "audit_unavailable": (EXIT_OTHER, "the broker cannot write its audit record", "sleep {wait}; {again}"),
+    "replay_guard_unavailable": (EXIT_OTHER, "the broker cannot check for replays", "sleep {wait}; {again}"),
+    "overloaded": (EXIT_THROTTLED, "the broker has too much to do", "sleep {wait}; {again}"),
+    "draining": (EXIT_UNREACHABLE, "the broker is shutting down", "sleep {wait}; {again}"),
+}
+
+
+class Failure(Exception):
+    """The command cannot do its work. ``code`` is a key of ``TABLE``.
+
+    Args:
+        code: The key.
+        detail: What exactly was wrong, in our words or in those of a library or server; it is cleaned.
+        fix: A better command than the table's, entirely ours.
+        wait: Seconds after which trying again makes sense.
+    """
+
+    def __init__(self, code: str, detail: str = "", *, fix: str | None = None, wait: int = 5) -> None:
+        super().__init__(code)
+        self.code = code
+        self.detail = detail
+        self.fix = fix
+        self.wait = wait
+
+    @property
+    def exit_status(self) -> int:
+        """What the process ends with."""
+        return TABLE[self.code][0]
+
+
+class Place:
+    """What the lines talk about: the command being run and the broker it talks to. Filled in as it becomes known."""
+
+    __slots__ = ("again", "host", "spn", "url")
+
+    def __init__(self) -> None:
+        self.again = "zerotrust help"
+        self.host = "the broker"
+        self.spn = "HTTP/BROKER"
+        self.url = "https://BROKER"
+
+
+def line(failure: Failure, place: Place) -> str:
+    """``what (detail) [CODE] — run: fix``, one line, without its line feed."""
+    _, what, fix = TABLE[failure.code]
+    fill = {"again": place.again, "host": place.host, "spn": place.spn, "url": place.url, "wait": failure.wait}
+    what = what.format_map(fill)
+    if failure.detail:
+        what = f"{what} ({clean(failure.detail)})"
+    return f"{what} [{failure.code}] — run: {failure.fix or fix.format_map(fill)}"
+
+
+def clean(said: str) -> str:
+    """What somebody else said, harmless on a terminal: printable ASCII, one line, no brackets or dashes of ours, cut.
+
+    Escape sequences would colour or rewrite the terminal, and a ``[CODE] — run:`` of the server's own would read as our fix.
+    """
+    kept = "".join(char if " " <= char <= "~" and char not in "[]" else "?" for char in said[: SAID_MAX + 1])
+    kept = kept.replace("run:", "run")
+    return kept if len(kept) <= SAID_MAX else kept[: SAID_MAX - 3] + "..."

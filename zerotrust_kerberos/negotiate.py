@@ -1,0 +1,173 @@
+"""The initiator's side of ``Authorization: Negotiate`` (RFC 4559): one token out, one token back, both ends proven.
+
+It calls the system's GSS-API library (RFC 2744) by ctypes: importing the ``gssapi`` package costs the helper three times what
+everything else in it costs together, and needs a compiler on every machine. Four functions are used, each declared below
+with the types of RFC 2744, section 5. Delegation is never asked for.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from ctypes import POINTER, byref, c_char_p, c_int, c_size_t, c_uint32, c_void_p
+
+from zerotrust_kerberos.failures import Failure
+
+_LIBRARY = "libgssapi_krb5.so.2"
+
+_COMPLETE = 0
+_CONTINUE_NEEDED = 1
+_MUTUAL = 2
+_GSS_CODE, _MECH_CODE = 1, 2
+_ROUTINE_ERROR = 0x00FF0000
+
+# Object identifiers, DER without tag and length.
+_SPNEGO = bytes.fromhex("2b0601050502")  # 1.3.6.1.5.5.2, RFC 4178
+_KRB5 = bytes.fromhex("2a864886f712010202")  # 1.2.840.113554.1.2.2, RFC 4121
+_HOST_BASED = bytes.fromhex("2a864886f71201020104")  # RFC 2744, section 4.1
+_PRINCIPAL = bytes.fromhex("2a864886f71201020201")  # RFC 1964, section 2.1.1
+
+# Minor codes of the Kerberos mechanism: the error table krb5 of MIT Kerberos, counted from its base, as uint32.
+_KRB5_BASE = -1765328384
+_CODES = {
+    (_KRB5_BASE + offset) & 0xFFFFFFFF: code
+    for offset, code in {
+        7: "service_unknown",  # KRB5KDC_ERR_S_PRINCIPAL_UNKNOWN
+        11: "ticket_expired",  # KRB5KDC_ERR_NEVER_VALID: what is left of the ticket's life rounds to nothing
+        32: "ticket_expired",  # KRB5KRB_AP_ERR_TKT_EXPIRED
+        33: "clock_skew",  # KRB5KRB_AP_ERR_TKT_NYV
+        37: "clock_skew",  # KRB5KRB_AP_ERR_SKEW
+        141: "no_ticket",  # KRB5_CC_NOTFOUND
+        142: "no_ticket",  # KRB5_CC_END
+        154: "kdc_unreachable",  # KRB5_REALM_UNKNOWN: krb5.conf and DNS name no KDC
+        156: "kdc_unreachable",  # KRB5_KDC_UNREACH
+        195: "no_ticket",  # KRB5_FCC_NOFILE
+        220: "kdc_unreachable",  # KRB5_REALM_CANT_RESOLVE
+    }.items()
+}
+
+
+class _Oid(ctypes.Structure):
+    _fields_ = (("length", c_uint32), ("elements", c_char_p))
+
+
+class _Buffer(ctypes.Structure):
+    _fields_ = (("length", c_size_t), ("value", c_void_p))
+
+
+class Initiator:
+    """One exchange with one service. Not for reuse, not for two threads.
+
+    Args:
+        spn: ``HTTP@host`` (host-based) or ``HTTP/host@REALM`` (a principal).
+    """
+
+    def __init__(self, spn: str) -> None:
+        self._gss = _load()
+        self._context = c_void_p()
+        self._flags = c_uint32()
+        self._name = self._import_name(spn)
+
+    def first_token(self) -> bytes:
+        """The token for the request. Asks the KDC where the ccache holds no ticket for the service.
+
+        Raises:
+            Failure: Of the Kerberos kind.
+        """
+        major, _, token = self._step(_SPNEGO, b"")
+        if major != _CONTINUE_NEEDED or not token:
+            raise self._reason()
+        return token
+
+    def verify(self, token: bytes) -> None:
+        """Check the service's answer. Returning is the proof; there is no flag to forget.
+
+        Raises:
+            Failure: ``mutual_auth_failed``.
+        """
+        if not token:
+            raise Failure("mutual_auth_failed", "no token")
+        major, minor, answer = self._step(_SPNEGO, token)
+        if major != _COMPLETE:
+            raise Failure("mutual_auth_failed", self._text(major, minor, _SPNEGO))
+        if answer or not self._flags.value & _MUTUAL:
+            raise Failure("mutual_auth_failed", "the exchange is not complete")
+
+    def _step(self, mech: bytes, token: bytes) -> tuple[int, int, bytes]:
+        """``gss_init_sec_context``: major status, minor status, output token."""
+        minor, oid, out = c_uint32(), _oid(mech), _Buffer()
+        kept = ctypes.create_string_buffer(token, len(token))
+        given = _Buffer(len(token), ctypes.addressof(kept))
+        major = self._gss.gss_init_sec_context(
+            byref(minor),
+            None,  # the default credential: the caller's ccache
+            byref(self._context),
+            self._name,
+            byref(oid),
+            _MUTUAL,
+            0,  # the default lifetime
+            None,  # no channel bindings
+            byref(given) if token else None,
+            None,
+            byref(out),
+            byref(self._flags),
+            None,
+        )
+        return major, minor.value, self._take(out)
+
+    def _reason(self) -> Failure:
+        """Why there was no token. SPNEGO renumbers the codes of the mechanism below it, so that one is asked by itself."""
+        self._context = c_void_p()
+        major, minor, _ = self._step(_KRB5, b"")
+        error = major & _ROUTINE_ERROR
+        code = _CODES.get(minor) or _MAJORS.get(error) or "kerberos_failed"
+        return Failure(code, self._text(major, minor, _KRB5) if error else "SPNEGO is not available")
+
+    def _import_name(self, spn: str) -> c_void_p:
+        minor, name = c_uint32(), c_void_p()
+        text = spn.encode("ascii")
+        kept = ctypes.create_string_buffer(text, len(text))
+        given, kind = _Buffer(len(text), ctypes.addressof(kept)), _oid(_PRINCIPAL if "/" in spn else _HOST_BASED)
+        major = self._gss.gss_import_name(byref(minor), byref(given), byref(kind), byref(name))
+        if major != _COMPLETE:
+            raise Failure("kerberos_failed", self._text(major, minor.value, _KRB5))
+        return name
+
+    def _text(self, major: int, minor: int, mech: bytes) -> str:
+        """The library's own words; those of the mechanism where it has any."""
+        spare, more, oid, out = c_uint32(), c_uint32(), _oid(mech), _Buffer()
+        status, kind = (minor, _MECH_CODE) if minor else (major, _GSS_CODE)
+        self._gss.gss_display_status(byref(spare), status, kind, byref(oid), byref(more), byref(out))
+        return self._take(out).decode("utf-8", "replace")
+
+    def _take(self, buffer: _Buffer) -> bytes:
+        if not buffer.value:
+            return b""
+        copy = ctypes.string_at(buffer.value, buffer.length)
+        self._gss.gss_release_buffer(byref(c_uint32()), byref(buffer))
+        return copy
+
+
+# What the mechanism-independent status says where the minor code is none of the above.
+_MAJORS = {7 << 16: "no_ticket", 11 << 16: "ticket_expired"}  # GSS_S_NO_CRED, GSS_S_CREDENTIALS_EXPIRED
+
+
+def _oid(elements: bytes) -> _Oid:
+    return _Oid(len(elements), elements)
+
+
+def _load() -> ctypes.CDLL:
+    try:
+        gss = ctypes.CDLL(_LIBRARY)
+    except OSError as error:
+        raise Failure("kerberos_missing", str(error)) from error
+    status, buffer, oid = POINTER(c_uint32), POINTER(_Buffer), POINTER(_Oid)
+    gss.gss_init_sec_context.argtypes = (
+        *(status, c_void_p, POINTER(c_void_p), c_void_p, oid, c_uint32, c_uint32, c_void_p),
+        *(buffer, POINTER(c_void_p), buffer, status, status),
+    )
+    gss.gss_import_name.argtypes = (status, buffer, oid, POINTER(c_void_p))
+    gss.gss_display_status.argtypes = (status, c_uint32, c_int, oid, status, buffer)
+    gss.gss_release_buffer.argtypes = (status, buffer)
+    for function in (gss.gss_init_sec_context, gss.gss_import_name, gss.gss_display_status, gss.gss_release_buffer):
+        function.restype = c_uint32
+    return gss

@@ -1,0 +1,52 @@
+"""``zerotrust whoami`` and ``zerotrust roles``: what the broker knows about the caller, as lines or as one line of JSON."""
+
+from __future__ import annotations
+
+import json
+
+from broker import wire
+from zerotrust_kerberos.ask import ask
+from zerotrust_kerberos.failures import Failure, clean
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from zerotrust_kerberos.settings import Settings
+    from zerotrust_kerberos.watch import Watch
+
+
+def whoami(settings: Settings, watch: Watch, *, as_json: bool) -> str:
+    """``principal: alice@EXAMPLE.COM`` and so on, one member a line, in the broker's order."""
+    members = _object(ask(settings, watch, method="GET", path=wire.WHOAMI_PATH))
+    if as_json:
+        return json.dumps(members)
+    if not isinstance(members.get("principal"), str):
+        raise Failure("unexpected_answer", "principal is missing")
+    return "\n".join(f"{clean(name)}: {clean(value)}" for name, value in members.items() if isinstance(value, str))
+
+
+def roles(settings: Settings, watch: Watch, *, as_json: bool) -> str:
+    """The names of the roles, one a line."""
+    members = _object(ask(settings, watch, method="GET", path=wire.ROLES_PATH))
+    if as_json:
+        return json.dumps(members)
+    found = members.get("roles")
+    if not isinstance(found, list):
+        raise Failure("unexpected_answer", "roles is missing")
+    return "\n".join(clean(_name(role)) for role in found)
+
+
+def _name(role: object) -> str:
+    name = role.get("name") if isinstance(role, dict) else None
+    if not isinstance(name, str):
+        raise Failure("unexpected_answer", "a role without a name")
+    return name
+
+
+def _object(body: bytes) -> dict[str, object]:
+    try:
+        found = json.loads(body.decode())
+    except (ValueError, RecursionError) as error:
+        raise Failure("unexpected_answer", "the body is not JSON") from error
+    if not isinstance(found, dict):
+        raise Failure("unexpected_answer", "the body is not a JSON object")
+    return found

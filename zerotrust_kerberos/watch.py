@@ -1,0 +1,61 @@
+"""The one clock of a command: it ends the process at the deadline and on Ctrl-C, whatever the process is waiting for.
+
+libkrb5 blocks for up to half a minute on a silent KDC, a look-up of a name for as long, and neither can be told a total; a
+Python signal handler would run only once they return. So a thread waits, and ends the process from outside. Either the
+command or the watch gets to speak, never both (``speak``), so nothing follows a half-written line of credentials.
+"""
+
+from __future__ import annotations
+
+import _signal  # type: ignore[import-not-found]  # signal itself loads enum: 3 ms
+import _thread
+import os
+import select
+import time
+
+from zerotrust_kerberos.failures import Failure
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+# Seconds kept for what the watch does not see: the interpreter's start and end, slow with a hundred helpers on two cores.
+_RESERVE = 0.5
+_LONGEST = 10.0 - _RESERVE
+
+
+class Watch:
+    """A thread that ends the process in time.
+
+    Attributes:
+        waiting_for: A code of ``failures.TABLE``: what it means when time runs out now.
+    """
+
+    def __init__(self, report: Callable[[Failure], None]) -> None:
+        self.waiting_for = "kdc_unreachable"
+        self._report = report
+        self._speech = _thread.allocate_lock()
+
+    def start(self, seconds: float) -> None:
+        """Count from now. From here on Ctrl-C is the watch's too."""
+        ends, pipe = time.monotonic() + min(seconds, _LONGEST), os.pipe()
+        os.set_blocking(pipe[1], False)
+        _signal.set_wakeup_fd(pipe[1])
+        _signal.signal(_signal.SIGINT, _ignore)
+        _thread.start_new_thread(self._wait, (pipe[0], ends))
+
+    def speak(self) -> None:
+        """Take the right to speak, for good. Blocks for ever if the watch has it, until the process is gone."""
+        self._speech.acquire()
+
+    def _wait(self, pipe: int, ends: float) -> None:
+        readable, _, _ = select.select([pipe], [], [], max(0.0, ends - time.monotonic()))
+        self._speech.acquire()
+        failure = Failure("interrupted" if readable else self.waiting_for, "" if readable else "time is up")
+        self._report(failure)
+        # Not sys.exit: the main thread sits in C code and would never hear of it.
+        os._exit(failure.exit_status)
+
+
+def _ignore(_number: int, _frame: object) -> None:
+    """A handler of Python's own has to be there for the wake-up descriptor to be written; the watch does the rest."""
