@@ -1,0 +1,67 @@
+# The commands of the README. Each installs what it needs first, and does so at once when it is there.
+
+# Tests and tools run from the environment that `make setup` makes; PYTHON is only what that is made with.
+PYTHON ?= /usr/bin/python3
+PYTEST_ARGS ?=
+SHELL := /bin/bash
+BIN := .venv/bin
+SCRIPTS := .ci/run .ci/loopback-only $(wildcard requirements/*.sh)
+LOCK := uv pip compile --quiet --generate-hashes --no-emit-index-url --python-version 3.11 --no-header
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo demo-up demo-down test check bench lint format types lock clean
+
+help:  ## what can be made
+	@awk -F ':.*  ## ' '/^[a-z-]+:.*  ## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup:  ## system packages where missing, and .venv from the locked requirements
+	@requirements/system.sh setup
+	@PYTHON=$(PYTHON) requirements/venv.sh
+
+demo: setup  ## the whole way on real parts, from kinit to the AWS CLI; leaves nothing running
+	@requirements/system.sh demo
+	@$(BIN)/python -m demo
+
+demo-up: setup  ## the same environment, kept running
+	@requirements/system.sh demo
+	@$(BIN)/python -m demo up
+
+demo-down:  ## ends what demo-up started
+	@$(BIN)/python -m demo down
+
+test: setup  ## all tests, with no way out but loopback
+	@requirements/system.sh demo test
+	$(MAKE) --no-print-directory contracts
+	.ci/loopback-only $(BIN)/pytest -n 2 $(PYTEST_ARGS)
+
+check: setup lint types contracts  ## format, lint, types, contracts, unit tests: under a minute
+	$(BIN)/pytest -n 2 -q tests/unit tests/architecture $(PYTEST_ARGS)
+
+bench: setup  ## the product against its peers, as ratios of the same run
+	@requirements/system.sh demo bench
+	@$(BIN)/python -m bench
+
+lint: setup  ## format and style of everything, without changing it
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/codespell $$(git ls-files)
+	$(BIN)/shellcheck $(SCRIPTS)
+
+format: setup  ## puts the code into its format
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+types: setup  ## mypy, strict
+	$(BIN)/mypy
+
+contracts: setup
+	$(BIN)/lint-imports
+
+lock:  ## writes the three lock files anew
+	$(LOCK) --group build --output-file requirements/build.txt
+	$(LOCK) pyproject.toml --extra broker --output-file requirements/broker.txt
+	$(LOCK) pyproject.toml --extra broker --group test --group build --output-file requirements/dev.txt
+
+clean:  ## removes what the other commands left, except .venv
+	rm -rf .demo .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache dist bench/results.json
+	find broker zerotrust_kerberos tests demo bench -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
