@@ -1,0 +1,73 @@
+"""File, environment and secret files -> Settings, or every problem at once.
+
+1. The file must be private, and not larger than any configuration.     private_file
+2. YAML becomes a tree that knows each value's line.                    yaml_source
+3. *_file keys, systemd credentials and the environment go over it.     overlay
+4. The model validates it, sections compared with each other.           model, elsewhere
+5. What is wrong becomes one line each: place, key, fault, fix.         explain
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from broker.config import overlay, yaml_source
+from broker.config.elsewhere import Elsewhere
+from broker.config.explain import problems
+from broker.config.fault import Problem
+from broker.config.fields import Kind, keys, shape
+from broker.config.model import Settings
+from broker.config.tree import Tree
+from broker.core.errors import ConfigurationError
+from broker.core.private_file import PermissionProblem, read_private
+
+# A hundred thousand rules fit.
+FILE_MAX_BYTES = 16 * 1024 * 1024
+
+
+def load(path: Path, *, environ: Mapping[str, str]) -> Settings:
+    """The configuration of ``path`` with ``environ`` over it.
+
+    Raises:
+        ConfigurationError: With every problem that was found, a line each:
+            ``FILE:LINE: key.path: what — fix: what to do``. No line repeats a secret.
+    """
+    tree = yaml_source.parse(_text(path), name=str(path), environ=environ)
+    overlay.apply(tree, environ)
+    _open_required_sections(tree)
+    settings, found = _validate(tree)
+    if settings is None or found:
+        # "from None": the error that pydantic raised holds the values, secrets among them.
+        raise ConfigurationError([str(problem) for problem in found]) from None
+    return settings
+
+
+def _text(path: Path) -> str:
+    try:
+        return read_private(path, limit=FILE_MAX_BYTES).decode()
+    except PermissionProblem as problem:
+        raise ConfigurationError([str(Problem(str(path), (), problem.what, problem.fix))]) from problem
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        what = "is not UTF-8 text"
+        raise ConfigurationError([str(Problem(f"{path}:{line}", (), what, "save it as UTF-8"))]) from None
+
+
+def _open_required_sections(tree: Tree) -> None:
+    """An absent section is validated as an empty one, so that the keys it needs are named one by one."""
+    for key, info in keys(Settings):
+        if info.is_required() and shape(info).kind is Kind.SECTION:
+            tree.data.setdefault(key, {})
+
+
+def _validate(tree: Tree) -> tuple[Settings | None, list[Problem]]:
+    settings = None
+    found = list(tree.problems)
+    try:
+        settings = Settings.model_validate(tree.data, context=Elsewhere.of(tree))
+    except ValidationError as error:
+        found += problems(error, Settings, tree)
+    return settings, found

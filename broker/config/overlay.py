@@ -1,0 +1,157 @@
+"""The other places a key can come from, laid over the file's tree: ``KEY_file``, systemd credentials, the environment.
+
+Each later one wins: ``KEY`` or ``KEY_file`` of the configuration file; the systemd credential named by the dotted key;
+``ZEROTRUST_SECTION_KEY`` or ``ZEROTRUST_SECTION_KEY_FILE``. Last, and only where nothing else speaks, the AWS SDKs' own
+variables. The names are derived from the model, so a key has all its sources from the day it exists; what has the form
+of such a name and fits no key is a problem, for it is a typing error that would otherwise go unnoticed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from broker.config import yaml_source
+from broker.config.fault import Problem, nearest
+from broker.config.fields import Kind, Leaf, keys, leaves, shape
+from broker.config.model import Settings
+from broker.config.tree import Origin, Tree, Value
+from broker.config.tree import Path as KeyPath
+from broker.core.private_file import PermissionProblem, read_private
+
+# A password, a key or a token; a chained session token has about 2 KiB.
+SECRET_FILE_MAX_BYTES = 64 * 1024
+
+_PREFIX = "ZEROTRUST_"
+_FILE_SUFFIX = "_FILE"
+_AWS_VARIABLES = {
+    ("aws", "access_key_id"): "AWS_ACCESS_KEY_ID",
+    ("aws", "secret_key"): "AWS_SECRET_ACCESS_KEY",
+    ("aws", "session_token"): "AWS_SESSION_TOKEN",
+}
+
+
+def apply(tree: Tree, environ: Mapping[str, str]) -> None:
+    """Lay all other sources over the file's ``tree``."""
+    _replace_file_keys(tree, Settings, tree.data, ())
+    known = tuple(leaves(Settings))
+    folder = environ.get("CREDENTIALS_DIRECTORY")
+    if folder:
+        _take_credentials(tree, Path(folder), known)
+    for leaf in known:
+        _take_variable(tree, leaf, environ)
+    _refuse_unknown_variables(tree, known, environ)
+    _take_aws_variables(tree, environ)
+
+
+def _replace_file_keys(tree: Tree, model: type[BaseModel], node: Value, path: KeyPath) -> None:
+    """``KEY_file`` -> ``KEY`` with the file's content, in every mapping that the model describes."""
+    if not isinstance(node, dict):
+        return  # validation says so
+    for key, info in keys(model):
+        inner = shape(info)
+        if inner.has_file_variant and f"{key}_file" in node:
+            _replace_file_key(tree, node, path, key)
+        if inner.model is None:
+            continue
+        here, value = (*path, key), node.get(key)
+        if inner.kind is Kind.SECTION:
+            _replace_file_keys(tree, inner.model, value, here)
+        elif isinstance(value, tuple):
+            for index, item in enumerate(value):
+                _replace_file_keys(tree, inner.model, item, (*here, index))
+        elif isinstance(value, dict):
+            for name, item in value.items():
+                _replace_file_keys(tree, inner.model, item, (*here, name))
+
+
+def _replace_file_key(tree: Tree, node: dict[str, Value], path: KeyPath, key: str) -> None:
+    file_path, key_path = (*path, f"{key}_file"), (*path, key)
+    origin = tree.origin(file_path)
+    file = node.pop(f"{key}_file")
+    if key in node:
+        tree.refuse(key_path, f"stands beside {key}_file", "keep one of the two")
+    elif not isinstance(file, str):
+        node[key] = None
+        if not tree.is_refused(file_path):
+            tree.refuse(file_path, "is not the path of a file", "write an absolute path", place=origin.place)
+        tree.refused.add(key_path)
+    else:
+        tree.origins[key_path] = Origin(origin.place, shown=False)
+        node[key] = _content(tree, file, key_path)
+
+
+def _content(tree: Tree, file: str, path: KeyPath) -> str | None:
+    """The text of a private file, without the newline that ``echo`` leaves at its end; None and a problem otherwise.
+
+    What does not exist is not named in the problem: it may be a secret that was written where its file belongs.
+    """
+    if not file.startswith("/") or "\0" in file:
+        tree.refuse(path, "the file is not an absolute path", "write the path from / on, never the value itself")
+        return None
+    try:
+        content = read_private(Path(file), limit=SECRET_FILE_MAX_BYTES)
+        return content.decode().removesuffix("\n").removesuffix("\r")
+    except PermissionProblem as problem:
+        tree.refuse(path, f"the file {problem.what}", problem.fix)
+    except UnicodeDecodeError:
+        tree.refuse(path, "the file is not UTF-8 text", "write the value as text (keys in base64)")
+    return None
+
+
+def _take_credentials(tree: Tree, folder: Path, known: tuple[Leaf, ...]) -> None:
+    """systemd.exec(5), LoadCredential=. Other names belong to somebody else, unless they begin like a key."""
+    scalars = {leaf.credential: leaf for leaf in known if leaf.shape.kind is Kind.SCALAR}
+    sections = {leaf.path[0] for leaf in known if len(leaf.path) > 1}
+    for file in sorted(folder.iterdir()) if folder.is_dir() else ():
+        place = f"systemd credential {file.name}"
+        leaf = scalars.get(file.name)
+        if leaf is not None:
+            tree.put(leaf.path, None, Origin(place, shown=False))
+            # A key that is itself a path means the credential, where systemd put it.
+            content = _content(tree, str(file), leaf.path) if leaf.shape.has_file_variant else str(file)
+            tree.set(leaf.path, content)
+        elif file.name.partition(".")[0] in sections:
+            fix = nearest(file.name, scalars) + "give it a name that does not begin like a key"
+            tree.problems.append(Problem(place, (), "no key of this name can be set by a credential", fix))
+
+
+def _take_variable(tree: Tree, leaf: Leaf, environ: Mapping[str, str]) -> None:
+    variable, file_variable = leaf.variable, leaf.variable + _FILE_SUFFIX
+    place = f"environment {variable}"
+    if leaf.shape.has_file_variant and file_variable in environ:
+        place = f"environment {file_variable}"
+        tree.put(leaf.path, None, Origin(place, shown=False))
+        if variable in environ:
+            tree.refuse(leaf.path, f"stands beside {variable}", "keep one of the two")
+        else:
+            tree.set(leaf.path, _content(tree, environ[file_variable], leaf.path))
+    elif variable in environ:
+        text = environ[variable]
+        if leaf.shape.kind is Kind.SCALAR:
+            tree.put(leaf.path, text, Origin(place, shown=False))
+        elif leaf.shape.kind is Kind.LIST and leaf.shape.model is None and not text.lstrip().startswith("["):
+            tree.put(leaf.path, tuple(item.strip() for item in text.split(",")), Origin(place, shown=False))
+        else:
+            yaml_source.parse_variable(text, tree=tree, path=leaf.path, place=place, environ=environ)
+
+
+def _refuse_unknown_variables(tree: Tree, known: tuple[Leaf, ...], environ: Mapping[str, str]) -> None:
+    names = {leaf.variable for leaf in known}
+    names |= {leaf.variable + _FILE_SUFFIX for leaf in known if leaf.shape.has_file_variant}
+    sections = {_PREFIX + leaf.path[0].upper() for leaf in known}
+    for variable in sorted(set(environ) - names):
+        if any(variable == section or variable.startswith(section + "_") for section in sections):
+            fix = nearest(variable, names) + "unset it"
+            tree.problems.append(Problem(f"environment {variable}", (), "belongs to no key", fix))
+
+
+def _take_aws_variables(tree: Tree, environ: Mapping[str, str]) -> None:
+    aws = tree.data.get("aws")
+    if not isinstance(aws, dict) or aws.get("credentials_provider", "environment") != "environment":
+        return
+    for path, variable in _AWS_VARIABLES.items():
+        if path[-1] not in aws and environ.get(variable):
+            tree.put(path, environ[variable], Origin(f"environment {variable}", shown=False))

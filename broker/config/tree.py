@@ -1,0 +1,66 @@
+"""The configuration before it is validated: plain values, and where each of them came from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from broker.config.fault import Problem
+
+Path = tuple[str | int, ...]
+Value = str | int | bool | tuple["Value", ...] | dict[str, "Value"] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a value stands. ``shown``: a report may quote it, because it is plain text of the configuration file."""
+
+    place: str
+    shown: bool
+
+
+@dataclass(slots=True)
+class Tree:
+    """Values by path, their origins, and the problems met so far.
+
+    ``refused`` are the paths that already have a problem; validation adds no second one for them.
+    """
+
+    root: Origin
+    data: dict[str, Value] = field(default_factory=dict)
+    origins: dict[Path, Origin] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+    refused: set[Path] = field(default_factory=set)
+
+    def origin(self, path: Path) -> Origin:
+        """Of the value at ``path``, or of the nearest mapping or list around it."""
+        for length in range(len(path), 0, -1):
+            if path[:length] in self.origins:
+                return self.origins[path[:length]]
+        return self.root
+
+    def refuse(self, path: Path, what: str, fix: str, *, place: str | None = None) -> None:
+        """Note a problem of the value at ``path``; ``place`` if it is not where the value stands."""
+        self.refused.add(path)
+        self.problems.append(Problem(place or self.origin(path).place, path, what, fix))
+
+    def is_refused(self, path: Path) -> bool:
+        """Whether the value, or something around it, has a problem already."""
+        return any(path[:length] in self.refused for length in range(len(path) + 1))
+
+    def set(self, path: tuple[str, ...], value: Value) -> None:
+        """Set a value below sections only (no lists on the way), making the sections."""
+        node = self.data
+        for part in path[:-1]:
+            inner = node.setdefault(part, {})
+            if not isinstance(inner, dict):
+                return  # the section itself is no mapping, and validation says so
+            node = inner
+        node[path[-1]] = value
+
+    def put(self, path: tuple[str, ...], value: Value, origin: Origin) -> None:
+        """``set()`` for another source: what was there, its origins and its problems are gone."""
+        self.set(path, value)
+        depth = len(path)
+        self.origins = {known: where for known, where in self.origins.items() if known[:depth] != path}
+        self.origins[path] = origin
+        self.refused = {known for known in self.refused if known[:depth] != path}

@@ -1,0 +1,290 @@
+"""The kinds of values that keys take. Each is written as text; each refuses with what is wrong and what to write instead."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import ipaddress
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import SplitResult, urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic_core import CoreSchema, core_schema
+
+from broker.config.fault import fault
+from broker.core.private_file import PermissionProblem, check_private_folder, open_private
+from broker.core.secret import Secret
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+EXTERNAL_ID_FORM = "use 2 to 1224 letters, digits and _+=,.@:/-"
+
+# AES-256.
+ENCRYPTION_KEY_BYTES = 32
+
+# How os.environ holds bytes that are no UTF-8 (PEP 383).
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+_DURATION = re.compile(r"([0-9]{1,6})([smhd])")
+_HOST_NAME = re.compile(r"(?=.{1,253}$)[A-Za-z0-9](?:[A-Za-z0-9-]{0,62})(?:\.[A-Za-z0-9][A-Za-z0-9-]{0,62})*")
+_LISTEN = re.compile(r"(https?)://(\[[0-9A-Fa-f:.]+\]|[^/\[\]:@]+):([0-9]{1,5})")
+_REDIS_PATH = re.compile(r"/?|/[0-9]{1,3}")
+_PORT_MAX = 65535
+# sockaddr_un.sun_path is 108 bytes with its terminating NUL (unix(7)).
+_SOCKET_PATH_MAX_BYTES = 107
+
+
+class AsText:
+    """Marks a field that is written as text in YAML and made by one function."""
+
+    def __init__(self, make: Callable[[str], Any]) -> None:
+        self._make = make
+
+    def __get_pydantic_core_schema__(self, _source: Any, _handler: Any) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(lambda value: self._make(_text(value)))
+
+    def __get_pydantic_json_schema__(self, _schema: Any, _handler: Any) -> dict[str, Any]:
+        return {"type": "string"}
+
+
+def _text(value: object) -> str:
+    if isinstance(value, str):
+        if not value:
+            raise fault("is empty", "give it a value, or remove the key")
+        if _SURROGATE.search(value):
+            raise fault("is not UTF-8 text", "encode it as UTF-8")
+        return value
+    if isinstance(value, bool):
+        raise fault("is true or false, not text", "put it in quotes if that is what you mean")
+    if isinstance(value, int):
+        raise fault("is a number, not text: YAML would drop leading zeros", "put it in quotes")
+    raise fault("is a list or mapping, not text", "write one value")
+
+
+def parse_duration(text: str) -> timedelta:
+    """``900s``, ``30m``, ``1h`` or ``90d``."""
+    match = _DURATION.fullmatch(text)
+    if match is None or int(match[1]) == 0:
+        raise fault("is not a duration", "write a number and its unit: 900s, 30m, 1h or 90d", shown=text)
+    return timedelta(**{_UNITS[match[2]]: int(match[1])})
+
+
+def parse_network(text: str) -> Network:
+    """CIDR, or one address; bits behind the prefix are a slip, not a network."""
+    try:
+        return ipaddress.ip_network(text)
+    except ValueError:
+        pass
+    try:
+        meant = ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        raise fault("is not a network", "write it as 10.0.0.0/8 or fd00::/8", shown=text) from None
+    raise fault("has bits set behind the prefix", f"write {meant}, or {text.partition('/')[0]} alone", shown=text)
+
+
+def is_loopback(host: str) -> bool:
+    """127.0.0.0/8, ::1 or ``localhost``."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+@dataclass(frozen=True, slots=True)
+class TcpListener:
+    """``https://HOST:PORT``, or ``http://HOST:PORT`` on loopback. Port 0: any free one."""
+
+    tls: bool
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{'https' if self.tls else 'http'}://{host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class UnixListener:
+    """``unix:/PATH``."""
+
+    path: Path
+
+    def __str__(self) -> str:
+        return f"unix:{self.path}"
+
+
+Listener = TcpListener | UnixListener
+
+
+def parse_listener(text: str) -> Listener:
+    """One of the three kinds of addresses."""
+    if text.startswith("unix:"):
+        path = parse_path(text.removeprefix("unix:"))
+        if len(bytes(path)) > _SOCKET_PATH_MAX_BYTES:
+            raise fault(
+                f"is longer than the {_SOCKET_PATH_MAX_BYTES} bytes of a socket's path", "choose a shorter path"
+            )
+        return UnixListener(path)
+    match = _LISTEN.fullmatch(text)
+    if match is None or int(match[3]) > _PORT_MAX or not _is_host(match[2].strip("[]")):
+        fix = "write https://HOST:PORT, http://127.0.0.1:PORT or unix:/PATH"
+        raise fault("is not an address to listen on", fix, shown=text)
+    listener = TcpListener(tls=match[1] == "https", host=match[2].strip("[]"), port=int(match[3]))
+    if not listener.tls and not is_loopback(listener.host):
+        fix = "use https://, or listen on 127.0.0.1, ::1 or localhost"
+        raise fault("is plain http beyond loopback", fix, shown=text)
+    return listener
+
+
+def parse_host_name(text: str) -> str:
+    """In lower case, as Host headers are compared."""
+    if not _is_host(text):
+        raise fault("is not a host name", "write the name alone, without scheme or port", shown=text)
+    return text.lower()
+
+
+def _is_host(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return _HOST_NAME.fullmatch(text) is not None
+    return "%" not in text  # a zone (fe80::1%eth0) means nothing to the other side
+
+
+def parse_path(text: str) -> Path:
+    """From the root on. The fault does not show the text: a key pasted in a path's place would be in it."""
+    if not text.startswith("/") or "\0" in text:
+        raise fault("is not an absolute path", "write the path from / on")
+    return Path(text)
+
+
+def _readable(path: Path) -> Path:
+    if not path.is_file():
+        raise fault("is not a file", "create it, or correct the path", shown=str(path))
+    return path
+
+
+def _private(path: Path) -> Path:
+    try:
+        open_private(path).close()
+    except PermissionProblem as problem:
+        raise fault(problem.what, problem.fix, shown=str(path)) from None
+    return path
+
+
+def _private_keytab(path: Path) -> Path:
+    try:
+        if not path.is_dir() or path.is_symlink():
+            open_private(path).close()
+            return path
+        check_private_folder(path)
+        inside = sorted(path.glob("*.keytab"))
+        for keytab in inside:
+            open_private(keytab).close()
+    except PermissionProblem as problem:
+        raise fault(problem.what, problem.fix, shown=str(problem.path)) from None
+    if not inside:
+        raise fault("holds no *.keytab", "put the keytabs there, or name the files", shown=str(path))
+    return path
+
+
+def split_url(text: str) -> SplitResult:
+    """A URL with a host or a path. Faults never show it: it may carry a password.
+
+    Raises:
+        PydanticCustomError: Not a URL, a bad port, a password, a query or a fragment in it.
+    """
+    try:
+        url = urlsplit(text)
+        _ = url.port
+    except ValueError:
+        raise fault("is not a URL", "write scheme://host:port") from None
+    if url.password is not None:
+        raise fault("has a password in it", "take it out of the URL and use password_file")
+    if url.query or url.fragment or not text.isprintable() or " " in text:
+        raise fault("has more than scheme, host, port and path", "remove what begins with ? or #, and spaces")
+    return url
+
+
+def parse_sts_endpoint(text: str) -> str:
+    """https, or http to a test double on loopback."""
+    url = split_url(text)
+    if url.username is not None or not url.hostname or url.path not in ("", "/"):
+        raise fault("is not an endpoint", "write https://HOST or https://HOST:PORT")
+    if url.scheme != "https" and not (url.scheme == "http" and is_loopback(url.hostname)):
+        raise fault("is not https", "use https://; http:// is for a test double on loopback")
+    return text.rstrip("/")
+
+
+def parse_redis_url(text: str) -> str:
+    """rediss, redis on loopback, or unix. The query is refused with all URLs: redis-py takes ``ssl_cert_reqs=none`` there."""
+    url = split_url(text)
+    if url.scheme == "unix":
+        if not url.path.startswith("/") or url.hostname:
+            raise fault("names no socket", "write unix:///PATH")
+        return text
+    if url.scheme not in ("redis", "rediss") or not url.hostname or _REDIS_PATH.fullmatch(url.path) is None:
+        raise fault("is not a Redis URL", "write rediss://HOST:PORT/DB, redis://127.0.0.1:6379/DB or unix:///PATH")
+    if url.scheme == "redis" and not is_loopback(url.hostname):
+        raise fault("is plain redis beyond loopback", "use rediss:// (TLS)")
+    return text
+
+
+def parse_key(text: str) -> Secret:
+    """Base64 of exactly 32 bytes, in either alphabet, padded or not."""
+    if _key_bytes(text) is None:
+        fix = "head -c 32 /dev/urandom | base64 > FILE; chmod 600 FILE"
+        raise fault(f"is not {ENCRYPTION_KEY_BYTES} bytes in base64", fix)
+    return Secret(text)
+
+
+def key_bytes(key: Secret) -> bytes:
+    """What ``parse_key()`` accepted, decoded."""
+    decoded = _key_bytes(key.reveal())
+    if decoded is None:
+        raise ValueError("not a key that parse_key() made")
+    return decoded
+
+
+def _key_bytes(text: str) -> bytes | None:
+    standard = text.translate(str.maketrans("-_", "+/")).rstrip("=")
+    try:
+        decoded = base64.b64decode(standard + "=" * (-len(standard) % 4), validate=True)
+    except (binascii.Error, ValueError):
+        return None
+    return decoded if len(decoded) == ENCRYPTION_KEY_BYTES else None
+
+
+def matching(pattern: str, what: str, fix: str, *, shown: bool = True) -> AsText:
+    """Text of one form; ``shown``: whether a fault may quote it."""
+    compiled = re.compile(pattern)
+
+    def make(text: str) -> str:
+        if compiled.fullmatch(text) is None:
+            raise fault(what, fix, shown=text if shown else None)
+        return text
+
+    return AsText(make)
+
+
+def _one_or_many(value: object) -> object:
+    return (value,) if isinstance(value, str) else value
+
+
+AbsolutePath = Annotated[Path, AsText(parse_path)]
+ReadableFile = Annotated[AbsolutePath, AfterValidator(_readable)]
+PrivateFile = Annotated[AbsolutePath, AfterValidator(_private)]
+Keytab = Annotated[AbsolutePath, AfterValidator(_private_keytab)]
+Keytabs = Annotated[tuple[Keytab, ...], BeforeValidator(_one_or_many), Field(min_length=1)]
+SecretText = Annotated[Secret, AsText(Secret)]
+Duration = Annotated[timedelta, AsText(parse_duration)]
+Networks = Annotated[tuple[Annotated[Network, AsText(parse_network)], ...], Field(min_length=1)]
+HostName = Annotated[str, AsText(parse_host_name)]
+AccountNumber = Annotated[
+    str, matching(r"[0-9]{12}", "is not an AWS account number", 'write its twelve digits in quotes: "012345678901"')
+]

@@ -1,0 +1,249 @@
+"""YAML text -> Tree: the small part of YAML 1.2 that a configuration needs, with the line of everything.
+
+Built from the parser's events, so that what must not be is refused before anything is built from it: anchors and aliases
+(alias bombs), tags, a second document, keys that are no text, duplicate keys, values left empty, and depth beyond any
+configuration of ours. A whole value of the form ``${NAME}`` is replaced from the environment.
+No message repeats text of the file: a syntax error is often an unquoted password.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import NoReturn
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.events import (
+    AliasEvent,
+    DocumentStartEvent,
+    Event,
+    MappingEndEvent,
+    MappingStartEvent,
+    ScalarEvent,
+    SequenceEndEvent,
+    SequenceStartEvent,
+)
+from ruamel.yaml.reader import ReaderError
+
+from broker.config.tree import Origin, Path, Tree, Value
+
+# The deepest key (roles.NAME.chain[N].external_id) lies at five; a hundred brackets are an attack or an accident.
+_DEPTH_MAX = 16
+
+_REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+# YAML 1.2 core schema, section 10.3.2: what a plain scalar may be other than text.
+_NULL = re.compile(r"(?:~|null|Null|NULL|)")
+_BOOL = re.compile(r"(?:true|True|TRUE|false|False|FALSE)")
+_INT = re.compile(r"(?:[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+)")
+_FLOAT = re.compile(
+    r"[-+]?(?:(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|\.(?:inf|Inf|INF))|\.(?:nan|NaN|NAN)"
+)
+# Quoted parts of the parser's own words, unless they are a token's name ('<scalar>') or a single character.
+_QUOTED_TEXT = re.compile(r"'(?!<)[^']{2,}'|\"[^\"]{2,}\"")
+
+
+_Node = MappingStartEvent | SequenceStartEvent | ScalarEvent
+
+
+class _Unreadable(Exception):  # ends the reading; never leaves this module
+    """The rest of the text cannot be given a meaning."""
+
+
+@dataclass(slots=True)
+class _Frame:
+    """A mapping or list that is still open."""
+
+    path: Path
+    items: list[Value] | dict[str, Value]
+    key: str | None = None
+    lines: dict[str, int] = field(default_factory=dict)
+
+
+def parse(text: str, *, name: str, environ: Mapping[str, str]) -> Tree:
+    """Read one YAML document whose top is a mapping.
+
+    Args:
+        text: The document.
+        name: The file's name, for places such as ``config.yaml:12``.
+        environ: What ``${NAME}`` refers to.
+
+    Returns:
+        The tree, with every problem met; lists are tuples. After a syntax error it holds only what came before.
+    """
+    tree = Tree(root=Origin(f"{name}:1", shown=True))
+    value = _Builder(tree, place=lambda line: f"{name}:{line}", environ=environ).read(text)
+    if isinstance(value, dict):
+        tree.data = value
+    elif value is not None or not tree.problems:
+        tree.refuse((), "the document is no mapping", "write the configuration as key: value lines")
+    return tree
+
+
+def parse_variable(text: str, *, tree: Tree, path: tuple[str, ...], place: str, environ: Mapping[str, str]) -> None:
+    """Put a list or mapping, written as YAML in an environment variable, at ``path`` of ``tree``."""
+    tree.put(path, None, Origin(place, shown=False))
+    value = _Builder(tree, place=lambda _line: place, environ=environ, top=path, shown=False).read(text)
+    tree.set(path, value)
+
+
+class _Builder:
+    """Takes the parser's events. The stack of open collections is its own, so depth costs no recursion."""
+
+    def __init__(
+        self,
+        tree: Tree,
+        *,
+        place: Callable[[int], str],
+        environ: Mapping[str, str],
+        top: Path = (),
+        shown: bool = True,
+    ) -> None:
+        self._tree = tree
+        self._place = place
+        self._environ = environ
+        self._top = top
+        self._shown = shown
+        self._open: list[_Frame] = []
+        self._documents = 0
+        self._value: Value = None
+
+    def read(self, text: str) -> Value:
+        """The document's value; its problems and origins go to the tree."""
+        try:
+            for event in YAML(typ="safe", pure=True).parse(text):
+                self._take(event)
+        except _Unreadable:
+            pass
+        except YAMLError as error:
+            line, reason = _syntax(error, text)
+            self._refuse(self._top, line, f"is not valid YAML: {reason}", "correct the syntax; put odd text in quotes")
+        return self._value
+
+    def _take(self, event: Event) -> None:
+        line = event.start_mark.line + 1
+        match event:
+            case DocumentStartEvent():
+                self._documents += 1
+                if self._documents > 1:
+                    self._stop(line, "a second document begins here", "keep one document, without a further ---")
+            case MappingStartEvent():
+                self._begin(event, {}, line)
+            case SequenceStartEvent():
+                self._begin(event, [], line)
+            case MappingEndEvent() | SequenceEndEvent():
+                items = self._open.pop().items
+                self._fill(items if isinstance(items, dict) else tuple(items))
+            case ScalarEvent():
+                self._scalar(event, line)
+            case AliasEvent():
+                self._alias(line)
+
+    def _begin(self, event: _Node, items: list[Value] | dict[str, Value], line: int) -> None:
+        if self._wants_key():
+            self._stop(line, "a list or mapping stands where a key belongs", "quote a key that holds { or [")
+        if len(self._open) >= _DEPTH_MAX:
+            self._stop(line, f"is nested deeper than {_DEPTH_MAX} levels", "remove the superfluous levels")
+        path = self._here(line)
+        self._refuse_features(event, path, line)
+        self._open.append(_Frame(path, items))
+
+    def _scalar(self, event: ScalarEvent, line: int) -> None:
+        text = event.value
+        value = _resolve(text) if event.style is None and event.tag is None else text
+        if self._wants_key():
+            self._key(text, value, line)
+            return
+        path = self._here(line)
+        self._refuse_features(event, path, line)
+        if value is None:
+            self._refuse(path, line, "has no value", "give it one ({} for an empty mapping), or remove the key")
+        self._fill(self._dereference(value, path, line) if isinstance(value, str) else value)
+
+    def _key(self, text: str, value: Value, line: int) -> None:
+        frame = self._open[-1]
+        path = (*frame.path, text)
+        if not isinstance(value, str):
+            self._refuse(path, line, "the key is not text", "put the key in quotes")
+        if text in frame.lines:
+            self._refuse(path, line, f"the key stands in line {frame.lines[text]} already", "keep one of the two")
+        frame.lines[text] = line
+        frame.key = text
+
+    def _dereference(self, text: str, path: Path, line: int) -> Value:
+        """``${NAME}`` -> the variable; a reference that would silently stay as it is, is refused."""
+        reference = _REFERENCE.fullmatch(text)
+        if reference is None:
+            if _REFERENCE.search(text):
+                self._refuse(path, line, "holds ${NAME} beside other text", "let ${NAME} be the whole value")
+            return text
+        name = reference[1]
+        self._tree.origins[path] = Origin(self._place(line), shown=False)
+        if name not in self._environ:
+            self._refuse(path, line, f"refers to {name}, which is not set", f"set {name} in the environment")
+        return self._environ.get(name)
+
+    def _alias(self, line: int) -> None:
+        if self._wants_key():
+            self._stop(line, "an alias (*name) stands where a key belongs", "put text that begins with * in quotes")
+        self._refuse(
+            self._here(line), line, "is an alias (*name)", "write the value out; quote text that begins with *"
+        )
+        self._fill(None)
+
+    def _refuse_features(self, event: _Node, path: Path, line: int) -> None:
+        if event.anchor is not None:
+            self._refuse(path, line, "has an anchor (&name)", "write values out; quote text that begins with &")
+        if event.tag is not None:
+            self._refuse(path, line, "has a tag (!name)", "remove the tag; quote text that begins with !")
+
+    def _wants_key(self) -> bool:
+        return bool(self._open) and isinstance(self._open[-1].items, dict) and self._open[-1].key is None
+
+    def _here(self, line: int) -> Path:
+        """The path of the value that comes next, its line noted: for a mapping's value the line of its key."""
+        if not self._open:
+            return self._top
+        frame = self._open[-1]
+        part = len(frame.items) if frame.key is None else frame.key
+        path = (*frame.path, part)
+        line = line if frame.key is None else frame.lines[frame.key]
+        self._tree.origins[path] = Origin(self._place(line), shown=self._shown)
+        return path
+
+    def _fill(self, value: Value) -> None:
+        if not self._open:
+            self._value = value
+            return
+        frame = self._open[-1]
+        if isinstance(frame.items, list):
+            frame.items.append(value)
+        elif frame.key is not None:
+            frame.items[frame.key] = value
+            frame.key = None
+
+    def _refuse(self, path: Path, line: int, what: str, fix: str) -> None:
+        self._tree.refuse(path, what, fix, place=self._place(line))
+
+    def _stop(self, line: int, what: str, fix: str) -> NoReturn:
+        self._refuse(self._top, line, what, fix)
+        raise _Unreadable
+
+
+def _syntax(error: YAMLError, text: str) -> tuple[int, str]:
+    """The line, and the parser's reason without what it quotes of the text."""
+    if isinstance(error, ReaderError):
+        return text.count("\n", 0, error.position) + 1, "a control character"
+    if isinstance(error, MarkedYAMLError) and error.problem_mark is not None:
+        return error.problem_mark.line + 1, _QUOTED_TEXT.sub("...", error.problem or "")
+    return 1, "it cannot be read"
+
+
+def _resolve(text: str) -> Value:
+    """A plain scalar by the core schema. Numbers are told from text only to be refused, so their value is of no use."""
+    if _NULL.fullmatch(text):
+        return None
+    if _BOOL.fullmatch(text):
+        return text.lower() == "true"
+    return 0 if _INT.fullmatch(text) or _FLOAT.fullmatch(text) else text
