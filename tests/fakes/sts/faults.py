@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 # What replaces the whole answer, before the request is even looked at.
-INSTEAD = frozenset({"html", "empty", "throttle", "error500", "hang", "clock_skew", "deny", "expired_base"})
+INSTEAD = frozenset({"html", "empty", "throttle", "error500", "hang", "clock_skew", "expired_base"})
+# What refuses a request whose signature was right: the refusal names the caller.
+REFUSING = frozenset({"deny"})
 # What spoils the answer to an AssumeRole that was rightly allowed.
 SPOILING = frozenset(
     {
@@ -25,7 +27,7 @@ SPOILING = frozenset(
     }
 )
 DELAYING = frozenset({"latency"})
-KINDS = INSTEAD | SPOILING | DELAYING
+KINDS = INSTEAD | REFUSING | SPOILING | DELAYING
 ACTIONS = frozenset({"AssumeRole", "GetCallerIdentity"})
 
 # A hang ends by itself, so that a forgotten one cannot hold a test run for ever.
@@ -48,7 +50,7 @@ class Fault:
             raise ValueError(f"kind {self.kind!r} is none of {', '.join(sorted(KINDS))}")
         if self.action not in ACTIONS or (self.action != "AssumeRole" and (self.kind in SPOILING or self.role_arn)):
             raise ValueError(f"{self.kind} cannot apply to {self.action}")
-        if self.left is not None and (not isinstance(self.left, int) or self.left < 1):
+        if self.left is not None and self.left < 1:
             raise ValueError("count must be 1 or more")
         if self.kind in DELAYING and self.seconds is None:
             raise ValueError("latency needs seconds")
@@ -79,7 +81,7 @@ class Faults:
 
     def fire(self, *, action: str, role_arn: str | None) -> list[Fault]:
         """The faults of this request, oldest first; each firing is counted, used or not."""
-        firing = [fault for fault in self._faults if fault.action == action and fault.role_arn in {None, role_arn}]
+        firing = [fault for fault in self._faults if fault.action == action and fault.role_arn in (None, role_arn)]
         for fault in firing:
             if fault.left is not None:
                 fault.left -= 1

@@ -151,7 +151,7 @@ class _Checks:
 
 def _members(form: Mapping[str, str], name: str, suffix: str = "") -> tuple[str, ...]:
     """The list ``NAME.member.1``, ``NAME.member.2``, ... of the Query protocol."""
-    found = []
+    found: list[str] = []
     while (value := form.get(f"{name}.member.{len(found) + 1}{suffix}")) is not None:
         found.append(value)
     return tuple(found)

@@ -270,7 +270,7 @@ def _statement(statement: Any, kind: Kind, where: str) -> Statement:
     for action in actions:
         if action != "*" and not re.fullmatch(r"[A-Za-z0-9-]+:[A-Za-z0-9*?]+", action):
             raise UnsupportedPolicy(f"{where}: {action!r} is no action")
-        # IAM: "AssumeRole policy may only specify STS AssumeRole actions."
+        # As in IAM, which says that an AssumeRole policy may only specify STS AssumeRole actions.
         if kind is Kind.TRUST and not action.lower().startswith("sts:"):
             raise UnsupportedPolicy(f"{where}: a trust policy may only name sts actions, not {action!r}")
     trust = kind is Kind.TRUST

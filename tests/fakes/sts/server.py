@@ -61,7 +61,8 @@ class Server:
     def app(self) -> web.Application:
         """The routes."""
         app = web.Application()
-        app.router.add_route("*", "/", self._aws)
+        app.router.add_route("GET", "/", self._aws)
+        app.router.add_route("POST", "/", self._aws)
         app.router.add_get("/_control/calls", self._get_calls)
         app.router.add_delete("/_control/calls", self._delete_calls)
         app.router.add_post("/_control/faults", self._post_fault)
@@ -142,10 +143,13 @@ class Server:
 
     def _answer(self, signed: SignedRequest, call: _Call, request_id: str, *, repeated: bool) -> Answer:
         for fault in call.faults:
-            if (instead := self._instead(fault, call)) is not None:
+            if (instead := self._instead(fault)) is not None:
                 return instead
         credential = self._sts.authenticate(signed)
         call.entry["caller_arn"] = credential.caller.arn
+        if any(fault.kind == "deny" for fault in call.faults):
+            target = call.form.get("RoleArn", "*")
+            raise access_denied(credential.caller.arn, f"sts:{call.form['Action']}", target, "the fault deny")
         if repeated:
             raise StsRefusal("MalformedInput", "A parameter was sent more than once")
         action, version = call.form.get("Action"), call.form.get("Version", "NO_VERSION_SPECIFIED")
@@ -163,7 +167,7 @@ class Server:
         call.entry["access_key_id_issued"] = issued.access_key_id
         return result(action, _spoil(issued, kinds, ask), request_id)
 
-    def _instead(self, fault: Fault, call: _Call) -> Answer | None:
+    def _instead(self, fault: Fault) -> Answer | None:
         """The answer that ``fault`` puts in the place of the real one, if it is of that sort."""
         match fault.kind:
             case "html":
@@ -177,8 +181,6 @@ class Server:
                 raise StsRefusal("InternalFailure", "An internal error has occurred", status=500)
             case "clock_skew":
                 raise expired(self._now() - 2 * CLOCK_SKEW, self._now())
-            case "deny":
-                raise access_denied("unknown", f"sts:{fault.action}", call.form.get("RoleArn", "*"), "fault deny")
             case "expired_base":
                 raise expired_token()
         return None

@@ -9,6 +9,9 @@ size. Where AWS has two answers this one takes the stricter:
   session with those alone may do nothing further in STS.
 - Inherited transitive tags need sts:TagSession, and an inherited source identity sts:SetSourceIdentity, at every hop.
 - Roles in another partition than the caller's do not exist.
+
+Not modelled: tags of users and roles in IAM (aws:PrincipalTag is of session tags), permission boundaries, organisation
+policies, MFA, and whether a managed policy named by ARN exists.
 """
 
 from __future__ import annotations
@@ -236,7 +239,7 @@ def _packed_size(ask: AssumeRole, tags: dict[str, str]) -> int:
     tag_bytes = sum(len(part.encode()) for tag in tags.items() for part in tag)
     policy_bytes = sum(len(text.encode()) for text in (ask.policy_text or "", *ask.policy_arns))
     percent = math.ceil(100 * (tag_bytes / _PACKED_TAG_BYTES + policy_bytes / _PACKED_POLICY_BYTES))
-    if percent > 100:  # noqa: PLR2004 - percent
+    if percent > 100:
         what = "Packed size of session tags" if not policy_bytes else "Packed policy"
         raise StsRefusal("PackedPolicyTooLarge", f"{what} consumes {percent}% of allotted space.")
     return percent

@@ -99,7 +99,9 @@ def verify(request: SignedRequest, claim: Claim, secret_access_key: str) -> None
             hashlib.sha256(request.body).hexdigest(),
         )
     )
-    to_sign = "\n".join((_ALGORITHM, claim.date, claim.scope, hashlib.sha256(canonical.encode()).hexdigest()))
+    to_sign = "\n".join(
+        (_ALGORITHM, claim.date, claim.scope, hashlib.sha256(canonical.encode(errors="surrogateescape")).hexdigest())
+    )
     key = f"AWS4{secret_access_key}".encode()
     for part in claim.scope.split("/"):
         key = hmac.digest(key, part.encode(), "sha256")

@@ -61,7 +61,7 @@ class World:
     roles: tuple[Role, ...]
 
     def __post_init__(self) -> None:
-        arns = [one.arn for one in (*self.users, *self.roles)]
+        arns = [user.arn for user in self.users] + [role.arn for role in self.roles]
         keys = [user.access_key_id for user in self.users]
         for twice in {one for one in arns + keys if (arns + keys).count(one) > 1}:
             raise WorldError(f"{twice}: is in the world twice")
@@ -87,6 +87,8 @@ class World:
             data = json.loads(text)
             users = tuple(User(**user) for user in data.pop("users"))
             return cls(users=users, roles=tuple(Role(**role) for role in data.pop("roles")), **data)
+        except WorldError:
+            raise
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise WorldError(f"not a world: {error!r}") from error
 
