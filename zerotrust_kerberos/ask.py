@@ -7,6 +7,7 @@ proves the name of a host, Kerberos proves that the realm knows the service ther
 from __future__ import annotations
 
 import binascii
+import time
 
 from broker import wire
 from zerotrust_kerberos import __version__
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 _OK = 200
 # Seconds. What a Retry-After may make us recommend; the broker's own are far below.
 _WAIT_DEFAULT, _WAIT_MAX = 5, 3600
+
+# Seconds. The default of ``clockskew`` in krb5.conf: what a broker tolerates.
+_SKEW_MAX = 300
 
 # For an answer without a code of ours: something in front of the broker spoke.
 _BY_STATUS = {
@@ -88,6 +92,10 @@ def _refusal(answer: Answer) -> Failure:
     """The broker's own word (RFC 9457) where there is one, otherwise what the status means."""
     code, hint, request_id = _problem(answer)
     wait = _retry_after(answer)
+    skew = _skew(answer) if code == "auth_failed" else 0
+    if skew > _SKEW_MAX:
+        # The broker does not say what was wrong with a ticket; its clock does.
+        return Failure("clock_skew", f"the broker's differs by {skew} s")
     # A code is taken only from the list: a server must not pick one of the client's own, such as kdc_unreachable.
     if code in wire.PROBLEM_CODES and code in TABLE:
         said = [f'"{hint}"'] if hint else []
@@ -113,6 +121,17 @@ def _problem(answer: Answer) -> tuple[str, str, str]:
         hint if isinstance(hint, str) else "",
         request_id if isinstance(request_id, str) else "",
     )
+
+
+def _skew(answer: Answer) -> int:
+    """Seconds between the broker's clock and ours, by the Date header; 0 where there is none."""
+    import calendar  # noqa: PLC0415  for this one refusal only
+
+    try:
+        said = calendar.timegm(time.strptime("".join(answer.values("date")), "%a, %d %b %Y %H:%M:%S GMT"))
+    except (ValueError, OverflowError):
+        return 0
+    return abs(int(time.time()) - said)
 
 
 def _retry_after(answer: Answer) -> int:

@@ -16,7 +16,10 @@ from zerotrust_kerberos.watch import Watch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+    from typing import NoReturn
+
+    from zerotrust_kerberos.settings import Settings
 
 _STDOUT, _STDERR = 1, 2
 
@@ -50,17 +53,22 @@ _OPTIONS = {
 _ALIASES = {"--version": "version", "-h": "help", "--help": "help"}
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main() -> NoReturn:
+    """The program: run the command line and end."""
+    # Everything was written by then, and tearing the interpreter down would take a tenth of the helper's time.
+    os._exit(run(sys.argv[1:]))
+
+
+def run(words: Sequence[str]) -> int:
     """Run one command; returns its exit status."""
-    words = list(sys.argv[1:] if argv is None else argv)
-    place = Place()
+    place = Place(words)
 
     def report(failure: Failure) -> None:
         _write(_STDERR, line(failure, place) + "\n")
 
     watch = Watch(report)
     try:
-        text = _run(words, place, watch)
+        text = _command(words, place, watch)
     except Failure as failure:
         watch.speak()
         report(failure)
@@ -77,7 +85,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _run(words: list[str], place: Place, watch: Watch) -> str:
+def _command(words: Sequence[str], place: Place, watch: Watch) -> str:
     """What the command prints."""
     command = _ALIASES.get(words[0], words[0]) if words else ""
     if command == "version":
@@ -87,16 +95,8 @@ def _run(words: list[str], place: Place, watch: Watch) -> str:
     if command not in _OPTIONS:
         raise Failure("usage", f"no command {command}" if command else "no command")
     flags, as_json = _flags(command, words[1:])
-    return _asked(command, flags, place, watch, as_json=as_json)
-
-
-def _asked(command: str, flags: dict[str, str], place: Place, watch: Watch, *, as_json: bool) -> str:
-    """Run a command that asks the broker."""
     wanted = settings.load(flags, os.environ)
-    place.again = f"zerotrust {command}" + (
-        f" --role {wanted.role}" if wanted.role and "--role" in _OPTIONS[command] else ""
-    )
-    place.host, place.spn, place.url = wanted.broker.host, wanted.spn, wanted.broker.url
+    _locate(place, flags, wanted)
     watch.start(wanted.timeout)
     if command == "credential-process":
         return credential_process(wanted, watch)
@@ -105,7 +105,19 @@ def _asked(command: str, flags: dict[str, str], place: Place, watch: Watch, *, a
     return (roles if command == "roles" else whoami)(wanted, watch, as_json=as_json)
 
 
-def _flags(command: str, words: list[str]) -> tuple[dict[str, str], bool]:
+def _locate(place: Place, flags: Mapping[str, str], wanted: Settings) -> None:
+    """Fill in what the lines on stderr talk about."""
+    broker = wanted.broker
+    place.host, place.spn = broker.host, wanted.spn
+    place.flags = [
+        part for name, key in _SHARED.items() if key in flags and key != "timeout" for part in (name, flags[key])
+    ]
+    trust = ("--cacert", wanted.ca_file) if wanted.ca_file and broker.scheme == "https" else ()
+    socket = ("--unix-socket", broker.path) if broker.path else ()
+    place.curl = ("curl", "-v", *trust, *socket, f"http://{broker.authority}" if broker.path else broker.url)
+
+
+def _flags(command: str, words: Sequence[str]) -> tuple[dict[str, str], bool]:
     """``--name value`` and ``--name=value``; the last one counts."""
     known, found, as_json = _OPTIONS[command], {}, False
     rest = iter(words)

@@ -7,6 +7,10 @@ helper's own codes. Whatever a server said is cleaned here before it reaches a t
 
 from __future__ import annotations
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 EXIT_OTHER = 1
 EXIT_USAGE = 2
 EXIT_TICKET = 3
@@ -21,11 +25,13 @@ EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 # Characters. A hint longer than this is cut: the line has to stay readable in a terminal.
 SAID_MAX = 200
 
-# The fixes are formatted with: again (the same command), host, spn, url, wait (seconds).
+# Filled in from ``Place``: {again} the same command, {flags} its flags that name the broker, {curl} a curl command up to the
+# path, {host}, {spn}; and from the failure: {wait} seconds.
 _KERBEROS = "KRB5_TRACE=/dev/stderr kvno {spn}"
-_REACH = "curl -v {url}/healthz"
-_WHO = "zerotrust whoami"
-_ROLES = "zerotrust roles"
+_REACH = "{curl}/healthz"
+_WHO = "zerotrust whoami{flags}"
+_ROLES = "zerotrust roles{flags}"
+_LATER = "sleep {wait}; {again}"
 
 # code -> (exit status, what, fix).
 TABLE: dict[str, tuple[int, str, str]] = {
@@ -42,7 +48,7 @@ TABLE: dict[str, tuple[int, str, str]] = {
     "mutual_auth_failed": (
         EXIT_UNREACHABLE,
         "whoever answers at {host} does not prove to be {spn}; its answer is thrown away",
-        "curl -sv --negotiate -u : -o /dev/null {url}/v1/whoami",
+        "{curl}/v1/whoami --negotiate -u :",
     ),
     "broker_unreachable": (EXIT_UNREACHABLE, "no connection to the broker at {host}", _REACH),
     "tls_untrusted": (
@@ -64,21 +70,21 @@ TABLE: dict[str, tuple[int, str, str]] = {
     "approval_required": (EXIT_APPROVAL, "somebody has to approve this first", _WHO),
     "revoked": (EXIT_DENIED, "your access has been revoked", _WHO),
     "cross_site_blocked": (EXIT_OTHER, "something on the way removed a header of the request", _REACH),
-    "not_found": (EXIT_USAGE, "there is no broker at {url}", _REACH),
-    "method_not_allowed": (EXIT_OTHER, "there is no broker of this version at {url}", _REACH),
+    "not_found": (EXIT_USAGE, "there is no broker at {host}", _REACH),
+    "method_not_allowed": (EXIT_OTHER, "there is no broker of this version at {host}", _REACH),
     "too_large": (EXIT_OTHER, "the broker finds the request too large", _WHO),
     "unsupported_media_type": (EXIT_OTHER, "something on the way changed the request", _REACH),
     "host_not_allowed": (EXIT_USAGE, "the broker does not go by the name {host}", _REACH),
-    "rate_limited": (EXIT_THROTTLED, "too many requests", "sleep {wait}; {again}"),
+    "rate_limited": (EXIT_THROTTLED, "too many requests", _LATER),
     "headers_too_large": (EXIT_OTHER, "the Kerberos ticket is too large for the broker", "klist -e"),
-    "internal_error": (EXIT_OTHER, "the broker failed", "sleep {wait}; {again}"),
+    "internal_error": (EXIT_OTHER, "the broker failed", _LATER),
     "sts_rejected": (EXIT_AWS, "AWS refused what the broker asked for", _ROLES),
-    "sts_unavailable": (EXIT_AWS, "AWS does not serve the broker now", "sleep {wait}; {again}"),
-    "sts_timeout": (EXIT_AWS, "AWS did not answer the broker in time", "sleep {wait}; {again}"),
-    "audit_unavailable": (EXIT_OTHER, "the broker cannot write its audit record", "sleep {wait}; {again}"),
-    "replay_guard_unavailable": (EXIT_OTHER, "the broker cannot check for replays", "sleep {wait}; {again}"),
-    "overloaded": (EXIT_THROTTLED, "the broker has too much to do", "sleep {wait}; {again}"),
-    "draining": (EXIT_UNREACHABLE, "the broker is shutting down", "sleep {wait}; {again}"),
+    "sts_unavailable": (EXIT_AWS, "AWS does not serve the broker now", _LATER),
+    "sts_timeout": (EXIT_AWS, "AWS did not answer the broker in time", _LATER),
+    "audit_unavailable": (EXIT_OTHER, "the broker cannot write its audit record", _LATER),
+    "replay_guard_unavailable": (EXIT_OTHER, "the broker cannot check for replays", _LATER),
+    "overloaded": (EXIT_THROTTLED, "the broker has too much to do", _LATER),
+    "draining": (EXIT_UNREACHABLE, "the broker is shutting down", _LATER),
 }
 
 
@@ -106,25 +112,43 @@ class Failure(Exception):
 
 
 class Place:
-    """What the lines talk about: the command being run and the broker it talks to. Filled in as it becomes known."""
+    """What the lines talk about: the command being run, and the broker it talks to once that is known.
 
-    __slots__ = ("again", "host", "spn", "url")
+    Attributes:
+        words: The command line without the program's name.
+        flags: The words of it that name the broker.
+        curl: Words of a curl command; the last one gets the path.
+        host: Of the broker.
+        spn: Of the broker.
+    """
 
-    def __init__(self) -> None:
-        self.again = "zerotrust help"
-        self.host = "the broker"
-        self.spn = "HTTP/BROKER"
-        self.url = "https://BROKER"
+    __slots__ = ("curl", "flags", "host", "spn", "words")
+
+    def __init__(self, words: Sequence[str]) -> None:
+        self.words = words
+        self.flags: Sequence[str] = ()
+        self.curl: Sequence[str] = ("curl", "-v", "https://broker.example.com:8443")
+        self.host = "broker.example.com"
+        self.spn = "HTTP@broker.example.com"
 
 
 def line(failure: Failure, place: Place) -> str:
     """``what (detail) [CODE] — run: fix``, one line, without its line feed."""
+    import shlex  # noqa: PLC0415  only a failure has something to quote
+
     _, what, fix = TABLE[failure.code]
-    fill = {"again": place.again, "host": place.host, "spn": place.spn, "url": place.url, "wait": failure.wait}
-    what = what.format_map(fill)
-    if failure.detail:
-        what = f"{what} ({clean(failure.detail)})"
-    return f"{what} [{failure.code}] — run: {failure.fix or fix.format_map(fill)}"
+    fill = {
+        "again": shlex.join(["zerotrust", *place.words]),
+        "flags": "".join(f" {shlex.quote(word)}" for word in place.flags),
+        "curl": shlex.join(place.curl),
+        "host": place.host,
+        "spn": place.spn,
+        "wait": failure.wait,
+    }
+    detail = f" ({clean(failure.detail)})" if failure.detail else ""
+    whole = f"{what.format_map(fill)}{detail} [{failure.code}] — run: {failure.fix or fix.format_map(fill)}"
+    # File names and flags of the user's own are the only characters left that could break the line.
+    return "".join(char if char.isprintable() else "?" for char in whole)
 
 
 def clean(said: str) -> str:

@@ -93,7 +93,7 @@ def load(flags: Mapping[str, str], environ: Mapping[str, str], *, system_file: s
     broker = parse_url(found["broker_url"], unix_host=found.get("host"))
     return Settings(
         broker=broker,
-        ca_file=found.get("ca_file"),
+        ca_file=_ca_file(found.get("ca_file")),
         role=_role(found.get("role")),
         spn=_spn(found.get("spn"), broker),
         timeout=_timeout(found.get("timeout")),
@@ -162,6 +162,12 @@ def _role(role: str | None) -> str | None:
     if role is not None and not (0 < len(role) <= _ROLE_LENGTH_MAX and _ROLE_CHARS.issuperset(role)):
         raise Failure("usage", "a role is 1 to 64 of A-Z a-z 0-9 . _ -", fix="zerotrust roles")
     return role
+
+
+def _ca_file(path: str | None) -> str | None:
+    if path is not None and (not path or not path.isprintable()):
+        raise Failure("configuration", "ca_file is not a path", fix="export ZEROTRUST_CA_FILE=/path/to/ca.pem")
+    return path
 
 
 def _spn(spn: str | None, broker: Broker) -> str:

@@ -24,7 +24,8 @@ def secure(plain: _socket.socket, host: str, ca_file: str | None) -> socket.sock
     except ssl.SSLCertVerificationError as error:
         raise Failure("tls_untrusted", error.verify_message) from error
     except OSError as error:  # ssl.SSLError is one; others are connections cut in the handshake
-        raise Failure("tls_failed", error.strerror or str(error)) from error
+        reason = error.reason if isinstance(error, ssl.SSLError) else error.strerror
+        raise Failure("tls_failed", reason or type(error).__name__) from error
 
 
 def _context(ca_file: str | None) -> ssl.SSLContext:
