@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from broker.config.fault import FAULT, Problem, nearest, subject
+from broker.config.fault import FAULT, Problem, nearest, quoted
 from broker.config.fields import keys, leaves, model_at, shape
 from broker.config.tree import Path, Tree
 
@@ -25,10 +25,14 @@ _SENTENCES = {
 
 def problems(error: ValidationError, model: type[BaseModel], tree: Tree) -> Iterator[Problem]:
     """One problem for each error whose value has none yet."""
-    for details in error.errors(include_url=False, include_input=False):
+    errors = error.errors(include_url=False, include_input=False)
+    parents = {details["loc"][:-1] for details in errors}
+    for details in errors:
         # An error of a mapping's key has "[key]" behind it.
         path = tuple(part for part in details["loc"] if part != "[key]")
-        if not tree.is_refused(path):
+        # pydantic counts only the valid entries, so a list of bad ones is too short as well.
+        is_echo = details["type"] == "too_short" and details["loc"] in parents
+        if not is_echo and not tree.is_refused(path):
             origin = tree.origin(path)
             what, fix = _words(details, model, path, shown=origin.shown)
             yield Problem(origin.place, path, what, fix)
@@ -38,7 +42,8 @@ def _words(details: ErrorDetails, model: type[BaseModel], path: Path, *, shown: 
     context = details.get("ctx", {})
     match details["type"]:
         case kind if kind == FAULT:
-            return f"{subject(context['shown'] if shown else None)} {context['what']}", context["fix"]
+            value = f"{quoted(context['shown'])} " if shown and context["shown"] is not None else ""
+            return value + context["what"], context["fix"]
         case "missing":
             return "is missing", _how_to_add(model, path)
         case "extra_forbidden":

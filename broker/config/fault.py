@@ -35,14 +35,12 @@ class Problem:
 
 
 def fault(what: str, fix: str, *, shown: str | None = None) -> PydanticCustomError:
-    """An error for a validator to raise; ``what`` continues "the value", e.g. "is not a duration"."""
+    """An error for a validator to raise; ``what`` is a predicate, e.g. "is not a duration"."""
     return PydanticCustomError(FAULT, "fault", {"what": what, "fix": fix, "shown": shown})
 
 
-def subject(shown: str | None) -> str:
-    """The value in quotes, with everything unprintable escaped; or "the value"."""
-    if shown is None:
-        return "the value"
+def quoted(shown: str) -> str:
+    """The value's beginning, to put before the predicate."""
     return repr(shown if len(shown) <= _SHOWN_MAX_CHARS else shown[:_SHOWN_MAX_CHARS] + "...")
 
 

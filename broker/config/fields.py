@@ -7,7 +7,7 @@ import types
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -31,6 +31,7 @@ class Shape:
     kind: Kind
     model: type[BaseModel] | None = None
     scalar: type | None = None
+    choices: tuple[str, ...] = ()
 
     @property
     def has_file_variant(self) -> bool:
@@ -106,6 +107,8 @@ def _shape(annotation: Any) -> Shape:
         return Shape(Kind.MAPPING, model=_shape(get_args(bare)[1]).model)
     if isinstance(bare, type) and issubclass(bare, BaseModel):
         return Shape(Kind.SECTION, model=bare)
+    if origin is Literal:
+        return Shape(Kind.SCALAR, scalar=str, choices=get_args(bare))
     return Shape(Kind.SCALAR, scalar=bare if isinstance(bare, type) else str)
 
 

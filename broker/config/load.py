@@ -41,7 +41,7 @@ def load(path: Path, *, environ: Mapping[str, str]) -> Settings:
     settings, found = _validate(tree)
     if settings is None or found:
         # "from None": the error that pydantic raised holds the values, secrets among them.
-        raise ConfigurationError([str(problem) for problem in found]) from None
+        raise ConfigurationError([str(problem) for problem in sorted(found, key=_line)]) from None
     return settings
 
 
@@ -54,6 +54,12 @@ def _text(path: Path) -> str:
         line = error.object.count(b"\n", 0, error.start) + 1
         what = "is not UTF-8 text"
         raise ConfigurationError([str(Problem(f"{path}:{line}", (), what, "save it as UTF-8"))]) from None
+
+
+def _line(problem: Problem) -> int:
+    """For the order of the report: other sources first, then the file from top to bottom."""
+    line = problem.place.rpartition(":")[2]
+    return int(line) if line.isdecimal() else 0
 
 
 def _open_required_sections(tree: Tree) -> None:

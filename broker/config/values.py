@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import ipaddress
+import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_core import CoreSchema, core_schema
 
 from broker.config.fault import fault
-from broker.core.private_file import PermissionProblem, check_private_folder, open_private
+from broker.core.private_file import PermissionProblem, open_private, private_files
 from broker.core.secret import Secret
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -29,7 +30,7 @@ ENCRYPTION_KEY_BYTES = 32
 
 # How os.environ holds bytes that are no UTF-8 (PEP 383).
 _SURROGATE = re.compile("[\ud800-\udfff]")
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _DURATION = re.compile(r"([0-9]{1,6})([smhd])")
 _HOST_NAME = re.compile(r"(?=.{1,253}$)[A-Za-z0-9](?:[A-Za-z0-9-]{0,62})(?:\.[A-Za-z0-9][A-Za-z0-9-]{0,62})*")
 _LISTEN = re.compile(r"(https?)://(\[[0-9A-Fa-f:.]+\]|[^/\[\]:@]+):([0-9]{1,5})")
@@ -71,7 +72,14 @@ def parse_duration(text: str) -> timedelta:
     match = _DURATION.fullmatch(text)
     if match is None or int(match[1]) == 0:
         raise fault("is not a duration", "write a number and its unit: 900s, 30m, 1h or 90d", shown=text)
-    return timedelta(**{_UNITS[match[2]]: int(match[1])})
+    return timedelta(seconds=int(match[1]) * _SECONDS[match[2]])
+
+
+def duration_text(duration: timedelta) -> str:
+    """The shortest text that ``parse_duration()`` reads as this many whole seconds."""
+    seconds = int(duration.total_seconds())
+    unit = next(unit for unit in "dhms" if seconds % _SECONDS[unit] == 0)
+    return f"{seconds // _SECONDS[unit]}{unit}"
 
 
 def parse_network(text: str) -> Network:
@@ -164,9 +172,12 @@ def parse_path(text: str) -> Path:
 
 
 def _readable(path: Path) -> Path:
-    if not path.is_file():
-        raise fault("is not a file", "create it, or correct the path", shown=str(path))
-    return path
+    try:
+        with path.open("rb"):
+            return path
+    except OSError as error:
+        what = f"cannot be read ({os.strerror(error.errno or 0)})"
+        raise fault(what, "create it, correct the path, or let the broker's account read it", shown=str(path)) from None
 
 
 def _private(path: Path) -> Path:
@@ -179,17 +190,13 @@ def _private(path: Path) -> Path:
 
 def _private_keytab(path: Path) -> Path:
     try:
-        if not path.is_dir() or path.is_symlink():
-            open_private(path).close()
-            return path
-        check_private_folder(path)
-        inside = sorted(path.glob("*.keytab"))
-        for keytab in inside:
-            open_private(keytab).close()
+        files = private_files(path)
+        for file in files:
+            open_private(file).close()
     except PermissionProblem as problem:
         raise fault(problem.what, problem.fix, shown=str(problem.path)) from None
-    if not inside:
-        raise fault("holds no *.keytab", "put the keytabs there, or name the files", shown=str(path))
+    if not files:
+        raise fault("is an empty folder", "put a keytab there", shown=str(path))
     return path
 
 
@@ -280,7 +287,8 @@ AbsolutePath = Annotated[Path, AsText(parse_path)]
 ReadableFile = Annotated[AbsolutePath, AfterValidator(_readable)]
 PrivateFile = Annotated[AbsolutePath, AfterValidator(_private)]
 Keytab = Annotated[AbsolutePath, AfterValidator(_private_keytab)]
-Keytabs = Annotated[tuple[Keytab, ...], BeforeValidator(_one_or_many), Field(min_length=1)]
+ONE_OR_MANY = BeforeValidator(_one_or_many)
+Keytabs = Annotated[tuple[Keytab, ...], ONE_OR_MANY, Field(min_length=1)]
 SecretText = Annotated[Secret, AsText(Secret)]
 Duration = Annotated[timedelta, AsText(parse_duration)]
 Networks = Annotated[tuple[Annotated[Network, AsText(parse_network)], ...], Field(min_length=1)]

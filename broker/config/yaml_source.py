@@ -118,7 +118,9 @@ class _Builder:
             pass
         except YAMLError as error:
             line, reason = _syntax(error, text)
-            self._refuse(self._top, line, f"is not valid YAML: {reason}", "correct the syntax; put odd text in quotes")
+            self._refuse(
+                self._top, line, f"is not valid YAML: {reason}", "correct the syntax; put text with signs in quotes"
+            )
         return self._value
 
     def _take(self, event: Event) -> None:

@@ -58,17 +58,24 @@ def read_private(path: Path, *, limit: int) -> bytes:
     return content
 
 
-def check_private_folder(path: Path) -> None:
-    """The same demands on a folder.
+def private_files(path: Path) -> list[Path]:
+    """The files that ``path`` stands for: itself, or what a private folder holds, but hidden files and READMEs; sorted.
+
+    The files themselves are not judged yet; ``open_private()`` does that.
 
     Raises:
-        PermissionProblem: As for ``open_private()``, or ``path`` is not a folder.
+        PermissionProblem: ``path`` cannot be opened, or is a folder that is open to others.
     """
     descriptor = _open(path)
     try:
-        _judge(path, os.fstat(descriptor), folder=True, uid=os.geteuid())
+        status = os.fstat(descriptor)
+        if not stat.S_ISDIR(status.st_mode):
+            return [path]
+        _judge(path, status, folder=True, uid=os.geteuid())
+        names = os.listdir(descriptor)
     finally:
         os.close(descriptor)
+    return [path / name for name in sorted(names) if not name.startswith((".", "README"))]
 
 
 def _open(path: Path) -> int:

@@ -1,0 +1,158 @@
+"""The reference of all keys, made from the model: Markdown for people, JSON Schema for editors.
+
+``python -m broker.config.reference > docs/configuration.md`` writes the page that a test compares with this code.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from broker.config.fields import Kind, Shape, keys, leaves, shape
+from broker.config.model import Settings
+from broker.config.values import ONE_OR_MANY, duration_text
+
+EXAMPLE = """\
+server:
+  listen: ["https://0.0.0.0:8443", "unix:/run/zerotrust/broker.sock"]
+  hostnames: [broker.example.com]
+tls:
+  certificate: /etc/zerotrust/tls/server.crt
+  private_key: /etc/zerotrust/tls/server.key
+kerberos:
+  keytabs: [/etc/zerotrust/keytabs]
+  realms: {EXAMPLE.COM: {}}
+aws:
+  region: eu-central-1
+  allowed_accounts: ["111122223333", "999900001111"]
+roles:
+  developer:
+    chain:
+      - {arn: "arn:aws:iam::999900001111:role/BrokerHub", external_id: hub-7f3a}
+      - {arn: "arn:aws:iam::111122223333:role/Developer", external_id_file: /etc/zerotrust/secrets/dev-external-id}
+    duration: 1h
+rules:
+  - name: engineers
+    principals: ["alice@EXAMPLE.COM", "*/admin@EXAMPLE.COM"]
+    roles: [developer]
+redis: {url: "rediss://broker@redis.example.com:6379/0", password_file: /etc/zerotrust/secrets/redis_password}
+encryption: {key_file: /etc/zerotrust/secrets/encryption_key}
+audit: {directory: /var/log/zerotrust/audit}
+"""
+
+_INTRODUCTION = f"""\
+# Configuration
+
+One YAML file, by default `/etc/zerotrust/config.yaml`. `zerotrust-broker check-config --config FILE` names every fault at
+once, each with its line and its fix, and ends with 78 if there is one; the broker itself does not start then.
+
+```yaml
+{EXAMPLE}```
+
+## Where a value can come from
+
+The last of these that has a value wins:
+
+1. `KEY` in the file, or `KEY_file`, which names a file with the value (one newline at its end is dropped). Both together
+   are an error. A whole value of the form `${{NAME}}` is replaced by that environment variable.
+2. The systemd credential (`LoadCredential=`) that has the dotted key as its name, such as `redis.password`. For a key that
+   is itself a path the credential's own path is taken.
+3. The environment variable in the tables below; lists separated by commas, or like mappings as YAML. `..._FILE` names a
+   file with the value.
+
+`AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and `AWS_SESSION_TOKEN` are read where none of these speaks. Keys that are
+paths have no `_file`. A variable that begins like a section (`ZEROTRUST_REDIS_...`) and fits no key is an error.
+
+## Permissions
+
+The configuration, private keys, keytabs and all `_file` files must belong to root or to the broker's account, be no
+symbolic links, and give others no access; what belongs to root may be readable (not writable) by the group.
+
+## Notation
+
+Durations have a unit: `900s`, `30m`, `1h`. Account numbers need quotes, for YAML would drop their leading zeros. Paths are
+absolute. Anchors, aliases, tags, duplicate and unknown keys, and keys without a value are errors.
+"""
+
+
+def schema() -> dict[str, Any]:
+    """The file's form as JSON Schema 2020-12: keys, nesting and choices. What it accepts, ``load()`` may still refuse."""
+    dialect = "https://json-schema.org/draft/2020-12/schema"
+    # Nothing is required: any key outside lists and mappings may come from another source.
+    return {"$schema": dialect, "title": "zerotrust-broker", **_object(Settings, in_entry=False)}
+
+
+def page() -> str:
+    """docs/configuration.md."""
+    variables = {leaf.path: leaf.variable for leaf in leaves(Settings)}
+    return _INTRODUCTION + "".join(_chapters(Settings, (), variables))
+
+
+def _object(model: type[BaseModel], *, in_entry: bool) -> dict[str, Any]:
+    properties: dict[str, Any] = {}
+    demands: list[dict[str, Any]] = []
+    for key, info in keys(model):
+        inner = shape(info)
+        properties[key] = _value(info, inner, in_entry=in_entry)
+        names = [key]
+        if inner.has_file_variant:
+            names.append(f"{key}_file")
+            properties[names[1]] = {"type": "string", "description": f"A file that holds `{key}`."}
+        if in_entry and info.is_required():
+            demands.append({"anyOf": [{"required": [name]} for name in names]})
+    found = {"type": "object", "additionalProperties": False, "properties": properties}
+    return {**found, "allOf": demands} if demands else found
+
+
+def _value(info: FieldInfo, inner: Shape, *, in_entry: bool) -> dict[str, Any]:
+    description = {"description": info.description or (inner.model.__doc__ if inner.model else "")}
+    if inner.kind is Kind.SECTION and inner.model:
+        return {**description, **_object(inner.model, in_entry=in_entry)}
+    entry = _object(inner.model, in_entry=True) if inner.model else {"type": "string"}
+    if inner.kind is Kind.MAPPING:
+        return {**description, "type": "object", "additionalProperties": entry}
+    if inner.kind is Kind.LIST:
+        many = {"type": "array", "items": entry}
+        return {**description, **({"anyOf": [many, entry]} if ONE_OR_MANY in info.metadata else many)}
+    if inner.choices:
+        return {**description, "anyOf": [{"enum": list(inner.choices)}, {"pattern": r"^\$\{\w+\}$"}]}
+    return {**description, **entry}
+
+
+def _chapters(model: type[BaseModel], path: tuple[str, ...], variables: dict[tuple[str, ...], str]) -> Iterator[str]:
+    """This mapping's own table, then those of the mappings inside it."""
+    rows = [(key, info, shape(info)) for key, info in keys(model)]
+    plain = [(key, info) for key, info, inner in rows if inner.kind is not Kind.SECTION]
+    if path:
+        whole = f" In the environment: `{variables[path[:1]]}`." if path[:1] in variables else ""
+        yield f"\n## `{'.'.join(path).replace('.[]', '[]')}`\n\n{model.__doc__}{whole}\n"
+    if path and plain:
+        yield "\n| key | default | environment | meaning |\n|---|---|---|---|\n"
+        for key, info in plain:
+            variable = variables.get((*path, key))
+            cells = (f"`{key}`", _default(info), f"`{variable}`" if variable else "", info.description or "")
+            yield "| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |\n"
+    for key, _info, inner in rows:
+        step = {Kind.MAPPING: (key, "NAME"), Kind.LIST: (key, "[]")}.get(inner.kind, (key,))
+        if inner.model and inner.model.model_fields:
+            yield from _chapters(inner.model, (*path, *step), variables)
+
+
+def _default(info: FieldInfo) -> str:
+    if info.is_required():
+        return "required"
+    default = info.default
+    if isinstance(default, timedelta):
+        return f"`{duration_text(default)}`"
+    if isinstance(default, tuple):
+        return ", ".join(f"`{item}`" for item in default)
+    return f"`{default}`" if isinstance(default, str) else ""
+
+
+if __name__ == "__main__":
+    sys.stdout.write(page())
