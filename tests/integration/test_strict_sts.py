@@ -158,6 +158,10 @@ class Raw:
 
     def send(self) -> tuple[int, str]:
         """Status, and the error's code or ``OK``."""
+        return self.answer()[:2]
+
+    def answer(self) -> tuple[int, str, str]:
+        """Status, the error's code or ``OK``, and the error's message."""
         request = Request(self.url, data=self.body, headers=self.headers, method=self.method)  # noqa: S310
         try:
             with build_opener(ProxyHandler({})).open(request, timeout=5) as response:
@@ -165,7 +169,8 @@ class Raw:
         except HTTPError as error:
             with error:
                 status, text = error.code, error.read()
-        return status, ET.fromstring(text).findtext(".//{*}Code") or "OK"  # noqa: S314 - our own process
+        answer = ET.fromstring(text)  # noqa: S314 - our own process
+        return status, answer.findtext(".//{*}Code") or "OK", answer.findtext(".//{*}Message") or ""
 
     def respell(self, old: str, new: str) -> Raw:
         """The same with another Authorization header."""
@@ -299,10 +304,15 @@ def test_a_request_without_a_date_is_refused(sts: StrictSts) -> None:
 
 
 def test_a_signature_that_does_not_cover_the_host_is_refused(sts: StrictSts) -> None:
-    assert signed(sts).respell("host;", "").send() == (403, "SignatureDoesNotMatch")
+    status, code, message = signed(sts).respell("host;", "").answer()
+    assert (status, code) == (403, "SignatureDoesNotMatch")
+    assert "'Host'" in message
 
 
-def test_a_signature_that_does_not_cover_the_date_is_refused(sts: StrictSts) -> None:
+def test_a_signature_that_does_not_cover_every_amz_header_is_refused(sts: StrictSts) -> None:
+    raw = signed(sts)
+    raw.headers["X-Amz-Extra"] = "added later"
+    assert raw.send() == (403, "SignatureDoesNotMatch")
     assert signed(sts).respell(";x-amz-date", "").send() == (403, "SignatureDoesNotMatch")
 
 
@@ -311,13 +321,16 @@ def test_a_signature_over_a_header_that_is_not_there_is_refused(sts: StrictSts) 
 
 
 def test_a_signature_for_another_service_is_refused(sts: StrictSts) -> None:
-    assert signed(sts, service="s3").send() == (403, "SignatureDoesNotMatch")
+    message = "Credential should be scoped to correct service: 'sts'. "
+    assert signed(sts, service="s3").answer() == (403, "SignatureDoesNotMatch", message)
 
 
 def test_a_scope_of_another_day_is_refused(sts: StrictSts) -> None:
     raw = signed(sts)
     today = raw.headers["X-Amz-Date"][:8]
-    assert raw.respell(f"/{today}/", "/20200101/").send() == (403, "SignatureDoesNotMatch")
+    status, code, message = raw.respell(f"/{today}/", "/20200101/").answer()
+    assert (status, code) == (403, "SignatureDoesNotMatch")
+    assert message.startswith("Date in Credential scope does not match")
 
 
 def test_a_signature_for_any_region_is_accepted(sts: StrictSts) -> None:
@@ -616,7 +629,8 @@ def test_every_call_is_logged_once_and_without_secrets(sts: StrictSts) -> None:
     tags = [{"Key": "Team", "Value": "blue"}]
     key = assume(sts, SourceIdentity="alice", Tags=tags, DurationSeconds=900)["Credentials"]["AccessKeyId"]
     refused(sts, ExternalId="wrong-one")
-    first, second = sts.calls()
+    refused(sts, ExternalId="malformed one")
+    first, second, third = sts.calls()
     assert datetime.fromisoformat(first.pop("time")) <= datetime.fromisoformat(second.pop("time"))
     assert first == {
         "action": "AssumeRole",
@@ -636,8 +650,11 @@ def test_every_call_is_logged_once_and_without_secrets(sts: StrictSts) -> None:
     }
     assert (second["outcome"], second["status"], second["access_key_id_issued"]) == ("AccessDenied", 403, None)
     assert (second["external_id_present"], second["external_id_valid"]) == (True, False)
+    assert (third["outcome"], "externalId" in third["why"]) == ("ValidationError", True)
     log = json.dumps(sts.calls())
-    assert not [word for word in (HUB_EXTERNAL_ID, "wrong-one", BROKER_SECRET_ACCESS_KEY) if word in log]
+    assert not [
+        word for word in (HUB_EXTERNAL_ID, "wrong-one", "malformed one", BROKER_SECRET_ACCESS_KEY) if word in log
+    ]
 
 
 def test_the_log_can_be_narrowed_and_emptied(sts: StrictSts) -> None:

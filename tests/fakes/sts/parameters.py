@@ -69,6 +69,7 @@ def read_assume_role(form: Mapping[str, str]) -> AssumeRole:
     role_arn = checks.text("roleArn", form.get("RoleArn"), _ROLE_ARN, required=True)
     session_name = checks.text("roleSessionName", form.get("RoleSessionName"), _NAME, _NAME_PATTERN, required=True)
     external_id = checks.text("externalId", form.get("ExternalId"), _EXTERNAL_ID, _EXTERNAL_ID_PATTERN)
+    # A source identity must not begin with "aws:" either; the charset already keeps the colon out.
     source_identity = checks.text("sourceIdentity", form.get("SourceIdentity"), _NAME, _NAME_PATTERN)
     duration = checks.number("durationSeconds", form.get("DurationSeconds"), _DURATION)
     tags = _read_tags(form, checks)
@@ -81,8 +82,6 @@ def read_assume_role(form: Mapping[str, str]) -> AssumeRole:
     checks.finish()
     if not _ROLE_ARN_FORM.fullmatch(role_arn or ""):
         raise StsRefusal("ValidationError", f"{role_arn} is invalid")
-    if source_identity is not None and source_identity.lower().startswith("aws:"):
-        raise StsRefusal("ValidationError", "SourceIdentity must not begin with the reserved prefix aws:")
     return AssumeRole(
         role_arn=role_arn or "",
         session_name=session_name or "",

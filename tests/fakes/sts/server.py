@@ -109,7 +109,8 @@ class Server:
             answer = self._answer(signed, call, request_id, repeated=len(pairs) > len(call.form))
         except StsRefusal as error:
             answer = refusal(error, request_id)
-            call.entry["why"] = error.why
+            # A refusal may quote a malformed external ID to its sender; the log never does.
+            call.entry["why"] = error.why.replace(call.form.get("ExternalId") or "\0", "...")
         call.entry.update(outcome=answer.outcome, status=answer.status)
         return web.Response(
             status=answer.status,
