@@ -23,6 +23,7 @@ class Kind(enum.StrEnum):
     START = "broker_start"
     STOP = "broker_stop"
     RECOVERY = "recovery"
+    RECOVERED = "audit_recovered"
     INTENT = "intent"
     ISSUED = "issued"
     SHOWN = "shown"

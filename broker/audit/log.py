@@ -112,6 +112,12 @@ class AuditLog:
         if when is not None:
             self.last_checkpoint = when.timestamp()
 
+    async def ping(self) -> str | None:
+        """None while records can be written, else why not; tries again to see whether the disk is back."""
+        if self.failure is not None and self._in_flight is None:
+            await self._note(Kind.RECOVERED)
+        return self.failure
+
     async def keep_checkpointing(self) -> None:
         """Runs until cancelled."""
         while True:

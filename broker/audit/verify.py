@@ -6,9 +6,10 @@ rotated away joins its successor; checkpoints found beside the files show where 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from broker.audit.chain import BrokenRecord, Head, check, open_checkpoint, position_of
 from broker.keys.signing import KeySet
@@ -46,14 +47,18 @@ def record_files(directory: Path) -> list[Path]:
     return [path for path in sorted(directory.iterdir()) if path.is_file() and _begins_with_brace(path)]
 
 
-def verify(files: Sequence[Path], *, keys: KeySet, checkpoints_required: bool) -> Report:
+def verify(files: Sequence[Path], *, jwks: Mapping[str, Any], checkpoints_required: bool) -> Report:
     """Check every record of every file, and every checkpoint that lies beside them.
 
     Args:
         files: Record files, of one instance or several, in any order.
-        keys: The broker's public keys.
+        jwks: The broker's public keys (RFC 7517).
         checkpoints_required: True where the files are a whole audit directory: a missing checkpoint is then a finding.
+
+    Raises:
+        UnusableKeySet: The JWKS cannot verify anything.
     """
+    keys = KeySet(jwks=jwks)
     report = Report()
     for instance, paths in _by_instance(files, report).items():
         report.instances += 1

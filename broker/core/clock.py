@@ -21,9 +21,11 @@ class SystemClock:
     """The machine's own clocks."""
 
     def now(self) -> datetime:
+        """See ``Clock``."""
         return datetime.now(UTC)
 
     def boottime(self) -> float:
+        """See ``Clock``."""
         return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 

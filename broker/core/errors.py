@@ -11,14 +11,18 @@ from typing import ClassVar
 
 
 class BrokerError(Exception):
-    """The root. ``reason`` is a short snake_case word for the audit record; ``str(error)`` is for the operator's log."""
+    """The root.
+
+    ``reason`` is a short snake_case word for the audit record, ``str(error)`` a sentence for the operator's log. ``hint``
+    alone is public: what the caller can do, where that is not the same for every error of the class.
+    """
 
     code: ClassVar[str]
-    reason: str
 
-    def __init__(self, message: str = "", *, reason: str | None = None) -> None:
+    def __init__(self, message: str = "", *, reason: str | None = None, hint: str | None = None) -> None:
         super().__init__(message or reason or type(self).code)
         self.reason = reason or type(self).code
+        self.hint = hint
 
 
 class BadRequest(BrokerError):
@@ -47,6 +51,12 @@ class TooLarge(BrokerError):
     """The body is longer than any request of ours."""
 
     code = "too_large"
+
+
+class HeadersTooLarge(BrokerError):
+    """More header than any ticket needs."""
+
+    code = "headers_too_large"
 
 
 class UnsupportedMediaType(BrokerError):

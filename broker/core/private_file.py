@@ -72,7 +72,7 @@ def private_files(path: Path) -> list[Path]:
         if not stat.S_ISDIR(status.st_mode):
             return [path]
         _judge(path, status, folder=True, uid=os.geteuid())
-        names = os.listdir(descriptor)
+        names = os.listdir(descriptor)  # noqa: PTH208  # the folder that was judged, not its name
     finally:
         os.close(descriptor)
     return [path / name for name in sorted(names) if not name.startswith((".", "README"))]

@@ -72,4 +72,5 @@ class Role:
 
     @property
     def target(self) -> RoleArn:
+        """The role whose credentials are handed out."""
         return self.chain[-1].arn

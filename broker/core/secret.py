@@ -19,6 +19,7 @@ class Secret:
         self._value = value
 
     def reveal(self) -> str:
+        """The text itself, to be used at once."""
         return self._value
 
     def __repr__(self) -> str:

@@ -98,7 +98,7 @@ class RecordFile:
     def _check_still_ours(self) -> None:
         """Notice a file that was unlinked, renamed or replaced under us; writing on would be writing into nothing."""
         ours = os.fstat(self._descriptor)
-        there = os.stat(self.path, follow_symlinks=False)
+        there = self.path.stat(follow_symlinks=False)
         if (ours.st_dev, ours.st_ino) != (there.st_dev, there.st_ino):
             raise NotOurs(errno.ESTALE, "the audit file was replaced while in use", str(self.path))
 

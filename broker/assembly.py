@@ -1,0 +1,203 @@
+"""The composition root: settings in, a broker out. The only module that knows every room."""
+
+from __future__ import annotations
+
+import ssl
+from dataclasses import dataclass
+from datetime import timedelta
+
+from aiohttp import web
+from redis import asyncio as redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from broker.audit.log import AuditLog
+from broker.audit.signer import jwks_of, signer_of
+from broker.authn import keytab
+from broker.authn.acceptor import KerberosAcceptor
+from broker.authn.keytab import AcceptorKeys
+from broker.authz.policy import Policy, Rule
+from broker.cache.sealed import CredentialCache
+from broker.cache.store import MemoryStore, RedisStore, Store
+from broker.config.model import Aws, Redis, Settings, Tls
+from broker.core.clock import Clock
+from broker.core.errors import ConfigurationError
+from broker.core.pattern import PrincipalPattern, UnsafePattern
+from broker.issuing.issue import Issuer
+from broker.keys.envelope import Envelope
+from broker.keys.hierarchy import KeyHierarchy, Use
+from broker.sts.client import BaseCredentials, StsClient, default_credentials, environment_credentials
+from broker.watch.metrics import Metrics
+from broker.web.app import build
+from broker.web.health import Health
+
+# A frozen Redis costs one request this much, once; then the store's breaker is open.
+_REDIS_TIMEOUT = timedelta(milliseconds=200)
+_REDIS_CONNECTIONS = 32
+
+
+@dataclass(slots=True)
+class Checked:
+    """Everything that can be wrong about a configuration, made without side effects beyond reading files."""
+
+    policy: Policy
+    keys: AcceptorKeys
+    tls: ssl.SSLContext | None
+
+
+@dataclass(slots=True)
+class Broker:
+    """The parts that the daemon starts, drains and stops."""
+
+    app: web.Application
+    health: Health
+    issuer: Issuer
+    audit: AuditLog
+    sts: StsClient
+    redis: redis.Redis | None
+
+    def stop_accepting(self) -> None:
+        """From here on every answer says that the broker is going down."""
+        self.health.draining = True
+
+    async def close(self) -> None:
+        """Let what is under way be recorded, then let everything go."""
+        await self.issuer.drain()
+        await self.audit.close()
+        self.sts.close()
+        if self.redis is not None:
+            await self.redis.aclose()
+
+
+def check(settings: Settings) -> Checked:
+    """Go beyond the model: open keytabs and certificates, understand patterns.
+
+    Raises:
+        ConfigurationError: With every problem found.
+    """
+    problems: list[str] = []
+    policy = keys = tls = None
+    try:
+        policy = _policy(settings)
+    except ConfigurationError as error:
+        problems += error.problems
+    try:
+        realms = frozenset(settings.kerberos.realms)
+        hosts = frozenset(settings.server.hostnames) if settings.server.hostnames else None
+        keys = keytab.load(settings.kerberos.keytabs, realms=realms, hosts=hosts)
+    except ConfigurationError as error:
+        problems += error.problems
+    try:
+        tls = _tls(settings.tls) if settings.tls else None
+    except ConfigurationError as error:
+        problems += error.problems
+    if problems or policy is None or keys is None:
+        raise ConfigurationError(problems)
+    return Checked(policy=policy, keys=keys, tls=tls)
+
+
+def assemble(settings: Settings, checked: Checked, *, clock: Clock) -> Broker:
+    """Put the rooms together. To be called inside the running event loop."""
+    hierarchy = KeyHierarchy(master=settings.encryption.key_bytes())
+    metrics = Metrics()
+    signer = signer_of(settings.encryption.key_bytes())
+    audit = AuditLog(directory=settings.audit.directory, signer=signer, clock=clock, observers=[metrics.observe])
+    client = _redis(settings.redis) if settings.redis else None
+    store: Store = RedisStore(client=client, clock=clock) if client else MemoryStore(clock=clock)
+    sts = StsClient(
+        region=settings.aws.region,
+        endpoint=settings.aws.sts_endpoint,
+        base=_base_credentials(settings.aws),
+        clock=clock,
+    )
+    issuer = Issuer(
+        authenticator=KerberosAcceptor(keys=checked.keys, realms=frozenset(settings.kerberos.realms), clock=clock),
+        policy=checked.policy,
+        cache=CredentialCache(
+            store=store,
+            envelope=Envelope(keys=[hierarchy.derive(Use.CACHE_SEAL)]),
+            name_key=hierarchy.derive(Use.CACHE_NAME),
+            clock=clock,
+        ),
+        sts=sts,
+        audit=audit,
+        clock=clock,
+    )
+    metrics.gauge(
+        "broker_audit_last_checkpoint_timestamp_seconds",
+        "When the audit chain was last checkpointed",
+        lambda: audit.last_checkpoint or 0.0,
+    )
+    health = Health(
+        probes={"audit": audit.ping, "cache": store.ping, "sts": sts.ping},
+        vital=frozenset({"audit"}),
+        metrics=metrics.text,
+        jwks=jwks_of(signer),
+    )
+    app = build(
+        issuer=issuer,
+        health=health,
+        hostnames=frozenset(settings.server.hostnames or checked.keys.hosts),
+        networks=settings.server.allowed_networks or (),
+        https=settings.tls is not None,
+    )
+    return Broker(app=app, health=health, issuer=issuer, audit=audit, sts=sts, redis=client)
+
+
+def _policy(settings: Settings) -> Policy:
+    problems: list[str] = []
+    rules = []
+    for rule in settings.rules:
+        try:
+            patterns = tuple(PrincipalPattern.parse(text) for text in rule.principals)
+        except UnsafePattern as error:
+            problems.append(f"rules: {rule.name}: {error} — fix: name each principal")
+            continue
+        rules.append(
+            Rule(
+                name=rule.name,
+                principals=patterns,
+                networks=tuple(rule.networks or ()),
+                roles=frozenset(rule.roles),
+            )
+        )
+    if problems:
+        raise ConfigurationError(problems)
+    return Policy(roles=settings.roles, rules=rules)
+
+
+def _tls(tls: Tls) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3 if tls.min_version == "TLSv1.3" else ssl.TLSVersion.TLSv1_2
+    context.set_ciphers(tls.openssl_ciphers)
+    context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION | ssl.OP_CIPHER_SERVER_PREFERENCE
+    try:
+        context.load_cert_chain(tls.certificate, tls.private_key)
+    except (ssl.SSLError, OSError) as error:
+        text = f"tls.certificate: {tls.certificate} and {tls.private_key} do not fit: {error}"
+        raise ConfigurationError([f"{text} — fix: a PEM certificate chain and its own key"]) from error
+    return context
+
+
+def _base_credentials(aws: Aws) -> BaseCredentials:
+    if aws.access_key_id is None or aws.secret_key is None:
+        return default_credentials()
+    return environment_credentials(
+        access_key_id=aws.access_key_id,
+        secret_key=aws.secret_key.reveal(),
+        session_token=aws.session_token.reveal() if aws.session_token else None,
+    )
+
+
+def _redis(section: Redis) -> redis.Redis:
+    seconds = _REDIS_TIMEOUT.total_seconds()
+    pool = redis.BlockingConnectionPool.from_url(
+        section.url,
+        password=section.password.reveal() if section.password else None,
+        socket_connect_timeout=seconds,
+        socket_timeout=seconds,
+        retry=Retry(NoBackoff(), 0),
+        max_connections=_REDIS_CONNECTIONS,
+        timeout=seconds,
+    )
+    return redis.Redis.from_pool(pool)

@@ -1,0 +1,60 @@
+"""Reads DER (X.690) as far as Kerberos tokens need it: definite lengths, bounded, nothing believed.
+
+Works on bytes that an attacker wrote, so the only exception that leaves is ``Malformed``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+_LONG_FORM = 0x80
+_MULTI_BYTE_TAG = 0x1F
+# Three length bytes are 16 MiB, far beyond any token that fits into a header.
+_LENGTH_BYTES_MAX = 3
+
+
+class Malformed(ValueError):
+    """Not DER, or not the structure that was expected."""
+
+
+def read(data: bytes, start: int = 0) -> tuple[int, bytes, int]:
+    """One element: its tag byte, its content, and where the next begins.
+
+    Raises:
+        Malformed: Cut short, indefinite length, or a tag of several bytes.
+    """
+    if start + 2 > len(data) or data[start] & _MULTI_BYTE_TAG == _MULTI_BYTE_TAG:
+        raise Malformed("no element here")
+    tag, length, begin = data[start], data[start + 1], start + 2
+    if length >= _LONG_FORM:
+        count = length - _LONG_FORM
+        if not 0 < count <= _LENGTH_BYTES_MAX or begin + count > len(data):
+            raise Malformed("unusable length")
+        length, begin = int.from_bytes(data[begin : begin + count], "big"), begin + count
+    if begin + length > len(data):
+        raise Malformed("cut short")
+    return tag, data[begin : begin + length], begin + length
+
+
+def children(content: bytes) -> Iterator[tuple[int, bytes]]:
+    """The elements that a constructed one consists of.
+
+    Raises:
+        Malformed: As ``read``.
+    """
+    offset = 0
+    while offset < len(content):
+        tag, value, offset = read(content, offset)
+        yield tag, value
+
+
+def child(content: bytes, tag: int) -> bytes:
+    """The content of the first child with this tag.
+
+    Raises:
+        Malformed: There is none.
+    """
+    for found, value in children(content):
+        if found == tag:
+            return value
+    raise Malformed(f"no element {tag:#x}")

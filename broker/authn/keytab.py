@@ -1,0 +1,182 @@
+"""The acceptor's keys: every keytab file, checked, and of them only the keys that this broker answers with.
+
+MIT's acceptor takes any key of its keytab: a ``host/`` ticket would do for an ``HTTP/`` one, and RC4 as well as AES. So the
+broker reads the files itself, refuses what must not be there, and gives GSS-API one keytab in memory that holds exactly
+the ``HTTP/HOST@REALM`` keys it was told to answer for: what is not in there cannot be accepted.
+
+File format: MIT krb5, "Keytab file format", version 0x0502.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from broker.core.errors import ConfigurationError
+from broker.core.private_file import PermissionProblem, open_private
+
+SERVICE = "HTTP"
+
+_VERSION = b"\x05\x02"
+# RFC 3962 and RFC 8009. DES, 3DES, RC4 and Camellia are not answered with.
+_AES = frozenset({17, 18, 19, 20})
+_RC4 = frozenset({23, 24})
+
+
+class UnusableKeytab(ValueError):
+    """Not a keytab, cut short, or with keys that must not be used."""
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One entry. ``raw`` is the entry as it stands in the file, key included; it shows in no repr."""
+
+    components: tuple[str, ...]
+    realm: str
+    kvno: int
+    enctype: int
+    raw: bytes
+
+    def __repr__(self) -> str:
+        return f"Key({'/'.join(self.components)}@{self.realm}, kvno {self.kvno}, enctype {self.enctype})"
+
+
+class AcceptorKeys:
+    """The keys that count, as a keytab that exists in memory only."""
+
+    def __init__(self, keys: Sequence[Key]) -> None:
+        self.keys = tuple(keys)
+        self._descriptor = os.memfd_create("zerotrust-keytab", os.MFD_CLOEXEC)
+        content = _VERSION + b"".join(struct.pack(">i", len(key.raw)) + key.raw for key in self.keys)
+        os.write(self._descriptor, content)
+
+    @property
+    def name(self) -> str:
+        """What GSS-API opens, anew at each accept."""
+        return f"FILE:/proc/self/fd/{self._descriptor}"
+
+    @property
+    def hosts(self) -> frozenset[str]:
+        """The host names that clients may ask for."""
+        return frozenset(key.components[1] for key in self.keys)
+
+    def close(self) -> None:
+        """Forget the keys."""
+        os.close(self._descriptor)
+
+
+def load(paths: Sequence[Path], *, realms: frozenset[str], hosts: frozenset[str] | None) -> AcceptorKeys:
+    """Read keytab files, and every file of folders, and keep the keys for ``HTTP/HOST@REALM``.
+
+    Args:
+        paths: Files or folders.
+        realms: Realms this broker serves.
+        hosts: Host names it answers to; None for all that the keytabs have an HTTP key for.
+
+    Raises:
+        ConfigurationError: A file that is open to others, no keytab, or holds RC4 keys for us; no usable key at all.
+    """
+    problems: list[str] = []
+    keys: list[Key] = []
+    for file in _files(paths, problems):
+        try:
+            keys += [key for key in read(file) if _is_ours(key, realms, hosts)]
+        except (UnusableKeytab, PermissionProblem, OSError) as error:
+            problems.append(f"{file}: kerberos.keytabs: {error}")
+    problems += [
+        f"kerberos.keytabs: {key!r} is an RC4 key — fix: remove it with ktutil, and make AES keys only"
+        for key in keys
+        if key.enctype in _RC4
+    ]
+    usable = [key for key in keys if key.enctype in _AES]
+    if not usable and not problems:
+        names = " or ".join(f"{SERVICE}/{host}" for host in sorted(hosts or {"HOST"}))
+        where = ", ".join(map(str, paths))
+        problems.append(
+            f"kerberos.keytabs: no AES key for {names} in {where} — fix: kadmin ktadd -k FILE {SERVICE}/HOST"
+        )
+    if problems:
+        raise ConfigurationError(problems)
+    return AcceptorKeys(usable)
+
+
+def read(path: Path) -> list[Key]:
+    """All entries of one keytab file.
+
+    Raises:
+        UnusableKeytab: Not the format.
+        PermissionProblem: Open to others.
+    """
+    with open_private(path) as file:
+        data = file.read()
+    if data[:2] != _VERSION:
+        raise UnusableKeytab("is not a keytab (version 0x0502)")
+    return list(_entries(data))
+
+
+def _files(paths: Sequence[Path], problems: list[str]) -> Iterator[Path]:
+    for path in paths:
+        if path.is_dir():
+            found = sorted(file for file in path.iterdir() if not file.name.startswith((".", "README")))
+            if not found:
+                problems.append(f"{path}: kerberos.keytabs: no keytab in this folder — fix: put one there")
+            yield from found
+        else:
+            yield path
+
+
+def _is_ours(key: Key, realms: frozenset[str], hosts: frozenset[str] | None) -> bool:
+    if len(key.components) != 2 or key.components[0] != SERVICE or key.realm not in realms:  # noqa: PLR2004
+        return False
+    return hosts is None or key.components[1] in hosts
+
+
+def _entries(data: bytes) -> Iterator[Key]:
+    offset = len(_VERSION)
+    while offset < len(data):
+        size = _unpack(">i", data, offset)
+        offset += 4
+        if size > 0:  # A negative size is a hole that a removed entry left.
+            yield _entry(data[offset : offset + size], size)
+        offset += abs(size)
+
+
+def _entry(raw: bytes, size: int) -> Key:
+    if len(raw) != size:
+        raise UnusableKeytab("is cut short")
+    count = _unpack(">H", raw, 0)
+    realm, offset = _counted(raw, 2)
+    components = []
+    for _ in range(count):
+        component, offset = _counted(raw, offset)
+        components.append(component)
+    offset += 4 + 4  # name type, timestamp
+    kvno = _unpack(">B", raw, offset)
+    enctype = _unpack(">H", raw, offset + 1)
+    key_end = offset + 5 + _unpack(">H", raw, offset + 3)
+    if key_end > len(raw):
+        raise UnusableKeytab("is cut short")
+    if len(raw) - key_end >= 4:  # noqa: PLR2004  # a 32-bit kvno may follow and then counts
+        kvno = _unpack(">I", raw, key_end) or kvno
+    return Key(components=tuple(components), realm=realm, kvno=kvno, enctype=enctype, raw=raw)
+
+
+def _counted(raw: bytes, offset: int) -> tuple[str, int]:
+    end = offset + 2 + _unpack(">H", raw, offset)
+    if end > len(raw):
+        raise UnusableKeytab("is cut short")
+    try:
+        return raw[offset + 2 : end].decode(), end
+    except UnicodeDecodeError as error:
+        raise UnusableKeytab("holds a name that is not UTF-8") from error
+
+
+def _unpack(layout: str, data: bytes, offset: int) -> int:
+    try:
+        (value,) = struct.unpack_from(layout, data, offset)
+    except struct.error as error:
+        raise UnusableKeytab("is cut short") from error
+    return int(value)

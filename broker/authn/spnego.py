@@ -1,0 +1,93 @@
+"""SPNEGO and the header that carries it (RFC 4559, RFC 4178). Bytes only: no library, no network, no trust."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import NewType
+
+from broker.authn import der
+from broker.core.errors import AuthFailed, AuthRequired
+
+UnverifiedToken = NewType("UnverifiedToken", bytes)
+
+SCHEME = "Negotiate"
+
+_NTLM_SIGNATURE = b"NTLMSSP\x00"
+# 1.3.6.1.4.1.311.2.2.10, as DER writes it behind tag and length.
+_NTLM_OID = bytes.fromhex("2b06010401823702020a")
+_SPNEGO_OID = bytes.fromhex("2b0601050502")
+
+_APPLICATION_0 = 0x60
+_KRB_ERROR = 0x7E  # [APPLICATION 30], RFC 4120 section 5.9.1
+_KRB_ERROR_TOKEN_ID = b"\x03\x00"  # RFC 1964 section 1.1
+_CONTEXT = 0xA0
+_SEQUENCE, _OID, _OCTET_STRING, _INTEGER = 0x30, 0x06, 0x04, 0x02
+
+
+def unverified_token(authorization: str | None) -> UnverifiedToken:
+    """The token in an ``Authorization`` header.
+
+    Raises:
+        AuthRequired: No header: the client is to be challenged.
+        AuthFailed: Another scheme, no base64, an empty token, or NTLM where Kerberos is needed.
+    """
+    if authorization is None:
+        raise AuthRequired(reason="no_token")
+    scheme, _, encoded = authorization.partition(" ")
+    if scheme.lower() != SCHEME.lower():
+        raise AuthFailed(reason="other_scheme")
+    try:
+        token = base64.b64decode(encoded.strip(), validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise AuthFailed(reason="not_base64") from error
+    if not token:
+        raise AuthFailed(reason="empty_token")
+    if offers_only_ntlm(token):
+        raise AuthFailed(
+            reason="ntlm_offered",
+            hint="the client offered NTLM, this broker takes Kerberos: run kinit, and use the broker's full host name",
+        )
+    return UnverifiedToken(token)
+
+
+def offers_only_ntlm(token: bytes) -> bool:
+    """Whether this is an NTLM token, bare or as the only mechanism of a SPNEGO one."""
+    if token.startswith(_NTLM_SIGNATURE):
+        return True
+    try:
+        return _mechanisms(token) == [_NTLM_OID]
+    except der.Malformed:
+        return False
+
+
+def error_code(token: bytes | None) -> int | None:
+    """The code of the KRB-ERROR that an acceptor wants to answer with, wrapped in SPNEGO or not; None where it has none."""
+    if token is None:
+        return None
+    try:
+        tag, content, _ = der.read(token)
+        if tag == _CONTEXT + 1:  # NegTokenResp; responseToken is its [2], RFC 4178 section 4.2.2
+            wrapped = der.child(der.child(content, _SEQUENCE), _CONTEXT + 2)
+            tag, content, _ = der.read(der.child(wrapped, _OCTET_STRING))
+        if tag != _APPLICATION_0:
+            return None
+        _, _, after_oid = der.read(content)
+        if content[after_oid : after_oid + 2] != _KRB_ERROR_TOKEN_ID:
+            return None
+        error = der.child(content[after_oid + 2 :], _KRB_ERROR)
+        code = der.child(der.child(error, _SEQUENCE), _CONTEXT + 6)
+        return int.from_bytes(der.child(code, _INTEGER), "big", signed=True)
+    except der.Malformed:
+        return None
+
+
+def _mechanisms(token: bytes) -> list[bytes]:
+    """The mechTypes of a NegTokenInit (RFC 4178 section 4.2.1)."""
+    content = der.child(token, _APPLICATION_0)
+    _, oid, after_oid = der.read(content)
+    if oid != _SPNEGO_OID:
+        return []
+    init = der.child(der.child(content[after_oid:], _CONTEXT), _SEQUENCE)
+    mechanisms = der.child(der.child(init, _CONTEXT), _SEQUENCE)
+    return [value for tag, value in der.children(mechanisms) if tag == _OID]

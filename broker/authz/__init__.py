@@ -1,0 +1,1 @@
+"""Who may have what. Pure: no network, no clock, no file."""

@@ -1,0 +1,104 @@
+"""``zerotrust-broker``: serve, check-config, config-schema, version."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+import click
+
+from broker import __version__
+from broker.core.errors import ConfigurationError
+
+# sysexits.h EX_CONFIG; systemd knows it and does not restart on it (RestartPreventExitStatus).
+EXIT_CONFIG = 78
+EXIT_FAILURE = 1
+
+_config = click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    default=Path("/etc/zerotrust/config.yaml"),
+    show_default=True,
+    envvar="ZEROTRUST_CONFIG",
+    help="The configuration file.",
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """Turns Kerberos tickets into one-hour AWS credentials."""
+
+
+@main.command()
+@_config
+def serve(config: Path) -> None:
+    """Run until SIGTERM."""
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(message)s")
+    import uvloop  # noqa: PLC0415  # the other commands start without it
+
+    from broker import daemon  # noqa: PLC0415
+    from broker.assembly import assemble, check  # noqa: PLC0415
+    from broker.config.load import load  # noqa: PLC0415
+    from broker.core.clock import SystemClock  # noqa: PLC0415
+
+    try:
+        settings = load(config, environ=os.environ)
+        checked = check(settings)
+    except ConfigurationError as error:
+        _refuse(error)
+
+    async def run() -> None:
+        broker = assemble(settings, checked, clock=SystemClock())
+        await broker.audit.open()
+        await daemon.run(
+            broker,
+            listeners=settings.server.listen,
+            tls=checked.tls,
+            background=[broker.audit.keep_checkpointing],
+            environ=os.environ,
+        )
+
+    try:
+        uvloop.run(run())
+    except OSError as error:
+        click.echo(f"cannot serve: {error}", err=True)
+        sys.exit(EXIT_FAILURE)
+
+
+@main.command("check-config")
+@_config
+def check_config(config: Path) -> None:
+    """Say whether the broker would start with this configuration, and if not, all that is wrong."""
+    from broker.assembly import check  # noqa: PLC0415
+    from broker.config.load import load  # noqa: PLC0415
+
+    try:
+        checked = check(load(config, environ=os.environ))
+    except ConfigurationError as error:
+        _refuse(error)
+    hosts = ", ".join(sorted(checked.keys.hosts))
+    click.echo(f"{config}: good. Answers for {hosts}; {len(checked.policy.roles)} roles.")
+
+
+@main.command("config-schema")
+def config_schema() -> None:
+    """Print the JSON Schema of the configuration, for editors."""
+    from broker.config.reference import schema  # noqa: PLC0415
+
+    click.echo(json.dumps(schema(), indent=2))
+
+
+@main.command()
+def version() -> None:
+    """Print the version."""
+    click.echo(__version__)
+
+
+def _refuse(error: ConfigurationError) -> NoReturn:
+    for problem in error.problems:
+        click.echo(problem, err=True)
+    sys.exit(EXIT_CONFIG)

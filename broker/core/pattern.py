@@ -1,0 +1,68 @@
+"""How a rule names principals: literally, or with ``*`` for one whole component."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from broker.core.principal import MalformedPrincipal, Principal
+
+WILDCARD = "*"
+
+# First components that name a machine's or the realm's own services. A wildcard never stands beside one: `host/*` would
+# hand a person's role to every machine, and `*/admin` must not reach `krbtgt/admin`.
+SERVICE_NAMES = frozenset(
+    {"HTTP", "afs", "cifs", "dns", "ftp", "host", "imap", "kadmin", "kiprop", "krbtgt", "ldap", "nfs", "pop", "postgres",
+     "smtp", "WELLKNOWN"}
+)  # fmt: skip
+
+
+class UnsafePattern(ValueError):
+    """Not a pattern, or one that would match more than anybody means."""
+
+
+@dataclass(frozen=True, slots=True)
+class PrincipalPattern:
+    """``alice@REALM``, ``*@REALM``, ``*/admin@REALM``. The realm is always literal."""
+
+    components: tuple[str, ...]
+    realm: str
+
+    @classmethod
+    def parse(cls, text: str) -> PrincipalPattern:
+        """Take a rule's text apart.
+
+        Raises:
+            UnsafePattern: No name@REALM, a ``*`` inside a component or in the realm, or beside a service's name.
+        """
+        try:
+            principal = Principal.parse(text)
+        except MalformedPrincipal as error:
+            raise UnsafePattern(str(error)) from error
+        if "" in principal.components or not principal.realm:
+            raise UnsafePattern(f"{text!r} has an empty component or no realm")
+        if WILDCARD in principal.realm:
+            raise UnsafePattern(f"{text!r}: the realm must be literal; write one pattern for each realm")
+        if any(WILDCARD in part and part != WILDCARD for part in principal.components):
+            raise UnsafePattern(f"{text!r}: a * stands for one whole component and for nothing less")
+        if WILDCARD in principal.components and principal.components[0] in SERVICE_NAMES:
+            raise UnsafePattern(f"{text!r} would match every {principal.components[0]} service; name each one")
+        return cls(components=principal.components, realm=principal.realm)
+
+    @property
+    def is_literal(self) -> bool:
+        """Whether it names one principal only."""
+        return WILDCARD not in self.components
+
+    def matches(self, principal: Principal) -> bool:
+        """Whether the rule means this principal. A wildcard means people: never a service, never a machine account."""
+        if principal.realm != self.realm or len(principal.components) != len(self.components):
+            return False
+        if not self.is_literal and _is_service(principal):
+            return False
+        pairs = zip(self.components, principal.components, strict=True)
+        return all(wanted in (WILDCARD, component) for wanted, component in pairs)
+
+
+def _is_service(principal: Principal) -> bool:
+    # Active Directory's machine accounts end in a dollar sign.
+    return principal.components[0] in SERVICE_NAMES or principal.components[0].endswith("$")

@@ -1,0 +1,178 @@
+"""THE WAY: from a ticket to credentials, every step of it on this page.
+
+    ask -> authenticate -> authorise -> cache -> (miss) intent, STS role chain -> audit -> answer
+
+Each step either ends in what the next one needs or raises; a step's answer cannot be ignored. The record of the outcome is
+on stable storage before ``issue`` returns or raises, whatever the outcome is.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from broker.audit.event import Event, Kind
+from broker.audit.log import AuditLog
+from broker.authn import spnego
+from broker.authn.acceptor import Authenticator, Identity
+from broker.authz.policy import Address, Policy, decide
+from broker.cache.sealed import CredentialCache
+from broker.cache.single_flight import SingleFlight
+from broker.core.clock import Clock
+from broker.core.credentials import Credentials
+from broker.core.errors import AccessDenied, AuthRequired, StsError
+from broker.core.grant import Grant
+from broker.core.roles import ROLE_NAME, Role, RoleName
+from broker.sts.client import StsClient
+
+
+@dataclass(slots=True)
+class Ask:
+    """What a door knows of a request. ``identity`` is filled in once the asker is known, also if refused after that."""
+
+    authorization: str | None
+    request_id: str
+    source_ip: str | None
+    address: Address | None
+    identity: Identity | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Who somebody is to the broker, and what they may have."""
+
+    identity: Identity
+    roles: list[Role]
+
+
+class Issuer:
+    """The broker itself, without its doors."""
+
+    def __init__(
+        self,
+        *,
+        authenticator: Authenticator,
+        policy: Policy,
+        cache: CredentialCache,
+        sts: StsClient,
+        audit: AuditLog,
+        clock: Clock,
+    ) -> None:
+        self._authenticator = authenticator
+        self._policy = policy
+        self._cache = cache
+        self._sts = sts
+        self._audit = audit
+        self._clock = clock
+        self._flights: SingleFlight[Credentials] = SingleFlight()
+
+    async def issue(self, ask: Ask, *, role: str) -> Credentials:
+        """Credentials for a role, to the sender of a ticket.
+
+        Raises:
+            BrokerError: Nobody, not allowed, not available, or not recorded.
+        """
+        async with self._attempt(ask, action="get_credentials", resource=role) as event:
+            event.role = _printable(role)
+            identity = self._authenticate(ask, event)
+            grant = self._authorise(ask, identity, role)
+            credentials = await self._cached(grant, event)
+            if credentials is None:
+                credentials = await self._minted(grant, event)
+        return credentials
+
+    async def standing(self, ask: Ask, *, action: str) -> Standing:
+        """Who the sender of a ticket is, and which roles are theirs.
+
+        Raises:
+            BrokerError: Nobody, or not recorded.
+        """
+        async with self._attempt(ask, action=action, resource="self") as event:
+            identity = self._authenticate(ask, event)
+            event.shown()
+        return Standing(identity=identity, roles=self._policy.roles_for(identity.principal, ask.address))
+
+    async def drain(self) -> None:
+        """Wait for the chains under way, so that what AWS made is recorded."""
+        await self._flights.drain()
+
+    @asynccontextmanager
+    async def _attempt(self, ask: Ask, *, action: str, resource: str) -> AsyncIterator[Event]:
+        # Without a ticket nobody has attempted anything yet: the client is challenged and nothing is written.
+        if ask.authorization is None:
+            raise AuthRequired(reason="no_token")
+        event = Event(action=action, resource=_printable(resource), request_id=ask.request_id, source_ip=ask.source_ip)
+        async with self._audit.attempt(event):
+            yield event
+
+    def _authenticate(self, ask: Ask, event: Event) -> Identity:
+        started = time.perf_counter()
+        token = spnego.unverified_token(ask.authorization)
+        identity = self._authenticator.accept(token)
+        event.measures["spnego"] = time.perf_counter() - started
+        event.principal = identity.principal
+        event.source_identity = identity.principal.session_name()
+        ask.identity = identity
+        return identity
+
+    def _authorise(self, ask: Ask, identity: Identity, role: str) -> Grant:
+        if not ROLE_NAME.fullmatch(role):
+            raise AccessDenied(reason="role_malformed")
+        return decide(
+            self._policy,
+            principal=identity.principal,
+            role=RoleName(role),
+            address=ask.address,
+            ticket_end=identity.ticket_end,
+            now=self._clock.now(),
+        )
+
+    async def _cached(self, grant: Grant, event: Event) -> Credentials | None:
+        """What the cache has, unless it is due for renewal and STS gives a new set."""
+        credentials = await self._cache.find(grant)
+        if credentials is None:
+            return None
+        if self._cache.is_due(grant, credentials):
+            try:
+                return await self._minted(grant, event)
+            except StsError:
+                pass  # STS is down; what is left of the old set is still more than a quarter of an hour.
+        event.issued(credentials, origin="cache")
+        return credentials
+
+    async def _minted(self, grant: Grant, event: Event) -> Credentials:
+        """A new set, fetched once for everybody who waits for the same one."""
+        credentials, fetched = await self._flights.do(self._cache.name(grant), lambda: self._fetch(grant, event))
+        event.issued(credentials, origin="sts" if fetched else "cache")
+        return credentials
+
+    async def _fetch(self, grant: Grant, event: Event) -> Credentials:
+        intent = Event(
+            action=event.action,
+            resource=event.resource,
+            request_id=event.request_id,
+            source_ip=event.source_ip,
+            kind=Kind.INTENT,
+            success=True,
+            reason=None,
+            principal=grant.principal,
+            role=grant.role.name,
+            account=grant.role.target.account,
+            source_identity=event.source_identity,
+            details={"rule": grant.rule},
+        )
+        await self._audit.record(intent)
+        started = time.perf_counter()
+        try:
+            credentials = await self._sts.assume(grant)
+        finally:
+            event.measures["sts"] = time.perf_counter() - started
+        await self._cache.keep(grant, credentials)
+        return credentials
+
+
+def _printable(text: str) -> str:
+    """What a client wrote, fit for a record: bounded, and without characters that a terminal would obey."""
+    return "".join(char if char.isprintable() else "?" for char in text[:64])

@@ -1,0 +1,69 @@
+"""Audit events as Prometheus metrics. Labels are bounded: outcomes, reasons and role names, never a principal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from broker.audit.event import Event, Kind
+
+# Seconds. An accept takes a tenth of a millisecond, a chain of two hops some tenths of a second.
+_SPNEGO_BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05)
+_STS_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0)
+
+
+class Metrics:
+    """An observer of the audit log, and the text that Prometheus reads."""
+
+    def __init__(self) -> None:
+        registry = self._registry = CollectorRegistry()
+        self._requests = Counter(
+            "broker_credential_requests",
+            "Requests for credentials, by outcome",
+            ["outcome", "reason", "role"],
+            registry=registry,
+        )
+        self._cache = Counter(
+            "broker_cache_requests", "Credentials handed out, by where they came from", ["result"], registry=registry
+        )
+        self._spnego = Histogram(
+            "broker_spnego_seconds", "Time to accept a token", registry=registry, buckets=_SPNEGO_BUCKETS
+        )
+        self._sts = Histogram(
+            "broker_sts_request_seconds", "Time to walk a role chain", registry=registry, buckets=_STS_BUCKETS
+        )
+        self._sts_errors = Counter(
+            "broker_sts_errors", "Role chains that gave no credentials", ["reason"], registry=registry
+        )
+        self._remaining = Histogram(
+            "broker_credentials_remaining_seconds",
+            "Life left in credentials when they are handed out",
+            registry=registry,
+            buckets=(900, 1200, 1800, 2700, 3600),
+        )
+
+    def gauge(self, name: str, text: str, value: Callable[[], float]) -> None:
+        """Add a metric that is read when asked for."""
+        Gauge(name, text, registry=self._registry).set_function(value)
+
+    def observe(self, event: Event) -> None:
+        """Fold one recorded event in."""
+        for name, histogram in (("spnego", self._spnego), ("sts", self._sts)):
+            if name in event.measures:
+                histogram.observe(event.measures[name])
+        if event.action != "get_credentials" or event.kind is Kind.INTENT:
+            return
+        # A client may ask for any name: only a role that was given becomes a label.
+        role = event.role if event.success and event.role else ""
+        self._requests.labels(outcome=event.kind.value, reason=event.reason or "", role=role).inc()
+        if event.origin is not None:
+            self._cache.labels(result="hit" if event.origin == "cache" else "miss").inc()
+        if event.expiration is not None and event.timestamp is not None:
+            self._remaining.observe((event.expiration - event.timestamp).total_seconds())
+        if not event.success and "sts" in event.measures:
+            self._sts_errors.labels(reason=event.reason or "").inc()
+
+    def text(self) -> bytes:
+        """Prometheus text format."""
+        return generate_latest(self._registry)

@@ -1,0 +1,1 @@
+"""The HTTP door: decodes, makes one call, encodes."""

@@ -1,0 +1,83 @@
+"""What every request passes before a handler sees it. Cheap, stateless, and before any ticket is looked at.
+
+A browser sends its user's ticket to whoever asks for it in the broker's name, so a request that another page caused is refused
+without a challenge: no ticket is ever sent for it (Fetch Metadata, W3C; RFC 9110 section 11.6.1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from ipaddress import IPv4Network, IPv6Network, ip_address
+from urllib.parse import urlsplit
+
+from aiohttp import hdrs, web
+
+from broker import wire
+from broker.core.errors import AccessDenied, BadRequest, CrossSiteBlocked, HostNotAllowed, UnsupportedMediaType
+
+_CHANGING = frozenset({hdrs.METH_POST, hdrs.METH_PUT, hdrs.METH_DELETE, hdrs.METH_PATCH})
+_FOREIGN_SITES = frozenset({"cross-site", "same-site"})
+# What curl -d sends when nobody says otherwise. It is read as JSON like the other; the header that no foreign page can
+# set is what keeps pages out, not the media type.
+_CURL_DEFAULT = "application/x-www-form-urlencoded"
+# Probes come by address, and these two answer anybody the same.
+_PROBES = frozenset({"/healthz", "/readyz"})
+
+Network = IPv4Network | IPv6Network
+
+SECURITY_HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; "
+    "form-action 'none'; frame-ancestors 'none'",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "Server": "zerotrust-broker",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+
+
+def check(request: web.Request, *, hostnames: frozenset[str], networks: Sequence[Network]) -> None:
+    """Refuse what is not plainly a request to us.
+
+    Raises:
+        BadRequest: An absolute-form target, or a header that must be single and is not.
+        AccessDenied: From outside ``server.allowed_networks``; no challenge, so no ticket is ever sent.
+        HostNotAllowed: Another host name than ours (DNS rebinding).
+        CrossSiteBlocked: Another page asks, or a changing request lacks the header that no foreign page can set.
+        UnsupportedMediaType: A body that does not claim to be JSON.
+    """
+    headers = request.headers
+    if networks and request.remote and not any(ip_address(request.remote) in network for network in networks):
+        raise AccessDenied(reason="network_not_allowed")
+    if not request.raw_path.startswith("/"):
+        # An absolute-form target would take the place of the Host header (RFC 9112 section 3.2.2).
+        raise BadRequest("absolute-form request target", hint="send the path alone as the request target")
+    for name in (hdrs.AUTHORIZATION, hdrs.HOST):
+        if len(headers.getall(name, ())) > 1:
+            raise BadRequest(f"more than one {name}", hint=f"send one {name} header")
+    if request.path not in _PROBES and _host(headers.get(hdrs.HOST, "")) not in hostnames:
+        raise HostNotAllowed
+    _refuse_foreign_pages(request, hostnames)
+    if request.method in _CHANGING:
+        if headers.get(wire.REQUEST_HEADER) != wire.REQUEST_HEADER_VALUE:
+            raise CrossSiteBlocked(reason="request_header_missing")
+        if request.content_type not in (wire.JSON, _CURL_DEFAULT):
+            raise UnsupportedMediaType
+
+
+def _refuse_foreign_pages(request: web.Request, hostnames: frozenset[str]) -> None:
+    if request.headers.get("Sec-Fetch-Site") in _FOREIGN_SITES:
+        raise CrossSiteBlocked(reason="fetch_metadata", hint="open the broker's address yourself")
+    origin = request.headers.get(hdrs.ORIGIN)
+    if origin is not None and urlsplit(origin).hostname not in hostnames:
+        raise CrossSiteBlocked(reason="foreign_origin", hint="open the broker's address yourself")
+
+
+def _host(header: str) -> str:
+    """The name in a Host header, lower case, without port."""
+    try:
+        return urlsplit(f"//{header}").hostname or ""
+    except ValueError:
+        return ""

@@ -1,0 +1,56 @@
+"""``/healthz``, ``/readyz``, ``/metrics``, ``/.well-known/jwks.json``: for machines, without a ticket."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable, Mapping
+
+from aiohttp import web
+
+# None where a dependency works, else what is wrong with it.
+Probe = Callable[[], Awaitable[str | None]]
+
+
+class Health:
+    """What the broker says of itself."""
+
+    def __init__(
+        self,
+        *,
+        probes: Mapping[str, Probe],
+        vital: frozenset[str],
+        metrics: Callable[[], bytes],
+        jwks: Mapping[str, object],
+    ) -> None:
+        """Take the probes by the name of their dependency; ``vital`` are those without which nothing is handed out."""
+        self._probes = probes
+        self._vital = vital
+        self._metrics = metrics
+        self._jwks = json.dumps(jwks).encode()
+        self.draining = False
+
+    async def alive(self, _: web.Request) -> web.Response:
+        """The event loop turns."""
+        return web.json_response({"status": "ok"})
+
+    async def ready(self, _: web.Request) -> web.Response:
+        """Each dependency. 503 only where no request can be served."""
+        found = {name: await probe() for name, probe in self._probes.items()}
+        ill = {name for name, fault in found.items() if fault is not None}
+        unfit = self.draining or bool(ill & self._vital)
+        body = {
+            "status": "draining" if self.draining else "degraded" if ill else "ok",
+            "dependencies": {
+                name: {"status": "degraded", "reason": fault} if fault else {"status": "ok"}
+                for name, fault in found.items()
+            },
+        }
+        return web.json_response(body, status=503 if unfit else 200)
+
+    async def metrics(self, _: web.Request) -> web.Response:
+        """Prometheus text format."""
+        return web.Response(body=self._metrics(), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
+
+    async def jwks(self, _: web.Request) -> web.Response:
+        """The public keys that audit records are signed with (RFC 7517)."""
+        return web.Response(body=self._jwks, content_type="application/json")

@@ -1,0 +1,35 @@
+"""Between HTTP and an ``Ask``: the ticket in, the proof of the broker's own identity out (RFC 4559)."""
+
+from __future__ import annotations
+
+import base64
+from ipaddress import ip_address
+
+from aiohttp import hdrs, web
+
+from broker.issuing.issue import Ask
+
+REQUEST_ID: web.RequestKey[str] = web.RequestKey("request_id", str)
+ASK: web.RequestKey[Ask] = web.RequestKey("ask", Ask)
+
+
+def ask_of(request: web.Request) -> Ask:
+    """What the rooms may know of a request."""
+    # A local socket has no address; a rule that names networks then does not hold.
+    remote = request.remote or None
+    ask = Ask(
+        authorization=request.headers.get(hdrs.AUTHORIZATION),
+        request_id=request[REQUEST_ID],
+        source_ip=remote,
+        address=ip_address(remote) if remote else None,
+    )
+    request[ASK] = ask
+    return ask
+
+
+def prove_ourselves(request: web.Request, response: web.StreamResponse) -> None:
+    """Put the acceptor's answer on whatever is sent to somebody we know, so that the client can tell us from an impostor."""
+    ask = request.get(ASK)
+    if ask is not None and ask.identity is not None and ask.identity.mutual_token is not None:
+        token = base64.b64encode(ask.identity.mutual_token).decode("ascii")
+        response.headers[hdrs.WWW_AUTHENTICATE] = f"Negotiate {token}"

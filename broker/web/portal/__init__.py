@@ -1,0 +1,1 @@
+"""The browser's page. Rendered here, works without JavaScript, loads nothing from elsewhere."""

@@ -1,0 +1,70 @@
+"""The one table from errors to answers. Total: every error of the house stands in it (tests/architecture).
+
+Bodies are RFC 9457. What was wrong with a ticket, a rule or AWS's answer is in the audit record; the body tells its reader what
+to do, and nothing more.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from broker import wire
+from broker.core import errors
+
+
+class Answer(NamedTuple):
+    """A status, what it means in a few words, and what the caller can do."""
+
+    status: int
+    title: str
+    hint: str
+
+
+TABLE: dict[type[errors.BrokerError], Answer] = {
+    errors.BadRequest: Answer(400, "The request is malformed", "send one JSON object with the member `role`"),
+    errors.AuthRequired: Answer(401, "A Kerberos ticket is needed", "run kinit, then try again"),
+    errors.AuthFailed: Answer(401, "The ticket was not accepted", "run kinit for a new ticket, then try again"),
+    errors.AccessDenied: Answer(403, "Not allowed", "see `zerotrust roles` for what you may have"),
+    errors.CrossSiteBlocked: Answer(
+        403, "Asked by another web page", f"send the header {wire.REQUEST_HEADER}: {wire.REQUEST_HEADER_VALUE}"
+    ),
+    errors.NotFound: Answer(404, "No such address", "see the broker's documentation for its routes"),
+    errors.MethodNotAllowed: Answer(405, "Not with this method", "use a method of the Allow header"),
+    errors.TooLarge: Answer(413, "The body is too large", f"send at most {wire.REQUEST_BODY_MAX} bytes"),
+    errors.UnsupportedMediaType: Answer(415, "The body is not JSON", f"send Content-Type: {wire.JSON}"),
+    errors.HostNotAllowed: Answer(421, "Not a name of this broker", "use the host name in server.hostnames"),
+    errors.HeadersTooLarge: Answer(431, "The headers are too large", "send a smaller ticket, without other headers"),
+    errors.InternalError: Answer(500, "The broker failed", "tell its administrator the request id"),
+    errors.StsRejected: Answer(502, "AWS refused", "tell the broker's administrator the request id"),
+    errors.StsUnavailable: Answer(503, "AWS is not available", "try again in a moment"),
+    errors.AuditUnavailable: Answer(503, "The audit log is not available", "tell the broker's administrator"),
+    errors.Draining: Answer(503, "The broker is going down", "try again in a moment"),
+    errors.StsTimeout: Answer(504, "AWS did not answer in time", "try again in a moment"),
+}
+
+# Seconds. Long enough that a herd does not come back at once, short enough for somebody at a prompt.
+RETRY_AFTER = 5
+
+
+def body(error: errors.BrokerError, *, request_id: str) -> bytes:
+    """The problem document of an error."""
+    answer = TABLE[type(error)]
+    return wire.problem_body(
+        code=error.code,
+        status=answer.status,
+        title=answer.title,
+        hint=error.hint or answer.hint,
+        request_id=request_id,
+    )
+
+
+def headers(error: errors.BrokerError) -> dict[str, str]:
+    """The headers that an error's status asks for."""
+    status = TABLE[type(error)].status
+    if status == 401:  # noqa: PLR2004
+        return {"WWW-Authenticate": "Negotiate"}
+    if isinstance(error, errors.MethodNotAllowed):
+        return {"Allow": ", ".join(error.allowed)}
+    if status == 503:  # noqa: PLR2004
+        return {"Retry-After": str(RETRY_AFTER)}
+    return {}
