@@ -59,11 +59,11 @@ started=$SECONDS
 echo "system packages: installing ${missing[*]}"
 quietly apt update
 quietly apt install --yes --no-install-recommends "${missing[@]}"
-rm -f "$log"
 
 for package in "${missing[@]}"; do
-    if [[ -e /lib/systemd/system/$package.service ]]; then
-        "${as_root[@]}" deb-systemd-helper disable "$package.service" >/dev/null
+    if [[ -e /lib/systemd/system/$package.service ]] && command -v systemctl >/dev/null; then
+        quietly "${as_root[@]}" systemctl disable "$package.service"
     fi
 done
+rm -f "$log"
 echo "system packages: done in $((SECONDS - started)) s"
