@@ -17,11 +17,12 @@ from zerotrust_kerberos.watch import Watch
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from typing import NoReturn
+    from typing import NoReturn, TextIO
 
     from zerotrust_kerberos.settings import Settings
 
 _STDOUT, _STDERR = 1, 2
+_CLOSED = "it is closed"
 
 USAGE = """\
 usage: zerotrust COMMAND [OPTIONS]
@@ -64,7 +65,10 @@ def run(words: Sequence[str]) -> int:
     place = Place(words)
 
     def report(failure: Failure) -> None:
-        _write(_STDERR, line(failure, place) + "\n")
+        try:
+            _write(sys.stderr, _STDERR, f"{line(failure, place)}\n")
+        except OSError:
+            return  # nobody listens; the exit status still tells
 
     watch = Watch(report)
     try:
@@ -77,7 +81,7 @@ def run(words: Sequence[str]) -> int:
         return EXIT_INTERRUPTED
     watch.speak()
     try:
-        _write(_STDOUT, text + "\n")
+        _write(sys.stdout, _STDOUT, f"{text}\n" if text else "")
     except OSError as error:
         broken = Failure("output_failed", error.strerror or "")
         report(broken)
@@ -95,6 +99,8 @@ def _command(words: Sequence[str], place: Place, watch: Watch) -> str:
     if command not in _OPTIONS:
         raise Failure("usage", f"no command {command}" if command else "no command")
     flags, as_json = _flags(command, words[1:])
+    if sys.stdout is None:
+        raise Failure("output_failed", _CLOSED)  # before credentials are made that nobody gets
     wanted = settings.load(flags, os.environ)
     _locate(place, flags, wanted)
     watch.start(wanted.timeout)
@@ -137,8 +143,15 @@ def _flags(command: str, words: Sequence[str]) -> tuple[dict[str, str], bool]:
     return found, as_json
 
 
-def _write(descriptor: int, text: str) -> None:
-    """The whole text: os.write may take less than it is given, and a cut line of credentials must not look whole."""
+def _write(stream: TextIO | None, descriptor: int, text: str) -> None:
+    """The whole text, past Python's buffers: what os.write leaves over must not be lost, nor written after an error.
+
+    Raises:
+        OSError: Not all of it was taken.
+    """
+    if stream is None:
+        # Closed since the start, so the number may belong to our own connection by now.
+        raise OSError(_CLOSED)
     rest = text.encode("utf-8", "replace")
     while rest:
         rest = rest[os.write(descriptor, rest) :]

@@ -205,12 +205,14 @@ def _addresses(broker: Broker) -> list[tuple[int, _Address]]:
 
 
 def _open_first(addresses: list[tuple[int, _Address]]) -> _socket.socket:
-    for family, address in addresses[:-1]:
+    """The first address that takes the connection; if none does, what the first one said."""
+    failures = []
+    for family, address in addresses:
         try:
             return _open(family, address)
-        except Failure:
-            continue
-    return _open(*addresses[-1])
+        except Failure as failure:
+            failures.append(failure)
+    raise failures[0]
 
 
 def _open(family: int, address: _Address) -> _socket.socket:

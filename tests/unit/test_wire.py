@@ -1,0 +1,92 @@
+"""The shapes that client and broker share."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from broker import wire
+
+
+def test_a_role_is_all_that_a_request_holds() -> None:
+    assert wire.parse_credentials_request(b' {"role": "developer"}\n') == wire.CredentialsRequest(role="developer")
+    assert wire.parse_credentials_request(b'{"role": "\\u0064ev"}').role == "dev"
+
+
+@pytest.mark.parametrize(
+    ("body", "sentence"),
+    [
+        (b"", "The body is not JSON."),
+        (b"role=developer", "The body is not JSON."),
+        (b'{"role":"a"', "The body is not JSON."),
+        (b'{"role":"a"} x', "The body is not JSON."),
+        (b"\xff", "The body is not UTF-8."),
+        ('{"role":"a"}'.encode("utf-16"), "The body is not UTF-8."),
+        (b'\xef\xbb\xbf{"role":"a"}', "The body is not JSON."),
+        (b"[" * 4000, "The body is nested too deeply."),
+        (b" " * 5000, "The body is longer than 4096 bytes."),
+        (b'"role"', "The body is not a JSON object."),
+        (b"[]", "The body is not a JSON object."),
+        (b'[["role","a"]]', "The body is not a JSON object."),
+        (b"{}", 'The member "role" is missing.'),
+        (b'{"role":"a","role":"b"}', 'The member "role" is given twice.'),
+        (b'{"role":"a","duration":900}', 'Only the member "role" is understood.'),
+        (b'{"role":"a","external_id":"x"}', 'Only the member "role" is understood.'),
+        (b'{"Role":"a"}', 'Only the member "role" is understood.'),
+        (b'{"role":1}', '"role" must be a string.'),
+        (b'{"role":null}', '"role" must be a string.'),
+        (b'{"role":{"role":"a"}}', '"role" must be a string.'),
+        (b'{"role":""}', '"role" must be 1 to 64 printable ASCII characters.'),
+        (b'{"role":"\\ud800"}', '"role" must be 1 to 64 printable ASCII characters.'),
+        (b'{"role":"a\\u0000"}', '"role" must be 1 to 64 printable ASCII characters.'),
+        (b'{"role":"%s"}' % (b"a" * 65), '"role" must be 1 to 64 printable ASCII characters.'),
+    ],
+)
+def test_anything_else_is_refused_with_a_sentence(body: bytes, sentence: str) -> None:
+    with pytest.raises(ValueError) as raised:  # noqa: PT011  the whole text is compared
+        wire.parse_credentials_request(body)
+    assert str(raised.value) == sentence
+
+
+@given(st.binary(max_size=64) | st.text(max_size=64).map(lambda text: json.dumps({"role": text}).encode()))
+def test_reading_a_request_ends_in_a_role_or_a_value_error(body: bytes) -> None:
+    try:
+        role = wire.parse_credentials_request(body).role
+    except ValueError:
+        return
+    assert json.loads(body) == {"role": role}
+
+
+def test_one_body_serves_credential_process_and_the_container_provider() -> None:
+    body = wire.credentials_body(
+        access_key_id="ASIA",
+        secret_access_key="secret",
+        session_token="token",
+        expiration="2037-01-01T00:00:00Z",
+        account="111122223333",
+        role_arn="arn:aws:iam::111122223333:role/R",
+    )
+    assert json.loads(body) == {
+        "Version": 1,
+        "AccessKeyId": "ASIA",
+        "SecretAccessKey": "secret",
+        "SessionToken": "token",
+        "Token": "token",
+        "Expiration": "2037-01-01T00:00:00Z",
+        "AccountId": "111122223333",
+        "RoleArn": "arn:aws:iam::111122223333:role/R",
+    }
+
+
+def test_a_problem_has_the_members_of_rfc_9457_and_ours() -> None:
+    body = wire.problem_body(code="revoked", status=403, title="Revoked", hint="ask", request_id="01J")
+    assert json.loads(body) == {
+        "title": "Revoked",
+        "status": 403,
+        "code": "revoked",
+        "hint": "ask",
+        "request_id": "01J",
+    }

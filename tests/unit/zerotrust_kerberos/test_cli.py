@@ -1,0 +1,102 @@
+"""The command line, and what starting it costs."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import broker
+import zerotrust_kerberos
+from zerotrust_kerberos import cli
+
+ROOT = Path(zerotrust_kerberos.__file__).parents[1]
+
+# Each of these costs between 1 and 30 ms at every start of every helper.
+HEAVY = {
+    *(
+        "argparse",
+        "asyncio",
+        "base64",
+        "dataclasses",
+        "enum",
+        "gssapi",
+        "http",
+        "inspect",
+        "json",
+        "logging",
+        "pathlib",
+    ),
+    *("re", "shlex", "signal", "socket", "ssl", "subprocess", "threading", "tomllib", "typing", "urllib"),
+}
+
+
+def test_starting_the_helper_loads_nothing_heavy() -> None:
+    script = "import zerotrust_kerberos.cli; print(*sys.modules)"
+    command = [sys.executable, "-I", "-S", "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r}); {script}"]
+    loaded = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    assert "zerotrust_kerberos.negotiate" in loaded
+    assert not HEAVY & set(loaded)
+
+
+def test_the_client_takes_nothing_of_the_broker_but_the_wire() -> None:
+    script = "from zerotrust_kerberos import cli, questions, tls; print(*sys.modules)"
+    command = [sys.executable, "-I", "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r}); {script}"]
+    loaded = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    assert {name for name in loaded if name.split(".")[0] == "broker"} == {"broker", "broker.wire"}
+
+
+def test_all_versions_are_one() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert zerotrust_kerberos.__version__ == broker.__version__ == project["version"]
+
+
+@pytest.mark.parametrize("words", [["version"], ["--version"]])
+def test_version_is_data(words: list[str], capfd: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(words) == 0
+    assert capfd.readouterr() == (f"zerotrust {zerotrust_kerberos.__version__}\n", "")
+
+
+@pytest.mark.parametrize("words", [["help"], ["-h"], ["--help"], ["credential-process", "--help"], ["roles", "-h"]])
+def test_help_is_data_when_it_was_asked_for(words: list[str], capfd: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(words) == 0
+    assert capfd.readouterr() == (cli.USAGE, "")
+
+
+@pytest.mark.parametrize("command", cli._OPTIONS)
+def test_help_knows_every_command_and_option(command: str) -> None:
+    assert f"  {command} " in cli.USAGE
+    assert all(option in cli.USAGE for option in cli._OPTIONS[command])
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [],
+        ["nonsense"],
+        ["credential-process"],
+        ["credential-process", "--role"],
+        ["credential-process", "--role="],
+        ["credential-process", "--role", "a b"],
+        ["credential-process", "--role", "a", "extra"],
+        ["credential-process", "--role", "a", "--json"],
+        ["credential-process", "--rol", "a"],
+        ["roles", "--role", "a"],
+        ["whoami", "--json=yes"],
+        ["whoami", "\x1b[2J"],
+    ],
+)
+def test_wrong_usage_is_one_line_and_exit_2(
+    words: list[str], capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ZEROTRUST_BROKER_URL", "http://localhost:1")
+    monkeypatch.setattr(cli.Watch, "start", lambda *_: None)  # its thread would outlive the test and end pytest
+    assert cli.run(words) == 2
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1
+    assert " [usage] — run: zerotrust " in err
+    assert "\x1b" not in err
