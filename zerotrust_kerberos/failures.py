@@ -26,8 +26,8 @@ EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 SAID_MAX = 200
 
 # Filled in from ``Place``: {again} the same command, {flags} its flags that name the broker, {curl} a curl command up to the
-# path, {host}, {spn}; and from the failure: {wait} seconds.
-_KERBEROS = "KRB5_TRACE=/dev/stderr kvno {spn}"
+# path, {host}, {spn}, the same as a {principal}; and from the failure: {wait} seconds.
+_KERBEROS = "KRB5_TRACE=/dev/stderr kvno {principal}"
 _REACH = "{curl}/healthz"
 _WHO = "zerotrust whoami{flags}"
 _ROLES = "zerotrust roles{flags}"
@@ -42,7 +42,11 @@ TABLE: dict[str, tuple[int, str, str]] = {
     "no_ticket": (EXIT_TICKET, "there is no Kerberos ticket", "kinit"),
     "ticket_expired": (EXIT_TICKET, "the Kerberos ticket has expired", "kinit"),
     "kdc_unreachable": (EXIT_OTHER, "no KDC of the realm answers", _KERBEROS),
-    "service_unknown": (EXIT_USAGE, "the KDC knows no service {spn}: broker_url must name the broker", "kvno {spn}"),
+    "service_unknown": (
+        EXIT_USAGE,
+        "the KDC knows no service {spn}: broker_url must name the broker",
+        "kvno {principal}",
+    ),
     "clock_skew": (EXIT_SKEW, "this machine's clock is wrong", "sudo timedatectl set-ntp true"),
     "kerberos_failed": (EXIT_OTHER, "Kerberos gives no ticket for {spn}", _KERBEROS),
     "mutual_auth_failed": (
@@ -143,6 +147,8 @@ def line(failure: Failure, place: Place) -> str:
         "curl": shlex.join(place.curl),
         "host": place.host,
         "spn": place.spn,
+        # kvno would read HTTP@host as the user HTTP of a realm called host.
+        "principal": place.spn if "/" in place.spn else place.spn.replace("@", "/", 1),
         "wait": failure.wait,
     }
     detail = f" ({clean(failure.detail)})" if failure.detail else ""

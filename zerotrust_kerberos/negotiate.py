@@ -134,8 +134,11 @@ class Initiator:
 
     def _text(self, major: int, minor: int, mech: bytes) -> str:
         """The library's own words; those of the mechanism where it has any."""
+        special = self._display(minor, _MECH_CODE, mech) if minor else ""
+        return special if special not in {"", "Unknown error"} else self._display(major, _GSS_CODE, mech)
+
+    def _display(self, status: int, kind: int, mech: bytes) -> str:
         spare, more, oid, out = c_uint32(), c_uint32(), _oid(mech), _Buffer()
-        status, kind = (minor, _MECH_CODE) if minor else (major, _GSS_CODE)
         self._gss.gss_display_status(byref(spare), status, kind, byref(oid), byref(more), byref(out))
         return self._take(out).decode("utf-8", "replace")
 

@@ -229,7 +229,9 @@ def test_an_expired_ticket_is_named_as_such(door: FrontDoor, realm: Realm, tmp_p
 
 def test_a_service_that_the_kdc_does_not_know_is_a_matter_of_settings(alice: Environment) -> None:
     done = helper({**alice, "ZEROTRUST_BROKER_URL": "http://other.localhost:1"})
-    assert "HTTP@other.localhost" in assert_refused(done, "service_unknown")
+    line = assert_refused(done, "service_unknown")
+    assert "HTTP@other.localhost" in line
+    assert line.endswith("— run: kvno HTTP/other.localhost\n")
 
 
 def test_a_kdc_that_refuses_connections_is_reported_at_once(realm: Realm, tmp_path: Path, door: FrontDoor) -> None:
