@@ -81,6 +81,29 @@ def test_the_environment_wins_over_a_credential_and_a_credential_over_the_file(h
     assert by_variable.redis.password == Secret("variable")
 
 
+def test_what_another_source_replaces_is_neither_read_nor_complained_about(host, minimal):
+    text = minimal + "redis: {url: '${NO_SUCH_VARIABLE}', password: a, password_file: '${NO_SUCH_VARIABLE}'}\n"
+    settings = host.load(text, ZEROTRUST_REDIS_URL="redis://localhost", ZEROTRUST_REDIS_PASSWORD="b")
+    assert settings.redis.password == Secret("b")
+
+
+def test_files_named_in_a_variable_s_yaml_are_read(host, minimal):
+    chain = f"[{{arn: 'arn:aws:iam::012345670123:role/D', external_id_file: {host.environ['EXTERNAL_ID_FILE']}}}]"
+    settings = host.load(minimal, ZEROTRUST_ROLES=f"{{dev: {{chain: {chain}}}}}")
+    assert settings.roles["dev"].chain[0].external_id == "dev-canary"
+
+
+def test_a_variable_cannot_mend_a_section_that_is_no_mapping(host, minimal):
+    assert host.problems(minimal + "redis: a\n", ZEROTRUST_REDIS_URL="redis://localhost") == [
+        "FILE:6: redis: is not a mapping — fix: write key: value lines below it"
+    ]
+
+
+def test_a_credentials_directory_that_cannot_be_read_is_a_problem(host, minimal):
+    (problem,) = host.problems(minimal, CREDENTIALS_DIRECTORY="/nonexistent")
+    assert problem.startswith("environment CREDENTIALS_DIRECTORY: cannot be read (No such file or directory) — fix: ")
+
+
 def test_only_one_newline_is_dropped_at_the_end_of_a_secret_file(host, minimal):
     for content, expected in {"a\n": "a", "a\r\n": "a", " a \n\n": " a \n", "a": "a"}.items():
         path = host.file("password", content)
