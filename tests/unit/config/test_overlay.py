@@ -143,18 +143,18 @@ def test_a_credential_for_a_path_is_the_path_itself(host, minimal):
 
 
 def test_a_credential_that_is_no_key_of_its_section_is_a_problem_and_others_are_not_ours(host, minimal):
-    host.file("credentials/redis.pasword", "canary")
+    host.file("credentials/redis.passwort", "canary")
     folder = host.file("credentials/somebody.else", "canary").parent
     (problem,) = host.problems(minimal, CREDENTIALS_DIRECTORY=str(folder))
     assert problem == (
-        "systemd credential redis.pasword: no key of this name can be set by a credential — fix: "
+        "systemd credential redis.passwort: no key of this name can be set by a credential — fix: "
         'write "redis.password", or give it a name that does not begin like a key'
     )
 
 
 def test_a_variable_that_fits_no_key_of_its_section_is_a_problem(host, minimal):
-    assert host.problems(minimal, ZEROTRUST_REDIS_PASWORD="canary", ZEROTRUST_TLS="x", ZEROTRUST_ROLES_DEV="x") == [
-        'environment ZEROTRUST_REDIS_PASWORD: belongs to no key — fix: write "ZEROTRUST_REDIS_PASSWORD", or unset it',
+    assert host.problems(minimal, ZEROTRUST_REDIS_PASSWORT="canary", ZEROTRUST_TLS="x", ZEROTRUST_ROLES_DEV="x") == [
+        'environment ZEROTRUST_REDIS_PASSWORT: belongs to no key — fix: write "ZEROTRUST_REDIS_PASSWORD", or unset it',
         "environment ZEROTRUST_ROLES_DEV: belongs to no key — fix: unset it",
         "environment ZEROTRUST_TLS: belongs to no key — fix: unset it",
     ]
