@@ -30,6 +30,7 @@ from broker.sts.client import BaseCredentials, StsClient, default_credentials, e
 from broker.watch.metrics import Metrics
 from broker.web.app import build
 from broker.web.health import Health
+from broker.web.unreadable import Runner
 
 # A frozen Redis costs one request this much, once; then the store's breaker is open.
 _REDIS_TIMEOUT = timedelta(milliseconds=200)
@@ -55,6 +56,10 @@ class Broker:
     audit: AuditLog
     sts: StsClient
     redis: redis.Redis | None
+
+    def runner(self, *, shutdown_timeout: float) -> web.AppRunner:
+        """What serves connections."""
+        return Runner(self.app, shutdown_timeout=shutdown_timeout)
 
     def stop_accepting(self) -> None:
         """From here on every answer says that the broker is going down."""
