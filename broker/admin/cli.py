@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
 import click
+import orjson
 
 from broker import __version__
 from broker.audit.signer import jwks_of, signer_of
-from broker.audit.verify import Report, record_files, verify
+from broker.audit.verify import Report, verify
 from broker.config.load import load
 from broker.config.model import Settings
 from broker.core.errors import ConfigurationError
@@ -43,8 +43,8 @@ def audit() -> None:
 
 
 @audit.command("verify")
-@click.argument("files", nargs=-1, type=click.Path(exists=True, path_type=Path))
-@click.option("--jwks", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="The public keys.")
+@click.argument("files", nargs=-1, type=click.Path(path_type=Path))
+@click.option("--jwks", type=click.Path(path_type=Path), help="The public keys.")
 @_config
 def audit_verify(files: tuple[Path, ...], jwks: Path | None, config: Path) -> None:
     """Check records and checkpoints. Needs no broker.
@@ -54,13 +54,14 @@ def audit_verify(files: tuple[Path, ...], jwks: Path | None, config: Path) -> No
     """
     keys = _read_jwks(jwks) if jwks else jwks_of(signer_of(_settings(config).encryption.key_bytes()))
     roots = list(files) or [_settings(config).audit.directory]
-    records, whole = _expand(roots)
-    if not records:
-        _fail(f"no audit records in {', '.join(map(str, roots))} — run: zerotrust-admin audit verify DIRECTORY")
     try:
-        report = verify(records, jwks=keys, checkpoints_required=whole)
+        report = verify(roots, jwks=keys)
+    except OSError as error:
+        _fail(f"{error.filename}: {error.strerror} — fix: name record files or the audit directory, readable to you")
     except ValueError as error:
         _fail(f"{jwks}: {error} — run: curl -o {jwks} https://BROKER/.well-known/jwks.json")
+    if not (report.records or report.findings):
+        _fail(f"no audit records in {', '.join(map(str, roots))} — run: zerotrust-admin audit verify DIRECTORY")
     _print(report)
     sys.exit(EXIT_BAD if report.findings else 0)
 
@@ -76,20 +77,12 @@ def _settings(config: Path) -> Settings:
 
 def _read_jwks(path: Path) -> Mapping[str, Any]:
     try:
-        found = json.loads(path.read_bytes())
+        found = orjson.loads(path.read_bytes())
     except (OSError, ValueError) as error:
         _fail(f"{path}: not a JWKS: {error}")
     if not isinstance(found, dict):
         _fail(f"{path}: not a JWKS: expected a JSON object")
     return found
-
-
-def _expand(roots: Sequence[Path]) -> tuple[list[Path], bool]:
-    """Directories become their record files; whether nothing but directories was named."""
-    files: list[Path] = []
-    for root in roots:
-        files += record_files(root) if root.is_dir() else [root]
-    return files, all(root.is_dir() for root in roots)
 
 
 def _print(report: Report) -> None:

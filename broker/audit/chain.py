@@ -16,6 +16,11 @@ import orjson
 
 from broker.keys.signing import BadSignature, Ed25519Signer, KeySet
 
+# A line with its line feed, in bytes. A record takes half a kilobyte; whoever reads may stop here instead of filling the memory.
+RECORD_MAX = 1 << 20
+# What `link` adds to the members: two hashes, a key id, a signature, a number.
+_CHAIN_MEMBERS_MAX = 1024
+
 _FIRST_PREV = "0" * 64
 _CHECKPOINT_TYPE = "zerotrust-audit-checkpoint/v1"
 
@@ -41,8 +46,27 @@ class Position:
 
 
 def canonical(value: Mapping[str, Any]) -> bytes:
-    """RFC 8785 for what records hold: strings, integers, booleans, null, and objects of those."""
-    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+    """RFC 8785 for what records hold: strings, integers below 2^53, booleans, null, and objects of those.
+
+    Member names are ASCII, where UTF-16 order (RFC 8785, section 3.2.3) and orjson's order are one.
+
+    Raises:
+        BrokenRecord: A string holds half a surrogate pair: it is no Unicode text and has no UTF-8 form.
+    """
+    try:
+        return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+    except orjson.JSONEncodeError as error:
+        raise BrokenRecord(f"not expressible as JSON: {error}") from error
+
+
+def require_recordable(members: Mapping[str, Any]) -> None:
+    """Find out before the chain is touched, so that one bad event costs nobody else their record.
+
+    Raises:
+        BrokenRecord: The members have no JSON form, or one that is longer than any reader accepts.
+    """
+    if len(canonical(members)) > RECORD_MAX - _CHAIN_MEMBERS_MAX:
+        raise BrokenRecord(f"longer than {RECORD_MAX} bytes")
 
 
 def link(head: Head, members: Mapping[str, Any], *, signer: Ed25519Signer) -> tuple[bytes, Head]:
@@ -60,10 +84,7 @@ def position_of(line: bytes) -> Position:
         BrokenRecord: Not a record.
     """
     record = _parse(line)
-    seq, instance = record.get("seq"), record.get("instance")
-    if not isinstance(seq, int) or not isinstance(instance, str):
-        raise BrokenRecord("no sequence number or no instance")
-    return Position(instance=instance, head=Head(seq=seq, digest=_digest(line)))
+    return _position(record, digest=_digest(line))
 
 
 def check(line: bytes, *, after: Head, keys: KeySet) -> tuple[Mapping[str, Any], Head]:
@@ -113,8 +134,15 @@ def open_checkpoint(text: str, *, keys: KeySet) -> Position:
         raise BrokenRecord(f"a checkpoint is damaged: {error}") from error
     if not isinstance(statement, dict) or statement.get("typ") != _CHECKPOINT_TYPE:
         raise BrokenRecord("signed, but not a checkpoint")
-    head = Head(seq=statement["seq"], digest=statement["digest"])
-    return Position(instance=statement["instance"], head=head)
+    return _position(statement, digest=statement.get("digest"))
+
+
+def _position(members: Mapping[str, Any], *, digest: object) -> Position:
+    seq, instance = members.get("seq"), members.get("instance")
+    # True is an int to isinstance.
+    if type(seq) is not int or not isinstance(instance, str) or not isinstance(digest, str):
+        raise BrokenRecord("no sequence number or no instance")
+    return Position(instance=instance, head=Head(seq=seq, digest=digest))
 
 
 def _digest(line: bytes) -> str:

@@ -72,10 +72,11 @@ class Event:
         self.kind, self.success, self.reason = Kind.REFUSED, False, reason
         self.access_key_id = self.expiration = self.origin = None
 
-    def members(self, *, instance: str) -> dict[str, Any]:
-        """The record's members, less ``seq``, ``prev``, ``kid`` and ``sig``, which belong to the chain."""
+    def members(self) -> dict[str, Any]:
+        """The record's members as they are now, less those of the chain: ``instance, seq, prev, kid, sig``."""
         assert self.timestamp is not None  # noqa: S101  # set by the log when it takes the event
         return {
+            **self.details,
             "timestamp": self.timestamp.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
             "level": "INFO" if self.success else "WARNING",
             "event": self.kind.value,
@@ -85,7 +86,6 @@ class Event:
             "source_ip": self.source_ip,
             "success": self.success,
             "request_id": self.request_id,
-            "instance": instance,
             "reason": self.reason,
             "principal": _principal(self.principal),
             "role": self.role,
@@ -95,7 +95,6 @@ class Event:
             "source_identity": self.source_identity,
             "session_name": self.source_identity,
             "origin": self.origin,
-            **self.details,
         }
 
 

@@ -10,13 +10,15 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
+from broker.audit.chain import BrokenRecord, require_recordable
 from broker.audit.event import Event, Kind
-from broker.audit.writer import Writer
+from broker.audit.worker import Worker
+from broker.audit.writer import Members, Writer
 from broker.core.clock import Clock
 from broker.core.errors import AuditUnavailable, BrokerError
 from broker.keys.signing import Ed25519Signer
@@ -26,9 +28,21 @@ DEADLINE = timedelta(milliseconds=800)
 # Promised: at least every minute. Twice as often, so that a late timer keeps the promise.
 CHECKPOINT_EVERY = timedelta(seconds=30)
 
+_HANGS = "the audit disk does not answer"
+_CLOSED = "the audit log is closed"
+
 _log = logging.getLogger(__name__)
 
 Observer = Callable[[Event], None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """A record on its way to the disk, who waits for it, and until when (the event loop's clock)."""
+
+    members: Members
+    durable: asyncio.Future[None]
+    deadline: float
 
 
 class AuditLog:
@@ -38,10 +52,11 @@ class AuditLog:
         self._writer = Writer(directory=directory, signer=signer, clock=clock)
         self._clock = clock
         self._observers = observers
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="audit")
-        self._waiting: list[tuple[Event, asyncio.Future[None]]] = []
+        self._worker = Worker(name="audit")
+        self._waiting: list[_Waiting] = []
         self._in_flight: asyncio.Future[None] | None = None
-        self._stuck = False
+        # Why nothing is taken at all at the moment.
+        self._shut: str | None = None
         self.failure: str | None = None
         self.last_checkpoint: float | None = None
 
@@ -53,12 +68,12 @@ class AuditLog:
     async def close(self) -> None:
         """Record the stop, state where the chain stands, let the file go."""
         await self._note(Kind.STOP)
-        loop = asyncio.get_running_loop()
+        self._shut = _CLOSED
         try:
-            await asyncio.wait_for(loop.run_in_executor(self._thread, self._writer.close), DEADLINE.total_seconds())
+            await asyncio.wait_for(self._worker.do(self._writer.close), DEADLINE.total_seconds())
         except (OSError, TimeoutError) as error:
-            _log.error("audit: no closing checkpoint: %s", error)
-        self._thread.shutdown(wait=False, cancel_futures=True)
+            _log.error("audit: no closing checkpoint: %s", str(error) or _HANGS)
+        self._worker.stop()
 
     async def record(self, event: Event) -> None:
         """Return when the record is durable.
@@ -66,11 +81,17 @@ class AuditLog:
         Raises:
             AuditUnavailable: It is not, and nothing may be handed out on it.
         """
-        if self._stuck:
-            raise AuditUnavailable("the audit disk does not answer")
+        if self._shut is not None:
+            raise AuditUnavailable(self._shut)
         event.timestamp = self._clock.now()
-        durable: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((event, durable))
+        members = event.members()
+        try:
+            require_recordable(members)
+        except BrokenRecord as error:
+            raise AuditUnavailable(f"an event cannot be recorded: {error}", reason="unrecordable") from error
+        loop = asyncio.get_running_loop()
+        durable: asyncio.Future[None] = loop.create_future()
+        self._waiting.append(_Waiting(members, durable, loop.time() + DEADLINE.total_seconds()))
         if self._in_flight is None:
             self._commit_waiting()
         await durable
@@ -102,12 +123,13 @@ class AuditLog:
 
     async def checkpoint(self) -> None:
         """State where the chain stands, if it moved."""
-        if self._stuck:
+        if self._shut is not None:
             return
         try:
-            when = await asyncio.get_running_loop().run_in_executor(self._thread, self._writer.checkpoint)
-        except OSError as error:
-            _log.error("audit: no checkpoint: %s", error)
+            # A hanging disk holds up the records behind this one too, and they are the ones to raise the alarm.
+            when = await asyncio.wait_for(self._worker.do(self._writer.checkpoint), DEADLINE.total_seconds())
+        except (OSError, TimeoutError) as error:
+            _log.error("audit: no checkpoint: %s", str(error) or _HANGS)
             return
         if when is not None:
             self.last_checkpoint = when.timestamp()
@@ -132,9 +154,10 @@ class AuditLog:
 
     def _commit_waiting(self) -> None:
         batch, self._waiting = self._waiting, []
-        loop = asyncio.get_running_loop()
-        self._in_flight = loop.run_in_executor(self._thread, self._writer.commit, [event for event, _ in batch])
-        watchdog = loop.call_later(DEADLINE.total_seconds(), self._give_up, batch)
+        records = [waiting.members for waiting in batch]
+        self._in_flight = self._worker.do(lambda: self._writer.commit(records))
+        # The first came first, so its patience ends first.
+        watchdog = asyncio.get_running_loop().call_at(batch[0].deadline, self._give_up, batch)
 
         def done(commit: asyncio.Future[None]) -> None:
             watchdog.cancel()
@@ -142,30 +165,32 @@ class AuditLog:
 
         self._in_flight.add_done_callback(done)
 
-    def _settle(self, batch: list[tuple[Event, asyncio.Future[None]]], commit: asyncio.Future[None]) -> None:
+    def _settle(self, batch: list[_Waiting], commit: asyncio.Future[None]) -> None:
         self._in_flight = None
-        self._stuck = False
-        error = None if commit.cancelled() else commit.exception()
+        if self._shut == _HANGS:
+            self._shut = None
+        # Only a commit that ended, and ended well, made anything durable.
+        error = asyncio.CancelledError("cancelled") if commit.cancelled() else commit.exception()
         if error is None:
             self.failure = None
-            for _, durable in batch:
-                if not durable.done():
-                    durable.set_result(None)
+            for waiting in batch:
+                if not waiting.durable.done():
+                    waiting.durable.set_result(None)
         else:
             self._fail(batch, str(error))
         if self._waiting:
             self._commit_waiting()
 
-    def _give_up(self, batch: list[tuple[Event, asyncio.Future[None]]]) -> None:
+    def _give_up(self, batch: list[_Waiting]) -> None:
         """The disk hangs. The batch may still become durable: a record too many is the safe side."""
-        self._stuck = True
+        self._shut = self._shut or _HANGS
         behind, self._waiting = self._waiting, []
-        self._fail(batch + behind, "the audit disk does not answer")
+        self._fail(batch + behind, _HANGS)
 
-    def _fail(self, batch: list[tuple[Event, asyncio.Future[None]]], why: str) -> None:
+    def _fail(self, batch: list[_Waiting], why: str) -> None:
         if self.failure != why:
             _log.error("audit: records refused, and with them every request: %s", why)
         self.failure = why
-        for _, durable in batch:
-            if not durable.done():
-                durable.set_exception(AuditUnavailable(why))
+        for waiting in batch:
+            if not waiting.durable.done():
+                waiting.durable.set_exception(AuditUnavailable(why))

@@ -1,19 +1,35 @@
-"""Turns events into chained lines on the disk. Runs on one thread, the only owner of file and chain."""
+"""Turns events into chained lines on the disk. Runs on one thread, the only owner of file and chain.
+
+The chain outlives its files: where a file was rotated away, emptied, cut or deleted, the next record still follows the last
+one that is known, so that `audit verify` names the first record that is missing, or finds the chain whole in the
+rotated file and its successor.
+"""
 
 from __future__ import annotations
 
 import base64
+import contextlib
 import errno
 import hashlib
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import Any, TypeAlias
 
-from broker.audit.chain import Head, Position, link, seal_checkpoint
+from broker.audit.chain import BrokenRecord, Head, Position, link, open_checkpoint, seal_checkpoint
 from broker.audit.event import Event, Kind
 from broker.audit.sinks.file import NotOurs, RecordFile
 from broker.core.clock import Clock, rfc3339
-from broker.keys.signing import Ed25519Signer
+from broker.keys.signing import Ed25519Signer, KeySet
+
+# Of what a crash left behind this much is kept word for word; its length and hash are kept whatever it is.
+_TORN_KEPT = 4096
+
+_log = logging.getLogger(__name__)
+
+# What `Event.members()` makes.
+Members: TypeAlias = Mapping[str, Any]
 
 
 class Writer:
@@ -23,60 +39,101 @@ class Writer:
         self._directory = directory
         self._signer = signer
         self._clock = clock
+        self._keys = KeySet(jwks={"keys": [signer.jwk()]})
         self._file: RecordFile | None = None
         self._head = Head()
         self._checkpointed = Head()
 
-    def commit(self, events: Sequence[Event]) -> None:
-        """Write all events as one append, durable on return.
+    def commit(self, records: Sequence[Members]) -> None:
+        """Write all records as one append, durable on return.
 
         Raises:
             OSError: None of them is in the file.
         """
-        file = self._file or self._claim()
+        file = self._current_file()
+        if file.torn:
+            records = [self._recovery(file.torn), *records]
         lines, head = [], self._head
-        for event in events:
-            line, head = link(head, event.members(instance=file.instance), signer=self._signer)
+        for members in records:
+            line, head = link(head, {**members, "instance": file.instance}, signer=self._signer)
             lines.append(line + b"\n")
-        try:
-            file.append(b"".join(lines))
-        except (NotOurs, FileNotFoundError):
-            self._release()
-            raise
+        file.append(b"".join(lines))
         self._head = head
 
     def checkpoint(self) -> datetime | None:
-        """State where the chain stands, if it moved since the last time; return when."""
+        """State where the chain stands, if it moved since the last time; return when.
+
+        Raises:
+            OSError: The statement is not on the disk.
+        """
         if self._file is None or self._head == self._checkpointed:
             return None
-        now = self._clock.now()
-        position = Position(instance=self._file.instance, head=self._head)
-        self._file.append_checkpoint(seal_checkpoint(position, timestamp=rfc3339(now), signer=self._signer))
+        now = self._state(self._file)
         self._checkpointed = self._head
         return now
 
     def close(self) -> None:
-        """State where the chain stands and let the file go."""
-        self.checkpoint()
-        self._release()
+        """State where the chain stands and let the file go.
 
-    def _claim(self) -> RecordFile:
-        file = RecordFile.claim(self._directory)
-        # A file that came in the place of one we had must continue our chain, or be empty and start behind it.
-        if self._head.seq and file.head not in (self._head, Head()):
-            file.close()
-            raise NotOurs(errno.ESTALE, "the file does not continue this instance's chain", str(file.path))
-        if not self._head.seq:
-            self._head = file.head
-        self._file = file
-        if file.torn:
-            self.commit([self._recovery(file.torn)])
-            file.torn = b""
-        return file
+        Raises:
+            OSError: As for ``checkpoint``; the file is let go all the same.
+        """
+        try:
+            self.checkpoint()
+        finally:
+            self._release()
 
-    def _recovery(self, torn: bytes) -> Event:
+    def _current_file(self) -> RecordFile:
+        if self._file is not None and not self._file.is_as_we_left_it():
+            _log.warning("audit: %s was moved, replaced or changed by somebody else; opening it anew", self._file.path)
+            self._release()
+        if self._file is None:
+            file = RecordFile.claim(self._directory)
+            try:
+                self._head = self._resume(file)
+                # So that records never lie there without a checkpoint, and one without shows that it was taken away.
+                if not file.last_checkpoint():
+                    self._state(file)
+            except OSError:
+                file.close()
+                raise
+            self._file = file
+        return self._file
+
+    def _state(self, file: RecordFile) -> datetime:
+        now = self._clock.now()
+        position = Position(instance=file.instance, head=self._head)
+        file.append_checkpoint(seal_checkpoint(position, timestamp=rfc3339(now), signer=self._signer))
+        return now
+
+    def _resume(self, file: RecordFile) -> Head:
+        """Where the chain goes on: behind the furthest record that is known to have been written."""
+        reached = self._head if self._head.seq else self._reached_before(file)
+        if file.head.seq < reached.seq:
+            if file.head.seq:
+                _log.error(
+                    "audit: %s ends at record %d, but %d were written: it was cut; run `zerotrust-admin audit verify`",
+                    file.path,
+                    file.head.seq,
+                    reached.seq,
+                )
+            return reached
+        if self._head.seq and file.head != self._head:
+            text = "holds records that this process did not write; move the file away"
+            raise NotOurs(errno.ESTALE, text, str(file.path))
+        return file.head
+
+    def _reached_before(self, file: RecordFile) -> Head:
+        """How far this instance's chain is known to have come: its rotated files say it, and its last checkpoint."""
+        heads = file.rotated_heads()
+        # There may be none yet, or one that another key signed: `audit verify` is the judge of that.
+        with contextlib.suppress(BrokenRecord):
+            heads.append(open_checkpoint(file.last_checkpoint(), keys=self._keys).head)
+        return max(heads, key=lambda head: head.seq, default=Head())
+
+    def _recovery(self, torn: bytes) -> Members:
         """A record that a kill cut short never became durable, so nothing was handed out on it; its bytes are kept."""
-        return Event(
+        event = Event(
             action="recover",
             resource="audit",
             kind=Kind.RECOVERY,
@@ -86,9 +143,10 @@ class Writer:
             details={
                 "torn_bytes": len(torn),
                 "torn_sha256": hashlib.sha256(torn).hexdigest(),
-                "torn": base64.b64encode(torn).decode(),
+                "torn": base64.b64encode(torn[:_TORN_KEPT]).decode(),
             },
         )
+        return event.members()
 
     def _release(self) -> None:
         if self._file is not None:
