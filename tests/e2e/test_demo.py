@@ -120,6 +120,19 @@ def test_the_demo_shows_the_whole_way_and_leaves_nothing_running(
     assert running(folder) == set()
 
 
+def test_the_transcript_of_the_readme_is_what_the_demo_says(told: Told) -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    transcript = readme.partition("```console\n")[2].partition("```")[0].splitlines()
+    said = {_made_comparable(line) for line in told[1].stdout.splitlines()}
+    assert len(transcript) > 8, "otherwise the README is not read rightly"
+    assert [line for line in transcript if not line.startswith("$ kinit") and _made_comparable(line) not in said] == []
+
+
+def _made_comparable(line: str) -> str:
+    """Without what differs from run to run: ids, request ids, ports."""
+    return re.sub(r"AROA[A-Z0-9]{17}|[0-9a-f]{24}|(?<=localhost:)[0-9]+", "...", line).rstrip()
+
+
 def test_the_demo_prints_no_secret_that_it_handed_out(
     told: Told,
 ) -> None:

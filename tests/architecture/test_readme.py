@@ -1,0 +1,138 @@
+"""What the pages say is true: their files exist, their commands exist, and the README's configuration would be accepted."""
+
+from __future__ import annotations
+
+import base64
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from broker.config.load import load
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = ["README.md", "SECURITY.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/index.md", "docs/the-way.md"]
+LINES_MAX = 200  # more is read by nobody
+
+PROGRAMS = {"zerotrust", "zerotrust-admin", "zerotrust-broker"}
+# Other people's programs, which the reader has or gets by `make setup` and requirements/system-demo.txt.
+FOREIGN = {"aws", "curl", "kinit", "klist"}
+
+_FENCED = r"^```{language}\n(.*?)^```$"
+_LINK = re.compile(r"\[[^\]]*\]\(([^)#\s]*)(?:#([^)\s]*))?\)")
+_CODE_PATH = re.compile(r"`((?:[a-z_0-9]+/)*[a-z_0-9]+\.py|[a-z_0-9/]+/)`")
+
+
+def blocks(language: str, text: str = README) -> list[str]:
+    return re.findall(_FENCED.format(language=language), text, re.MULTILINE | re.DOTALL)
+
+
+def commands() -> list[list[str]]:
+    """Every command of every page's console blocks, as words."""
+    text = "\n".join(block for page in PAGES for block in blocks("console", (ROOT / page).read_text(encoding="utf-8")))
+    return [shlex.split(line[2:]) for line in text.splitlines() if line.startswith("$ ")]
+
+
+def help_of(program: str, *words: str) -> str:
+    command = [str(Path(sys.executable).parent / program), *words, "--help"]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout
+
+
+def test_the_readme_is_short() -> None:
+    assert len(README.splitlines()) <= LINES_MAX
+
+
+def test_every_page_names_no_machine_and_no_private_address() -> None:
+    for page in PAGES:
+        text = (ROOT / page).read_text(encoding="utf-8")
+        assert not re.search(r"(?<![\w.])/(?:root|home|work|tmp)/|\b10\.\d+\.|\b192\.168\.", text), page
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_link_leads_to_a_file_or_a_heading_that_exists(page: str) -> None:
+    folder = (ROOT / page).parent
+    found = _LINK.findall((ROOT / page).read_text(encoding="utf-8"))
+    for target, anchor in found:
+        if target.startswith("https://"):
+            continue
+        file = folder / target if target else ROOT / page
+        assert file.exists(), target
+        if anchor:
+            headings = re.findall(r"^#+ (.*)$", file.read_text(encoding="utf-8"), re.MULTILINE)
+            slugs = {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+            assert anchor in slugs, f"{target}#{anchor}"
+
+
+def test_every_command_of_the_pages_exists() -> None:
+    found = commands()
+    assert len(found) >= 10, "otherwise the pages are not read rightly"
+    unknown = {words[0] for words in found} - PROGRAMS - FOREIGN - {"make"}
+    assert not unknown, f"commands that nobody has: {unknown}"
+
+
+def test_every_make_target_of_the_pages_is_in_the_makefile() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    pages = "\n".join((ROOT / page).read_text(encoding="utf-8") for page in PAGES)
+    targets = {words[1] for words in commands() if words[0] == "make"} | set(re.findall(r"`make ([a-z-]+)`", pages))
+    assert targets
+    assert {target for target in targets if not re.search(rf"^{target}:", makefile, re.MULTILINE)} == set()
+
+
+@pytest.mark.parametrize("words", [words for words in commands() if words[0] in PROGRAMS], ids=" ".join)
+def test_every_command_of_ours_takes_the_words_that_the_pages_give_it(words: list[str]) -> None:
+    program, *rest = words
+    said, parents = help_of(program), []
+    while rest and not rest[0].startswith("-") and re.search(rf"^  {re.escape(rest[0])}\b", said, re.MULTILINE):
+        parents.append(rest.pop(0))
+        said = help_of(program, *parents)
+    assert parents, f"{program} --help does not name {rest[0]}"
+    for option in (word for word in rest if word.startswith("-")):
+        assert option in said, f"{' '.join(parents)} does not take {option}"
+
+
+def test_the_table_of_programs_names_sub_commands_that_exist() -> None:
+    rows = re.findall(r"^\| `(zerotrust[a-z-]*)` \|[^|]*\| ([^|]*) \|$", README, re.MULTILINE)
+    assert {program for program, _ in rows} == PROGRAMS
+    for program, does in rows:
+        for named in re.findall(r"`([a-z -]+)`", does):
+            first, *rest = named.split()
+            assert re.search(rf"^  {first}\b", help_of(program), re.MULTILINE), f"{program} {first}"
+            if rest:
+                assert re.search(rf"^  {rest[0]}\b", help_of(program, first), re.MULTILINE), f"{program} {named}"
+
+
+def test_the_configuration_of_the_readme_is_accepted(tmp_path: Path) -> None:
+    [example] = blocks("yaml")
+    text = example.replace("/etc/zerotrust", str(tmp_path)).replace("/var/log/zerotrust", str(tmp_path))
+    for name in set(re.findall(rf"{re.escape(str(tmp_path))}/\S+?(?=[\s\]}}]|$)", text)):
+        path = Path(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.name in {"keytabs", "audit"}:
+            path.mkdir(mode=0o700)
+            (path / "http.keytab").touch(mode=0o600)
+            continue
+        path.touch(mode=0o600)
+        path.write_bytes(base64.b64encode(bytes(32)) + b"\n")
+    config = tmp_path / "config.yaml"
+    config.touch(mode=0o600)
+    config.write_text(text)
+    settings = load(config, environ={})
+    assert list(settings.roles) == ["developer"]
+    assert [rule.name for rule in settings.rules] == ["engineers"]
+
+
+def test_every_file_that_the_way_names_exists() -> None:
+    """In a table row a bare name stands for a file beside the one named before it."""
+    found = 0
+    for line in (ROOT / "docs" / "the-way.md").read_text(encoding="utf-8").splitlines():
+        folder = Path()
+        for name in _CODE_PATH.findall(line):
+            path = Path(name) if "/" in name and (ROOT / name).exists() else folder / name
+            assert (ROOT / path).exists(), path
+            folder = path.parent
+            found += 1
+    assert found > 30
