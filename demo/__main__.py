@@ -30,6 +30,9 @@ LOG_LINES = 20  # of the broker's, beside a failure
 EXIT_BROKEN = 1
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 
+# Beside what a step says itself: a command that hangs, an answer that is no JSON or lacks a member, a part that is gone.
+STEP_ERRORS = (BrokenError, subprocess.SubprocessError, LookupError, ValueError, OSError, *START_ERRORS)
+
 _RECIPE, _LOG = "recipe.txt", "holder.log"
 
 
@@ -42,7 +45,8 @@ def main() -> int:
     # The two environments have folders of their own, so that `run` never disturbs what `up` keeps.
     run, up = (args.folder.resolve() / name for name in ("run", "up"))
     sys.stdout.reconfigure(encoding="utf-8", errors="replace", line_buffering=True)  # type: ignore[union-attr]
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    # SIGINT too: a shell that starts a job in the background has it ignored.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
     forget_the_callers_settings()
     try:
@@ -71,8 +75,7 @@ def _run(folder: Path) -> int:
         story = Story(stack)
         try:
             story.tell()
-        except (BrokenError, subprocess.TimeoutExpired, LookupError, ValueError) as error:
-            # LookupError, ValueError: an answer that is no JSON, or lacks a member, is as broken as a wrong one.
+        except STEP_ERRORS as error:
             print(f"\nBROKEN: {type(error).__name__}: {error}\n\nThe broker's log ends with:", file=sys.stderr)
             print("\n".join(stack.broker.output.read_text().splitlines()[-LOG_LINES:]), file=sys.stderr)
             return EXIT_BROKEN
@@ -85,25 +88,32 @@ def _run(folder: Path) -> int:
 
 
 def _up(folder: Path) -> int:
-    recipe = folder / _RECIPE
-    if not processes.owner_lives(folder):
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        log = folder.parent / _LOG
-        recipe.unlink(missing_ok=True)
-        with log.open("w") as output:
-            command = [sys.executable, "-m", "demo", "hold", "--folder", str(folder.parent)]
-            holder = subprocess.Popen(
-                command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
-            )
-        deadline = time.monotonic() + UP_SECONDS
-        while not recipe.exists():
-            if holder.poll() is not None or time.monotonic() > deadline:
-                holder.terminate()
-                print(f"the demo did not come up:\n{log.read_text()}", file=sys.stderr)
-                return EXIT_BROKEN
-            time.sleep(0.02)
+    recipe, log = folder / _RECIPE, folder.parent / _LOG
+    holder = None if processes.owner_lives(folder) else _detached(folder.parent, recipe=recipe, log=log)
+    deadline = time.monotonic() + UP_SECONDS
+    while not recipe.exists():
+        if time.monotonic() > deadline or (holder is not None and holder.poll() is not None):
+            processes.end(folder)
+            print(f"the demo did not come up:\n{log.read_text()}", file=sys.stderr)
+            return EXIT_BROKEN
+        time.sleep(0.02)
     print(recipe.read_text(), end="")
     return 0
+
+
+def _detached(folder: Path, *, recipe: Path, log: Path) -> subprocess.Popen[bytes]:
+    """Starts the process that holds the environment; the recipe exists once it is up."""
+    folder.mkdir(parents=True, exist_ok=True)
+    recipe.unlink(missing_ok=True)
+    with log.open("w") as output:
+        return subprocess.Popen(
+            [sys.executable, "-m", "demo", "hold", "--folder", str(folder)],
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
 
 
 def _hold(folder: Path) -> int:

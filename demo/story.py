@@ -28,7 +28,7 @@ IDENTITY = "aws sts get-caller-identity --profile developer"
 REFUSAL = re.compile(r"\[access_denied\] — run: zerotrust \S")
 EXIT_DENIED = 4
 
-_SECRET_MEMBERS = re.compile(r'("(?:SecretAccessKey|SessionToken|Token)":")[^"]+')
+_SECRET_MEMBERS = re.compile(r'("(?:SecretAccessKey|SessionToken|Token)": *")[^"]+')
 _SUMMARY = (
     "import json, sys; [print(r['seq'], r['event'], r.get('user') or '-', r.get('origin') or r.get('reason') or '')"
     " for r in map(json.loads, sys.stdin)]"
