@@ -1,0 +1,149 @@
+"""The table, on the terminal and in docs/performance.md, and the file with every single number. Pure but for ``write``."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.helper import Pair
+from bench.negotiate import Round
+from bench.ratios import Estimate, estimate, ratios
+
+BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
+_SEED = 1  # Any; the same for all rows.
+# Above this share of the server's CPU the load itself may hide a slow tail.
+_LOAD_SHARE = 0.10
+
+_HEADINGS = ("what", "ours", "peer", "ratio", "95 % interval", "goal", "reached")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One comparison. Absolute values are medians, for orientation: only the ratio means something."""
+
+    what: str
+    unit: str
+    ours: float
+    peer: float
+    ratio: Estimate
+    goal: float
+
+    @property
+    def reached(self) -> bool:
+        """Whether the median keeps the goal."""
+        return self.ratio.value <= self.goal
+
+    def cells(self) -> tuple[str, ...]:
+        """As text, in the order of the headings."""
+        return (
+            self.what,
+            f"{self.ours:.3g} {self.unit}" if self.ours < 100 else f"{self.ours:.0f} {self.unit}",  # noqa: PLR2004
+            f"{self.peer:.3g} {self.unit}" if self.peer < 100 else f"{self.peer:.0f} {self.unit}",  # noqa: PLR2004
+            f"{self.ratio.value:.2f}",
+            f"{self.ratio.low:.2f} to {self.ratio.high:.2f}",
+            f"<= {self.goal:.2f}",
+            "yes" if self.reached else "no",
+        )
+
+
+def rows(rounds: Sequence[Round], pairs: Sequence[Pair]) -> list[Row]:
+    """The comparisons that the goals of docs/performance.md are about."""
+    return [
+        _row(
+            "warm Negotiate request, durable audit, against Apache + mod_auth_gssapi: server CPU",
+            "us",
+            [each.broker.cpu_us for each in rounds],
+            [each.apache.cpu_us for each in rounds],
+            goal=1.00,
+        ),
+        _row(
+            "the same: p99 latency at 16 connections",
+            "ms",
+            [each.broker.p99_ms for each in rounds],
+            [each.apache.p99_ms for each in rounds],
+            goal=0.60,
+        ),
+        _row(
+            "helper over http on loopback, against curl --negotiate: wall time",
+            "ms",
+            [pair.helper_ms for pair in pairs],
+            [pair.curl_ms for pair in pairs],
+            goal=1.75,
+        ),
+    ]
+
+
+def _row(what: str, unit: str, ours: Sequence[float], peer: Sequence[float], *, goal: float) -> Row:
+    return Row(
+        what=what,
+        unit=unit,
+        ours=statistics.median(ours),
+        peer=statistics.median(peer),
+        ratio=estimate(ratios(ours, peer), seed=_SEED),
+        goal=goal,
+    )
+
+
+def table(found: Sequence[Row]) -> str:
+    """Markdown whose columns also line up on a terminal."""
+    lines = [_HEADINGS, *(row.cells() for row in found)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(_HEADINGS))]
+    text = [
+        "| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |" for line in lines
+    ]
+    text.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
+    return "\n".join(text)
+
+
+def remarks(machine: Mapping[str, Any], rounds: Sequence[Round], pairs: Sequence[Pair]) -> str:
+    """Where the table comes from, and what to think of it."""
+    share = statistics.median(each.broker.load_share for each in rounds)
+    apache_share = statistics.median(each.apache.load_share for each in rounds)
+    start = statistics.median(pair.interpreter_ms for pair in pairs)
+    apache = machine["apache"].removeprefix("Server version: ")
+    said = [
+        f"{machine['date'][:10]}, {machine['cores']} cores of {machine['cpu']}, {machine['system']},",
+        f"Linux {machine['kernel']}, Python {machine['python']}, {apache}, {machine['krb5']}.",
+        f"{len(rounds)} rounds for each server, {len(pairs)} pairs of helper and curl.",
+        f"The load generator used {share:.0%} of the broker's CPU time and {apache_share:.0%} of Apache's.",
+        f"Starting `python -I -S` and nothing else took {start:.1f} ms.",
+    ]
+    if max(share, apache_share) > _LOAD_SHARE:
+        said.append(f"More than {_LOAD_SHARE:.0%}: latencies include the generator's own queue.")
+    if machine["busy"]:
+        load = machine["load_average_before"]
+        said.append(
+            f"The machine was not idle before the start (load average {load:.1f}): expect wider intervals than on a quiet one."
+        )
+    return "\n".join(said)
+
+
+def recorded(document: str, content: str) -> str:
+    """The document with ``content`` between its markers.
+
+    Raises:
+        ValueError: The markers are missing.
+    """
+    before, begin, rest = document.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"{BEGIN} and {END} are missing")
+    return f"{before}{BEGIN}\n{content.strip()}\n{END}{after}"
+
+
+def write(
+    path: Path, *, machine: Mapping[str, Any], found: Sequence[Row], rounds: Sequence[Round], pairs: Sequence[Pair]
+) -> None:
+    """Write every number as JSON."""
+    content = {
+        "machine": machine,
+        "rows": [dataclasses.asdict(row) | {"reached": row.reached} for row in found],
+        "negotiate_rounds": [dataclasses.asdict(each) for each in rounds],
+        "helper_pairs": [dataclasses.asdict(pair) for pair in pairs],
+    }
+    path.write_text(json.dumps(content, indent=2) + "\n")

@@ -1,0 +1,58 @@
+"""Everything that takes part, started for one run and gone after it: realm, strict STS, broker, Apache."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.apache import Apache
+from bench.processes import Cores, on_core
+from tests.fakes.broker import BrokerProcess, configuration
+from tests.fakes.realm import Realm
+from tests.fakes.sts import StrictSts, demo_world
+
+USER = "alice"
+ROLE = "developer"
+SERVICE = "HTTP@localhost"
+# The Filesystem Hierarchy Standard keeps /var/tmp over a restart, so it is a disk: on a tmpfs, which /tmp may be, bringing a
+# record to stable storage would cost nothing.
+_DISK = "/var/tmp"  # noqa: S108  # mkdtemp makes a folder of our own in it
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Who takes part.
+
+    Attributes:
+        client: The variables that make a process the user with a ticket.
+    """
+
+    broker: BrokerProcess
+    apache: Apache
+    sts: StrictSts
+    client: Mapping[str, str]
+    folder: Path
+
+
+@contextlib.contextmanager
+def stage(cores: Cores) -> Iterator[Stage]:
+    """Start them all: the servers that are measured on the server's core, the rest on the other."""
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-", dir=_DISK)))
+        # Apache gives root away and has to reach its folder in here; everything else below stays closed.
+        folder.chmod(0o711)
+        with on_core(cores.load):
+            realm = stack.enter_context(Realm.start(folder / "realm", principals={USER: "only-for-this-run"}))
+            sts = stack.enter_context(StrictSts(demo_world()))
+        keytab = realm.keytab(folder / "http.keytab", "HTTP/localhost")
+        home = folder / "broker"
+        home.mkdir(mode=0o700)
+        broker = BrokerProcess(home, configuration(home, keytab=keytab, sts_endpoint=sts.url), env=realm.env)
+        apache = Apache(folder / "apache", keytab=keytab, krb5_conf=realm.folder / "krb5.conf")
+        with on_core(cores.server):
+            stack.enter_context(broker)
+            stack.enter_context(apache)
+        yield Stage(broker=broker, apache=apache, sts=sts, client=realm.kinit(USER, folder / "ccache"), folder=folder)
