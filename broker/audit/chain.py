@@ -8,6 +8,7 @@ either. A checkpoint is a signed statement of where the chain stood; it finds wh
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +23,8 @@ RECORD_MAX = 1 << 20
 _CHAIN_MEMBERS_MAX = 1024
 
 _FIRST_PREV = "0" * 64
+# A host name and a number (see sinks.file). It is a part of file names, so nothing else may come through.
+_INSTANCE = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _CHECKPOINT_TYPE = "zerotrust-audit-checkpoint/v1"
 
 
@@ -140,8 +143,10 @@ def open_checkpoint(text: str, *, keys: KeySet) -> Position:
 def _position(members: Mapping[str, Any], *, digest: object) -> Position:
     seq, instance = members.get("seq"), members.get("instance")
     # True is an int to isinstance.
-    if type(seq) is not int or not isinstance(instance, str) or not isinstance(digest, str):
-        raise BrokenRecord("no sequence number or no instance")
+    if type(seq) is not int or not isinstance(digest, str):
+        raise BrokenRecord("no sequence number or no digest")
+    if not isinstance(instance, str) or not _INSTANCE.fullmatch(instance):
+        raise BrokenRecord("no instance")
     return Position(instance=instance, head=Head(seq=seq, digest=digest))
 
 

@@ -76,13 +76,13 @@ def verify(roots: Sequence[Path], *, jwks: Mapping[str, Any]) -> Report:
     for chain in _chains(roots, report):
         report.instances += 1
         checkpoints = _checkpoints(chain, keys, report)
+        _verify_chain(chain, keys, checkpoints, report)
         if not checkpoints:
             missing = f"no checkpoint beside it: records cut off its end would not be missed ({chain.instance})"
             if chain.whole:
                 report.findings.append(Finding(chain.last_path, None, missing))
             else:
                 report.remarks.append(f"{chain.last_path}: {missing}")
-        _verify_chain(chain, keys, checkpoints, report)
     return report
 
 

@@ -15,6 +15,8 @@ from collections.abc import Sequence
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+# AES-256. AES-GCM would take 16 bytes as well, and be AES-128 without a word.
+KEY_BYTES = 32
 _VERSION = b"\x01"
 _KEY_ID_BYTES = 8
 _NONCE_BYTES = 12
@@ -42,6 +44,8 @@ class Envelope:
         """
         if not keys:
             raise ValueError("an envelope needs a key")
+        if any(len(key) != KEY_BYTES for key in keys):
+            raise ValueError(f"a key has {KEY_BYTES} bytes")
         self._ciphers = {_key_id(key): AESGCM(key) for key in keys}
         self._newest = _key_id(keys[0])
 

@@ -11,7 +11,7 @@ import enum
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-KEY_BYTES = 32
+from broker.keys.envelope import KEY_BYTES
 
 
 class Use(enum.Enum):

@@ -1,0 +1,70 @@
+"""Made the files in this folder, once. They are frozen: every later version must verify and open them as they are.
+
+A new format gets a new folder beside `v1` and this script a new constant; a file that exists is never written again, because
+`python -m tests.vectors.audit.build` stops where the folder stands. Nothing here is random but the nonce of the sealed blob.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from pathlib import Path
+
+from broker.audit.chain import Head, Position, link, seal_checkpoint
+from broker.audit.event import Kind
+from broker.audit.signer import jwks_of, signer_of
+from broker.core.clock import rfc3339
+from broker.core.principal import NameType, Principal
+from broker.keys.envelope import Envelope
+from broker.keys.hierarchy import KeyHierarchy, Use
+from tests.fakes.audit import NOON, an_event
+
+FOLDER = Path(__file__).parent / "v1"
+RECORDS = FOLDER / "records"
+MASTER = b"the master key of these vectors "
+INSTANCE = "broker.example.com-1"
+PLAINTEXT = b"what was sealed in the first version"
+CONTEXT = b"the context it was sealed in"
+
+
+def records() -> tuple[bytes, bytes]:
+    """The record file, every kind of event in it, and its checkpoints."""
+    signer, head = signer_of(MASTER), Head()
+    nobody = {"principal": None, "source_identity": None, "role": None, "account": None, "access_key_id": None}
+    nobody |= {"expiration": None, "origin": None, "request_id": None, "source_ip": None}
+    events = [
+        an_event(1, **nobody, action="run", resource="broker", kind=Kind.START),
+        an_event(2, kind=Kind.INTENT, access_key_id=None, expiration=None, origin=None, details={"rule": "engineers"}),
+        an_event(3),
+        an_event(4, origin="cache"),
+        an_event(
+            5, principal=Principal(("HTTP", "wéb"), "EXAMPLE.COM", NameType.SRV_INST), resource='\u2028\x7f"\\\t?'
+        ),
+        an_event(6, **nobody, kind=Kind.REFUSED, success=False, reason="ticket_expired"),
+        an_event(7, **nobody, action="recover", resource="audit", kind=Kind.RECOVERY, reason="torn_tail"),
+        an_event(8, action="whoami", resource="self", kind=Kind.SHOWN),
+        an_event(9, **nobody, action="run", resource="broker", kind=Kind.STOP),
+    ]
+    lines, statements = b"", b""
+    for event in events:
+        line, head = link(head, {**event.members(), "instance": INSTANCE}, signer=signer)
+        lines += line + b"\n"
+        if head.seq in {1, 5, 9}:
+            position = Position(instance=INSTANCE, head=head)
+            moment = rfc3339(NOON + timedelta(seconds=head.seq))
+            statements += seal_checkpoint(position, timestamp=moment, signer=signer).encode() + b"\n"
+    return lines, statements
+
+
+def main() -> None:
+    RECORDS.mkdir(parents=True)
+    lines, statements = records()
+    (RECORDS / f"audit-{INSTANCE}.jsonl").write_bytes(lines)
+    (RECORDS / f"checkpoints-{INSTANCE}.jws").write_bytes(statements)
+    (FOLDER / "jwks.json").write_text(json.dumps(jwks_of(signer_of(MASTER)), indent=2) + "\n")
+    envelope = Envelope(keys=[KeyHierarchy(master=MASTER).derive(Use.CACHE_SEAL)])
+    (FOLDER / "sealed.hex").write_text(envelope.seal(PLAINTEXT, context=CONTEXT).hex() + "\n")
+
+
+if __name__ == "__main__":
+    main()
