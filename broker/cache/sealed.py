@@ -66,7 +66,9 @@ class CredentialCache:
 
     def is_due(self, grant: Grant, credentials: Credentials) -> bool:
         """Whether a new set should be fetched already; not where the ticket's end would end it no later."""
-        return grant.ends_at is None and self.left(credentials) <= REFRESH_AT
+        # Never in the first half of the useful life: a role of 20 minutes would be fetched anew for every request.
+        half = SHORTEST_LEFT + (grant.lifetime - SHORTEST_LEFT) / 2
+        return grant.ends_at is None and self.left(credentials) <= min(REFRESH_AT, half)
 
     def left(self, credentials: Credentials) -> timedelta:
         """How long they still live."""

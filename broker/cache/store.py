@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Protocol
 
 from redis import asyncio as redis
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from broker.core.clock import Clock
 
@@ -19,6 +19,7 @@ _MEMORY_ENTRIES = 20_000
 
 # After a failure Redis is left alone for this long: a dead server costs one caller its timeout, not everybody.
 _BREAKER = timedelta(seconds=2)
+_PROBE = "zerotrust:probe"
 
 
 class Store(Protocol):
@@ -83,7 +84,7 @@ class RedisStore:
         except (RedisError, OSError, TimeoutError) as error:
             self._trip(error)
             return None
-        self.failure = None
+        self._recover()
         return blob if isinstance(blob, bytes) else None
 
     async def put(self, name: str, blob: bytes, ttl: timedelta) -> None:
@@ -96,18 +97,26 @@ class RedisStore:
             self._trip(error)
 
     async def ping(self) -> str | None:
-        """See ``Store``."""
+        """See ``Store``. Reads, because a server that answers PING may still refuse that (no permission, loading)."""
         try:
-            await self._client.ping()
+            await self._client.exists(_PROBE)
         except (RedisError, OSError, TimeoutError) as error:
-            return type(error).__name__
+            self._trip(error)
+        else:
+            self._recover()
         return self.failure
 
     def _is_open(self) -> bool:
         return self._clock.boottime() < self._open_until
 
+    def _recover(self) -> None:
+        self._open_until = 0.0
+        self.failure = None
+
     def _trip(self, error: Exception) -> None:
-        self._open_until = self._clock.boottime() + _BREAKER.total_seconds()
+        # A server that answers, if only with a refusal (read-only, full, an entry of another type), costs nobody any time.
+        if not isinstance(error, ResponseError):
+            self._open_until = self._clock.boottime() + _BREAKER.total_seconds()
         if self.failure is None:
             _log.warning("cache: Redis failed, going on without it: %s", type(error).__name__)
         self.failure = type(error).__name__

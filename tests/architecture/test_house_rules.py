@@ -1,0 +1,154 @@
+"""Rules of the house that no import contract can say, read from the syntax trees of the code."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from broker import wire
+from broker.core import errors
+from broker.web import problems
+
+REPOSITORY = Path(__file__).parents[2]
+BROKER = REPOSITORY / "broker"
+MODULES = sorted(BROKER.rglob("*.py"))
+
+# Lines. A module that passes this wants to be two; the way of a request is promised to be one page.
+MODULE_MAX = 400
+PAGE_MAX = 220
+
+# Time and chance are passed in, and a task has an owner, or no test can hold them.
+_FORBIDDEN = {
+    "datetime.now",
+    "datetime.utcnow",
+    "datetime.datetime.now",
+    "datetime.datetime.utcnow",
+    "date.today",
+    "time.time",
+    "time.time_ns",
+    "time.clock_gettime",
+    "asyncio.create_task",
+    "loop.create_task",
+}
+_THE_CLOCK = BROKER / "core" / "clock.py"
+
+
+def name_of(module: Path) -> str:
+    return str(module.relative_to(BROKER))
+
+
+def tree_of(module: Path) -> ast.Module:
+    return ast.parse(module.read_text(encoding="utf-8"))
+
+
+def dotted(node: ast.AST) -> str:
+    if isinstance(node, ast.Attribute):
+        return f"{dotted(node.value)}.{node.attr}"
+    return node.id if isinstance(node, ast.Name) else ""
+
+
+def calls(tree: ast.AST) -> Iterator[str]:
+    """The dotted names of everything that is called."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            yield dotted(node.func)
+
+
+def makers_of(noun: str) -> set[str]:
+    """The modules that call a class of this name, its constructors or ``replace()`` included, or name it under another name."""
+    found = set()
+    for module in MODULES:
+        tree = tree_of(module)
+        called = {name for name in calls(tree) if noun in name.split(".")}
+        renamed = any(
+            alias.name == noun and alias.asname not in (None, noun)
+            for node in ast.walk(tree)
+            if isinstance(node, ast.ImportFrom)
+            for alias in node.names
+        )
+        own = "cls" if any(isinstance(node, ast.ClassDef) and node.name == noun for node in ast.walk(tree)) else None
+        if called or renamed or (own and own in set(calls(tree))):
+            found.add(name_of(module))
+    return found
+
+
+def test_only_the_decision_makes_a_grant() -> None:
+    assert makers_of("Grant") == {"authz/policy.py"}
+
+
+def test_only_authentication_makes_a_principal_but_for_the_pattern_of_a_rule() -> None:
+    assert makers_of("Principal") == {"authn/identity.py", "core/pattern.py", "core/principal.py"}
+
+
+def test_nobody_copies_a_grant_or_a_principal_with_something_changed() -> None:
+    replacing = {
+        name_of(module) for module in MODULES if {"replace", "dataclasses.replace"} & set(calls(tree_of(module)))
+    }
+    assert replacing == set()
+
+
+@pytest.mark.parametrize("module", MODULES, ids=name_of)
+def test_time_and_chance_are_passed_in_and_tasks_have_an_owner(module: Path) -> None:
+    tree = tree_of(module)
+    if module != _THE_CLOCK:
+        assert not _FORBIDDEN & set(calls(tree))
+    imported = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    imported |= {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    assert "random" not in imported
+
+
+@pytest.mark.parametrize("module", MODULES, ids=name_of)
+def test_a_module_fits_in_one_head(module: Path) -> None:
+    assert len(module.read_text(encoding="utf-8").splitlines()) <= MODULE_MAX
+
+
+def test_the_way_of_a_request_fits_on_its_page() -> None:
+    assert len((BROKER / "issuing" / "issue.py").read_text(encoding="utf-8").splitlines()) <= PAGE_MAX
+
+
+def error_classes(root: type[errors.BrokerError] = errors.BrokerError) -> Iterator[type[errors.BrokerError]]:
+    for child in root.__subclasses__():
+        yield child
+        yield from error_classes(child)
+
+
+def test_every_error_has_its_answer_and_every_answer_its_error() -> None:
+    coded = {child for child in error_classes() if hasattr(child, "code")}
+    assert set(problems.TABLE) == coded
+
+
+def test_an_error_without_a_code_is_a_branch_and_never_raised() -> None:
+    branches = {child.__name__ for child in error_classes() if not hasattr(child, "code")} | {"BrokerError"}
+    raised = {
+        dotted(node.exc.func if isinstance(node.exc, ast.Call) else node.exc)
+        for module in MODULES
+        for node in ast.walk(tree_of(module))
+        if isinstance(node, ast.Raise) and node.exc is not None
+    }
+    assert not {name for name in raised if name.split(".")[-1] in branches}
+
+
+def test_every_code_is_one_the_client_knows_and_belongs_to_one_error() -> None:
+    codes = [child.code for child in problems.TABLE]
+    assert len(codes) == len(set(codes))
+    assert set(codes) <= set(wire.PROBLEM_CODES)
+
+
+def test_every_answer_is_an_error_status_with_a_word_for_the_caller() -> None:
+    for answer in problems.TABLE.values():
+        assert 400 <= answer.status <= 599
+        assert answer.title
+        assert answer.hint
+
+
+@pytest.mark.parametrize("error", sorted(problems.TABLE, key=lambda error: error.code), ids=lambda error: error.code)
+def test_the_body_of_an_error_tells_no_reason(error: type[errors.BrokerError]) -> None:
+    canary = "canary-reason"
+    raised = error(canary)
+    raised.reason = canary
+    body = problems.body(raised, request_id="0123")
+    assert canary.encode() not in body
+    assert error.code.encode() in body

@@ -1,0 +1,214 @@
+"""The keys that count: of files that are private and whole, and only those for our own names."""
+
+from __future__ import annotations
+
+import os
+import struct
+from pathlib import Path
+
+import pytest
+
+from broker.authn import keytab
+from broker.authn.keytab import UnusableKeytab
+from broker.core.errors import ConfigurationError
+from broker.core.private_file import PermissionProblem
+
+REALMS = frozenset({"EXAMPLE.COM"})
+AES256, AES128_SHA2, RC4 = 18, 19, 23
+CANARY = b"canary-key-bytes-canary-key-byte"
+
+
+def counted(text: str | bytes) -> bytes:
+    raw = text.encode() if isinstance(text, str) else text
+    return struct.pack(">H", len(raw)) + raw
+
+
+def entry(
+    name: str | bytes = "HTTP/localhost",
+    *,
+    realm: str = "EXAMPLE.COM",
+    kvno: int = 1,
+    enctype: int = AES256,
+    wide_kvno: int | None = None,
+    tail: bytes = b"",
+) -> bytes:
+    """One entry as MIT krb5 writes it, length included."""
+    components = name.split("/") if isinstance(name, str) else [name]
+    body = struct.pack(">H", len(components)) + counted(realm) + b"".join(map(counted, components))
+    body += struct.pack(">IIBH", 1, 0, kvno & 0xFF, enctype) + counted(CANARY)
+    if wide_kvno is not None:
+        body += struct.pack(">I", wide_kvno)
+    body += tail
+    return struct.pack(">i", len(body)) + body
+
+
+def hole(size: int) -> bytes:
+    return struct.pack(">i", -size) + b"\xaa" * size
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "http.keytab"
+    path.touch(mode=0o600)
+    return path
+
+
+def write(path: Path, *entries: bytes, version: bytes = b"\x05\x02") -> Path:
+    path.write_bytes(version + b"".join(entries))
+    return path
+
+
+def faults(*paths: Path, hosts: frozenset[str] | None = None) -> str:
+    with pytest.raises(ConfigurationError) as caught:
+        keytab.load(paths, realms=REALMS, hosts=hosts)
+    return str(caught.value)
+
+
+def test_entries_are_read_past_the_holes_that_removed_ones_left(file: Path) -> None:
+    write(file, hole(10), entry(kvno=1), hole(77), entry(kvno=2), hole(3))
+    assert [key.kvno for key in keytab.read(file)] == [1, 2]
+
+
+def test_a_32_bit_kvno_counts_before_the_8_bit_one(file: Path) -> None:
+    write(file, entry(kvno=3, wide_kvno=259), entry(kvno=7, wide_kvno=0), entry(kvno=8, tail=b"\0\0"))
+    assert [key.kvno for key in keytab.read(file)] == [259, 7, 8]
+
+
+def test_a_keytab_cut_at_any_byte_gives_whole_entries_or_a_refusal(file: Path) -> None:
+    first, second = entry(kvno=1), entry(kvno=2, wide_kvno=2)
+    whole = b"\x05\x02" + first + second
+    ends = {2: 0, 2 + len(first): 1, len(whole): 2}
+    for end in range(len(whole) + 1):
+        file.write_bytes(whole[:end])
+        if end in ends:
+            assert len(keytab.read(file)) == ends[end]
+        else:
+            with pytest.raises(UnusableKeytab):
+                keytab.read(file)
+
+
+def test_lengths_that_point_outside_are_refused(file: Path) -> None:
+    good = entry()
+    for place in range(4, len(good)):
+        spoilt = bytearray(good)
+        spoilt[place] = 0xFF
+        try:
+            keytab.read(write(file, bytes(spoilt)))
+        except UnusableKeytab:
+            continue
+        assert keytab.read(file)[0].raw == bytes(spoilt[4:])
+    with pytest.raises(UnusableKeytab):
+        keytab.read(write(file, struct.pack(">i", 0x7FFFFFFF)))
+    assert keytab.read(write(file, struct.pack(">i", -0x80000000))) == []
+    assert keytab.read(write(file, b"\0\0\0\0" * 3)) == []
+
+
+@pytest.mark.parametrize("content", [b"", b"\x05", b"\x05\x01", b"-----BEGIN PRIVATE KEY-----", b"\0" * 64])
+def test_a_file_that_is_no_keytab_is_refused(file: Path, content: bytes) -> None:
+    file.write_bytes(content)
+    assert "is not a keytab" in faults(file)
+
+
+def test_a_name_that_is_not_utf8_is_refused(file: Path) -> None:
+    assert "not UTF-8" in faults(write(file, entry(b"HTTP\xff")))
+
+
+def test_the_keys_of_a_keytab_show_in_no_repr(file: Path) -> None:
+    keys = keytab.load([write(file, entry())], realms=REALMS, hosts=None)
+    try:
+        shown = repr(keys.keys) + repr(keys)
+        assert "HTTP/localhost@EXAMPLE.COM" in shown
+        assert "canary" not in shown
+    finally:
+        keys.close()
+
+
+def test_only_our_service_on_our_hosts_in_our_realms_is_answered_for(file: Path) -> None:
+    write(
+        file,
+        entry("HTTP/localhost"),
+        entry("HTTP/other.example.com"),
+        entry("host/localhost"),
+        entry("http/localhost"),
+        entry("HTTP"),
+        entry("HTTP/localhost/x"),
+        entry("HTTP/localhost", realm="PARTNER.EXAMPLE"),
+        entry("krbtgt/EXAMPLE.COM"),
+    )
+    keys = keytab.load([file], realms=REALMS, hosts=frozenset({"localhost"}))
+    try:
+        assert [str(key) for key in keys.keys] == ["Key(HTTP/localhost@EXAMPLE.COM, kvno 1, enctype 18)"]
+        # What GSS-API opens holds that one key and nothing else.
+        served = Path(keys.name.removeprefix("FILE:")).read_bytes()
+        assert served == b"\x05\x02" + entry("HTTP/localhost")
+        assert keys.hosts == {"localhost"}
+    finally:
+        keys.close()
+
+
+def test_all_versions_of_a_key_are_kept_for_tickets_that_are_still_out(file: Path) -> None:
+    keys = keytab.load([write(file, entry(kvno=1), entry(kvno=2, enctype=AES128_SHA2))], realms=REALMS, hosts=None)
+    try:
+        assert [(key.kvno, key.enctype) for key in keys.keys] == [(1, AES256), (2, AES128_SHA2)]
+    finally:
+        keys.close()
+
+
+@pytest.mark.parametrize("entries", [(RC4,), (AES256, RC4), (24,)])
+def test_an_rc4_key_of_ours_does_not_start(file: Path, entries: tuple[int, ...]) -> None:
+    said = faults(write(file, *(entry(enctype=enctype) for enctype in entries)))
+    assert "RC4" in said
+    assert "fix:" in said
+
+
+def test_a_foreign_service_s_rc4_key_is_simply_not_ours(file: Path) -> None:
+    keytab.load([write(file, entry(), entry("nfs/x", enctype=RC4))], realms=REALMS, hosts=None).close()
+
+
+@pytest.mark.parametrize("enctype", [1, 3, 16, 25, 26])
+def test_a_keytab_without_an_aes_key_for_us_does_not_start(file: Path, enctype: int) -> None:
+    said = faults(write(file, entry(enctype=enctype)), hosts=frozenset({"localhost"}))
+    assert "no AES key for HTTP/localhost" in said
+
+
+@pytest.mark.parametrize("mode", [0o604, 0o644, 0o620, 0o602, 0o666])
+def test_a_keytab_that_others_can_touch_is_refused(file: Path, mode: int) -> None:
+    write(file, entry()).chmod(mode)
+    with pytest.raises(PermissionProblem):
+        keytab.read(file)
+    assert f"mode {mode:04o}" in faults(file)
+
+
+def test_a_symbolic_link_is_refused(tmp_path: Path, file: Path) -> None:
+    write(file, entry())
+    link = tmp_path / "link.keytab"
+    link.symlink_to(file)
+    assert "symbolic link" in faults(link)
+
+
+def test_a_keytab_of_a_foreign_owner_is_refused(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(file, entry())
+    if os.geteuid() == 0:
+        os.chown(file, 65534, 65534)
+    else:  # Nobody but root can give a file away, so we become somebody else.
+        monkeypatch.setattr("os.geteuid", lambda: 65534)
+    assert "belongs to user id" in faults(file)
+
+
+def test_a_missing_keytab_a_folder_of_none_and_a_fifo_are_refused(tmp_path: Path) -> None:
+    assert "does not exist" in faults(tmp_path / "nothing.keytab")
+    assert "no keytab in this folder" in faults(tmp_path)
+    os.mkfifo(tmp_path / "fifo", 0o600)
+    assert "not a regular file" in faults(tmp_path / "fifo")
+
+
+def test_every_problem_is_told_at_once(tmp_path: Path) -> None:
+    good, bad, link = tmp_path / "a", tmp_path / "b", tmp_path / "c"
+    good.touch(mode=0o600)
+    bad.touch(mode=0o600)
+    write(good, entry())
+    bad.write_bytes(b"x")
+    link.symlink_to(good)
+    said = faults(tmp_path)
+    assert str(bad) in said
+    assert str(link) in said
