@@ -29,9 +29,9 @@ from broker.sts.chain import Call, believe, plan
 
 # The whole chain, retries included: a client is promised an answer within 5 s.
 DEADLINE = timedelta(seconds=4.5)
-# AWS answers in a tenth of a second; botocore's own 60 s would outlive every caller.
+# AWS answers in a tenth of a second; botocore's own 60 s would outlive every caller. Room for a second try in DEADLINE.
 _CONNECT_SECONDS = 1.0
-_READ_SECONDS = 4.0
+_READ_SECONDS = 2.5
 # botocore's standard mode waits at most 1 s and then 2 s, with jitter: three tries within 3 s.
 _ATTEMPTS = 3
 # Each call is mostly waiting; more threads than this only queue at STS's own quota.
@@ -43,6 +43,8 @@ _SKEWED = {"RequestExpired", "RequestTimeTooSkewed"}
 _SERVER_FAULT = 500
 
 _signing: ContextVar[ReadOnlyCredentials] = ContextVar("_signing")
+# time.perf_counter() after which the call is of no use to anybody.
+_useless_after: ContextVar[float] = ContextVar("_useless_after")
 
 BaseCredentials = Callable[[], ReadOnlyCredentials]
 
@@ -106,10 +108,10 @@ class StsClient:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _walk(self, calls: list[Call], started: float) -> Credentials:
+        _useless_after.set(started + DEADLINE.total_seconds())
+        _refuse_late()
         signing = _base_credentials(self._base)
         for place, call in enumerate(calls, start=1):
-            if time.perf_counter() - started > DEADLINE.total_seconds():
-                raise StsTimeout(f"hop {place} not begun in time", reason="sts_timeout")
             credentials = self._assume(call, signing, place)
             signing = ReadOnlyCredentials(
                 credentials.access_key_id,
@@ -176,7 +178,15 @@ def _build(region: str, endpoint: str | None) -> Any:
     )
     session = boto3.Session(region_name=region)
     session._session._credentials = _CredentialsOfTheCall()  # noqa: SLF001  # boto3 has no public way to pass an object
-    return session.client("sts", endpoint_url=endpoint, config=config)
+    client = session.client("sts", endpoint_url=endpoint, config=config)
+    client.meta.events.register("before-send.sts.AssumeRole", _refuse_late)
+    return client
+
+
+def _refuse_late(**_: object) -> None:
+    """Before each try: one that nobody waits for would hold a thread, and make a session that no record knows."""
+    if time.perf_counter() > _useless_after.get():
+        raise StsTimeout("not begun in time", reason="sts_timeout")
 
 
 def _refusal(error: exceptions.ClientError, place: int) -> StsError:
