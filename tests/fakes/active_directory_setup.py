@@ -12,7 +12,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import ldb
-from samba import dckeytab as _  # gives Net its export_keytab
+import samba.dckeytab  # noqa: F401 - its import gives Net the method export_keytab
 from samba import dsdb, param, provision
 from samba.auth import system_session
 from samba.dcerpc import security
