@@ -94,13 +94,12 @@ def groups(logon_info: bytes) -> Logon:
     resource = ndr.memberships(resources_at, resource_count)
     ndr.end()
 
-    # UserFlags, skipped, says again whether there are extra and resource SIDs. Where it disagrees, what is there counts:
-    # a mark of impersonation is not to be overlooked because a flag was forgotten.
     # MS-PAC section 2.5, UserId: zero says that the account is the first of the extra SIDs.
-    user_sid = f"{domain}-{user}" if user else (extra.pop(0)[0] if extra else _malformed("no user"))
+    user_sid = f"{domain}-{user}" if user else (extra[0][0] if extra else _malformed("no user"))
     found = {f"{domain}-{primary}"}
     found.update([f"{domain}-{rid}" for rid, attributes in own if _counts(attributes)])
-    found.update([sid for sid, attributes in extra if _counts(attributes)])
+    # No attribute, nor UserFlags, which only repeats that there are such SIDs, may hide the mark of impersonation.
+    found.update([sid for sid, attributes in extra if _counts(attributes) or sid == SERVICE_ASSERTED_IDENTITY])
     found.update([f"{resource_domain}-{rid}" for rid, attributes in resource if _counts(attributes)])
     return Logon(domain_sid=domain, user_sid=user_sid, groups=frozenset(found))
 
