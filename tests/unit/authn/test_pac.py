@@ -148,6 +148,17 @@ def test_an_authority_beyond_32_bits_is_printed_in_hexadecimal() -> None:
     assert "S-1-0x0123456789AB-1" in pac.groups(vector("foreign").replace(S_1_18_1, long)).groups
 
 
+def with_longer_sid(parts: int) -> bytes:
+    """`foreign` with a SID of 1, 2, 3 ... in the place of S-1-18-1."""
+    sid = struct.pack("<IBB6s", parts, 1, parts, b"\0\0\0\0\0\5") + struct.pack(f"<{parts}I", *range(1, parts + 1))
+    longer = vector("foreign").replace(S_1_18_1, sid)
+    return cut(longer, len(longer))
+
+
+def test_a_sid_of_fifteen_parts_is_read() -> None:
+    assert "S-1-5-1-2-3-4-5-6-7-8-9-10-11-12-13-14-15" in pac.groups(with_longer_sid(15)).groups
+
+
 @pytest.mark.parametrize("offset", [POINTER, NAME, GROUP_IDS, DOMAIN_ID, EXTRA_SIDS, RESOURCE_DOMAIN, RESOURCE_IDS])
 def test_which_referent_ids_were_chosen_means_nothing(offset: int) -> None:
     assert pac.groups(patched(vector("foreign"), offset, 0xFFFF_FFFF)) == pac.groups(vector("foreign"))
@@ -179,7 +190,8 @@ FOREIGN = vector("foreign")
         pytest.param(patched(FOREIGN, LENGTH, 0xFFFF_FFF0), id="a length that is too long"),
         pytest.param(patched(FOREIGN, POINTER, 0), id="no structure"),
         pytest.param(patched(FOREIGN, NAME, 0), id="a name that is nowhere"),
-        pytest.param(patched(FOREIGN, NAME_LENGTH, 9, "<H"), id="a name of half characters"),
+        pytest.param(patched(patched(FOREIGN, NAME_LENGTH, 9, "<H"), BODY + 8, 4), id="a name of half characters"),
+        pytest.param(patched(patched(FOREIGN, NAME_MAXIMUM, 8, "<H"), BODY, 4), id="a name beyond its maximum"),
         pytest.param(patched(FOREIGN, NAME_LENGTH, 8, "<H"), id="a name with two lengths"),
         pytest.param(patched(FOREIGN, NAME_MAXIMUM, 12, "<H"), id="a name with two maximum lengths"),
         pytest.param(patched(FOREIGN, BODY + 4, 1), id="a name that begins elsewhere"),
@@ -194,7 +206,7 @@ FOREIGN = vector("foreign")
         pytest.param(patched(FOREIGN, RESOURCE_COUNT, 0), id="resource groups that are not counted"),
         pytest.param(FOREIGN.replace(S_1_18_1, b"\2" + S_1_18_1[1:]), id="a SID with two lengths"),
         pytest.param(FOREIGN.replace(S_1_18_1, S_1_18_1[:4] + b"\2" + S_1_18_1[5:]), id="a SID of another revision"),
-        pytest.param(FOREIGN.replace(S_1_18_1, b"\x10\0\0\0\1\x10" + S_1_18_1[6:]), id="a SID of 16 parts"),
+        pytest.param(with_longer_sid(16), id="a SID of 16 parts"),
         pytest.param(cut(FOREIGN + bytes(8), len(FOREIGN) + 8), id="bytes behind the end"),
     ],
 )
