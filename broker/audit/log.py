@@ -28,6 +28,9 @@ DEADLINE = timedelta(milliseconds=800)
 # Promised: at least every minute. Twice as often, so that a late timer keeps the promise.
 CHECKPOINT_EVERY = timedelta(seconds=30)
 
+# An intent and its outcome take 1.5 kB together: a disk with room for less is still full, though a short record would fit.
+_PROBE = "0" * 1536
+
 _HANGS = "the audit disk does not answer"
 _CLOSED = "the audit log is closed"
 
@@ -137,7 +140,7 @@ class AuditLog:
     async def ping(self) -> str | None:
         """None while records can be written, else why not; tries again to see whether the disk is back."""
         if self.failure is not None and self._in_flight is None:
-            await self._note(Kind.RECOVERED)
+            await self._note(Kind.RECOVERED, failure=self.failure, room=_PROBE)
         return self.failure
 
     async def keep_checkpointing(self) -> None:
@@ -146,9 +149,10 @@ class AuditLog:
             await asyncio.sleep(CHECKPOINT_EVERY.total_seconds())
             await self.checkpoint()
 
-    async def _note(self, kind: Kind) -> None:
+    async def _note(self, kind: Kind, **details: str) -> None:
+        event = Event(action="run", resource="broker", kind=kind, success=True, reason=None, details=details)
         try:
-            await self.record(Event(action="run", resource="broker", kind=kind, success=True, reason=None))
+            await self.record(event)
         except AuditUnavailable as error:
             _log.error("audit: %s not recorded: %s", kind, error)
 
