@@ -50,13 +50,23 @@ def cut(logon_info: bytes, size: int) -> bytes:
     return patched(logon_info[:size], LENGTH, size - POINTER)
 
 
+def without(logon_info: bytes, start: int, end: int) -> bytes:
+    """Without these bytes, behind a header that admits it."""
+    shorter = logon_info[:start] + logon_info[end:]
+    return cut(shorter, len(shorter))
+
+
 def with_resource_groups(count: int) -> bytes:
     """`foreign` with so many resource groups: their array is the last thing in it."""
-    foreign = vector("foreign")
-    array = foreign.rindex(struct.pack("<III", 3, 1_401, 0x2000_0007))
     memberships = b"".join(struct.pack("<II", 2_000 + number, 7) for number in range(count))
-    longer = patched(foreign[:array], RESOURCE_COUNT, count) + struct.pack("<I", count) + memberships
+    longer = patched(FOREIGN[:RESOURCES], RESOURCE_COUNT, count) + struct.pack("<I", count) + memberships
     return cut(longer, len(longer))
+
+
+FOREIGN = vector("foreign")
+# Where the array of its resource groups begins; the SID of their domain, four parts, is right before it.
+RESOURCES = FOREIGN.rindex(struct.pack("<III", 3, 1_401, 0x2000_0007))
+SID_OF_FOUR = 28
 
 
 def assert_malformed_or(expected: Logon, logon_info: bytes) -> None:
@@ -176,9 +186,6 @@ def test_more_bytes_than_fit_into_a_header_are_not_looked_at() -> None:
         pac.groups(bytes(131_073))
 
 
-FOREIGN = vector("foreign")
-
-
 @pytest.mark.parametrize(
     "logon_info",
     [
@@ -189,7 +196,8 @@ FOREIGN = vector("foreign")
         pytest.param(patched(FOREIGN, LENGTH, len(FOREIGN) - 24), id="a length that is too short"),
         pytest.param(patched(FOREIGN, LENGTH, 0xFFFF_FFF0), id="a length that is too long"),
         pytest.param(patched(FOREIGN, POINTER, 0), id="no structure"),
-        pytest.param(patched(FOREIGN, NAME, 0), id="a name that is nowhere"),
+        pytest.param(patched(FOREIGN, NAME, 0), id="a name that no pointer leads to"),
+        pytest.param(without(patched(FOREIGN, NAME, 0), BODY, BODY + 12), id="a name that is nowhere"),
         pytest.param(patched(patched(FOREIGN, NAME_LENGTH, 9, "<H"), BODY + 8, 4), id="a name of half characters"),
         pytest.param(patched(patched(FOREIGN, NAME_MAXIMUM, 8, "<H"), BODY, 4), id="a name beyond its maximum"),
         pytest.param(patched(FOREIGN, NAME_LENGTH, 8, "<H"), id="a name with two lengths"),
@@ -201,8 +209,13 @@ FOREIGN = vector("foreign")
         pytest.param(patched(FOREIGN, DOMAIN_ID, 0), id="no domain"),
         pytest.param(patched(FOREIGN, SID_COUNT, 5), id="more SIDs than in the array"),
         pytest.param(patched(FOREIGN, EXTRA_SIDS, 0), id="SIDs that are nowhere"),
-        pytest.param(patched(FOREIGN, RESOURCE_DOMAIN, 0), id="resource groups of no domain"),
-        pytest.param(patched(FOREIGN, RESOURCE_IDS, 0), id="resource groups that are nowhere"),
+        pytest.param(
+            without(patched(FOREIGN, RESOURCE_DOMAIN, 0), RESOURCES - SID_OF_FOUR, RESOURCES),
+            id="resource groups of no domain",
+        ),
+        pytest.param(
+            without(patched(FOREIGN, RESOURCE_IDS, 0), RESOURCES, len(FOREIGN)), id="resource groups that are nowhere"
+        ),
         pytest.param(patched(FOREIGN, RESOURCE_COUNT, 0), id="resource groups that are not counted"),
         pytest.param(FOREIGN.replace(S_1_18_1, b"\2" + S_1_18_1[1:]), id="a SID with two lengths"),
         pytest.param(FOREIGN.replace(S_1_18_1, S_1_18_1[:4] + b"\2" + S_1_18_1[5:]), id="a SID of another revision"),
