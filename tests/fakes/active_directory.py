@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from tests.fakes.realm import POLL_SECONDS, START_SECONDS, Realm, RealmError
+from tests.fakes.realm import POLL_SECONDS, START_SECONDS, Realm, RealmError, _program
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 SYSTEM_PYTHON = "/usr/bin/python3"
 HERE = Path(__file__).parent
 
-# The domain SID that MS-DTYP uses as its example: fixed, so that SIDs can stand in a configuration before there is a domain.
+# A fixed one, so that its SIDs can stand in a configuration before there is a domain, and vectors can be made anew.
 DOMAIN_SID = "S-1-5-21-397955417-626881126-188441444"
 SERVICE_ACCOUNT = "svc-http"
 PROVISION_SECONDS = 120.0  # Three seconds on a quiet core; a loaded build machine may need ten times that.
