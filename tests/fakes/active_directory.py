@@ -206,7 +206,7 @@ class ActiveDirectory(Realm):
     def _kdc_came_up(self) -> bool:
         """Starts the domain controller as one process; False when the port was taken."""
         command = [
-            "samba",
+            _program("samba"),
             "-F",
             "-M",
             "single",
