@@ -83,6 +83,8 @@ class _Handler(RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,  # noqa: ARG002  # this is where the quoted bytes are
     ) -> web.StreamResponse:
+        if isinstance(exc, ConnectionError):
+            raise exc  # The client hung up in the middle: aiohttp lets the connection go, and says nothing.
         if request.writer.output_size > 0:
             raise ConnectionError("the answer has begun; nothing can be said any more")
         return refusal(exc, status=status)
