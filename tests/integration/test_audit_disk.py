@@ -106,13 +106,15 @@ def test_a_full_disk_refuses_and_recovers_without_a_restart(disk: Disk, alice: A
     verified(broker)
 
 
-def test_a_disk_that_is_full_at_the_start_refuses_until_there_is_space(
-    disk: Disk, alice: Asker, prepared: StartBroker
+def test_a_disk_that_is_full_at_the_start_refuses_before_aws_is_asked_until_there_is_space(
+    disk: Disk, alice: Asker, prepared: StartBroker, sts: StrictSts
 ) -> None:
     (disk.path / "audit").mkdir(mode=0o750)
     disk.fill()
     broker = prepared(disk.path / "audit").start()
+    calls = len(sts.calls())
     refused(alice.ask(broker.url))
+    assert len(sts.calls()) == calls
     disk.empty()
     assert get(broker.url, "/readyz").status == 200
     assert alice.ask(broker.url).status == 200
@@ -287,6 +289,18 @@ def test_hours_of_refusals_leave_no_descriptors_and_few_lines(
         refused(alice.ask(broker.url))
     assert len(list(descriptors.iterdir())) <= before + 1
     assert len(broker.output.read_text()) == written
+
+
+def test_an_intent_is_recorded_before_aws_is_asked_and_the_outcome_behind_it(
+    alice: Asker, prepared: StartBroker, tmp_path: Path
+) -> None:
+    broker, _ = in_use(prepared, alice, tmp_path / "audit")
+    intent, issued = broker.records()[-2:]
+    assert (intent["event"], issued["event"]) == ("intent", "issued")
+    assert intent["request_id"] == issued["request_id"]
+    assert intent["access_key_id"] is None
+    assert (issued["success"], issued["reason"], issued["user"]) == (True, None, "alice@EXAMPLE.COM")
+    verified(broker)
 
 
 def test_a_refusal_is_recorded_with_its_reason(alice: Asker, prepared: StartBroker, tmp_path: Path) -> None:
