@@ -60,10 +60,12 @@ echo "system packages: installing ${missing[*]}"
 quietly apt update
 quietly apt install --yes --no-install-recommends "${missing[@]}"
 
-for package in "${missing[@]}"; do
-    if [[ -e /lib/systemd/system/$package.service ]] && command -v systemctl >/dev/null; then
-        quietly "${as_root[@]}" systemctl disable "$package.service"
-    fi
-done
+# A package may bring services under other names than its own (samba: smbd, nmbd, samba-ad-dc).
+if command -v systemctl >/dev/null; then
+    dpkg --listfiles "${missing[@]}" | sed -n 's|^/.*/systemd/system/\([^/@]*\.service\)$|\1|p' | sort -u |
+        while read -r service; do
+            quietly "${as_root[@]}" systemctl disable "$service"
+        done
+fi
 rm -f "$log"
 echo "system packages: done in $((SECONDS - started)) s"
