@@ -49,6 +49,7 @@ def build(
         ("GET", wire.WHOAMI_PATH, credentials.whoami),
         ("GET", "/", page.show),
         ("GET HEAD", "/page.css", page.style),
+        ("GET HEAD", "/icon.svg", page.icon),
         ("GET HEAD", "/healthz", health.alive),
         ("GET HEAD", "/readyz", health.ready),
         ("GET HEAD", "/metrics", health.metrics),

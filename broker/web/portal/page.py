@@ -23,6 +23,7 @@ class Page:
     def __init__(self, *, issuer: Issuer) -> None:
         self._issuer = issuer
         self._style = _HERE.joinpath("page.css").read_bytes()
+        self._icon = _HERE.joinpath("icon.svg").read_bytes()
         environment = jinja2.Environment(
             loader=jinja2.FunctionLoader(lambda name: _HERE.joinpath(name).read_text(encoding="utf-8")),
             autoescape=True,
@@ -47,6 +48,10 @@ class Page:
     async def style(self, _: web.Request) -> web.Response:
         """The style sheet, the same for everybody."""
         return web.Response(body=self._style, content_type="text/css")
+
+    async def icon(self, _: web.Request) -> web.Response:
+        """The mark in the browser's tab."""
+        return web.Response(body=self._icon, content_type="image/svg+xml")
 
     def problem(self, error: BrokerError, *, status: int, headers: Mapping[str, str], request_id: str) -> web.Response:
         """An error as a page. The 401 is the help page: a browser shows it to whoever has no ticket to offer."""

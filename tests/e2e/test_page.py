@@ -1,0 +1,162 @@
+"""The page in a real Chromium: with a ticket, without one, and without JavaScript."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, Request, sync_playwright
+
+from tests.e2e.conftest import House
+from tests.fakes.realm import Realm
+
+CHROMIUM = "/usr/bin/chromium"
+ARGUMENTS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--auth-server-allowlist=localhost",
+]
+# A new profile fails its first Negotiate challenge (-339); this is what Chromium notes once it has seen one.
+LOCAL_STATE = {"net": {"received_http_auth_negotiate_headers": True}}
+
+Open = Callable[..., AbstractContextManager[Page]]
+
+
+@contextmanager
+def chromium(profile: Path, env: dict[str, str], *, java_script: bool = True) -> Iterator[Page]:
+    """A page of a browser of its own; every request it makes is on loopback and its console is silent, or the test fails."""
+    profile.mkdir()
+    (profile / "Local State").write_text(json.dumps(LOCAL_STATE))
+    complaints: list[str] = []
+
+    def seen(request: Request) -> None:
+        if not request.url.startswith("http://localhost:"):
+            complaints.append(request.url)
+
+    with sync_playwright() as playwright:
+        context = playwright.chromium.launch_persistent_context(
+            str(profile),
+            executable_path=CHROMIUM,
+            args=ARGUMENTS,
+            env={"PATH": "/usr/bin:/bin", "HOME": str(profile), **env},
+            java_script_enabled=java_script,
+            viewport={"width": 1000, "height": 800},
+        )
+        try:
+            context.on("request", seen)
+            page = context.pages[0]
+            page.on("console", lambda message: complaints.append(message.text))
+            page.on("pageerror", lambda error: complaints.append(str(error)))
+            yield page
+        finally:
+            context.close()
+    # That a 401 was the answer is no complaint about the page.
+    assert [text for text in complaints if "401" not in text] == []
+
+
+@pytest.fixture
+def browser(tmp_path: Path) -> Open:
+    """Opens a browser with the tickets of somebody."""
+    return partial(chromium, tmp_path / "profile")
+
+
+@pytest.mark.parametrize("java_script", [True, False], ids=["with JavaScript", "without JavaScript"])
+def test_with_a_ticket_the_page_shows_who_i_am_what_i_may_have_and_what_to_paste(
+    browser: Open,
+    house: House,
+    alice: dict[str, str],
+    java_script: bool,  # noqa: FBT001
+) -> None:
+    with browser(alice, java_script=java_script) as page:
+        response = page.goto(house.broker.url)
+        assert response is not None
+        assert response.status == 200
+        assert page.title() == "AWS roles of alice@EXAMPLE.COM"
+        assert page.inner_text("h1") == "alice@EXAMPLE.COM"
+        assert page.inner_text("h3") == "developer"
+        pasted = page.inner_text("pre")
+        assert "[profile developer]" in pasted
+        helper = f"zerotrust credential-process --broker {house.broker.url} --role developer"
+        assert f"credential_process = {helper}" in pasted
+        assert "readonly" not in page.content()
+        # The style sheet passed the Content-Security-Policy, and nothing sticks out, on a telephone either.
+        assert page.evaluate("getComputedStyle(document.querySelector('.roles')).listStyleType") == "none"
+        for width in (1000, 360):
+            page.set_viewport_size({"width": width, "height": 700})
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_what_the_page_says_to_paste_works_as_it_stands(browser: Open, house: House, alice: dict[str, str]) -> None:
+    with browser(alice) as page:
+        page.goto(house.broker.url)
+        command = page.inner_text("pre").partition("credential_process = ")[2].split()
+    done = house.helper(alice, *command[1:])
+    assert json.loads(done.stdout)["AccessKeyId"].startswith("ASIA")
+
+
+def test_without_a_ticket_the_page_says_how_to_get_one(browser: Open, house: House, realm: Realm) -> None:
+    with browser({**realm.env, "KRB5CCNAME": "FILE:/nonexistent"}) as page:
+        response = page.goto(house.broker.url)
+        assert response is not None
+        assert response.status == 401
+        assert page.inner_text("h1") == "A Kerberos ticket is needed"
+        assert "kinit" in page.inner_text("main")
+        assert "AuthServerAllowlist" in page.inner_text("main")
+        assert page.get_attribute("main a", "href") == "/"
+
+
+def test_somebody_without_roles_is_told_whom_to_ask(browser: Open, house: House, mallory: dict[str, str]) -> None:
+    with browser(mallory) as page:
+        page.goto(house.broker.url)
+        assert page.inner_text("h1") == "mallory@EXAMPLE.COM"
+        assert page.inner_text("h2") == "You have no roles"
+        assert page.query_selector("pre") is None
+
+
+def test_a_page_of_another_origin_makes_the_browser_send_no_ticket_and_gets_nothing(
+    browser: Open, house: House, alice: dict[str, str], tmp_path: Path
+) -> None:
+    before = len(house.broker.records())
+    evil = tmp_path / "evil.html"
+    url = f"{house.broker.url}/v1/credentials"
+    evil.write_text(
+        f"""<form method=post enctype=text/plain action="{url}"><input name='{{"role":"developer","x":"' value='"}}'></form>
+        <img src="{house.broker.url}/v1/whoami"><iframe src="{house.broker.url}/"></iframe>
+        <script>
+        const tries = [
+          fetch("{url}", {{method: "POST", mode: "no-cors", credentials: "include", body: '{{"role":"developer"}}'}}),
+          fetch("{url}", {{method: "POST", credentials: "include", headers: {{"X-Zerotrust-Request": "1"}}, body: "{{}}"}}),
+        ];
+        Promise.allSettled(tries).then(() => document.forms[0].submit());
+        </script>"""
+    )
+    with sync_playwright() as playwright:
+        profile = tmp_path / "victim"
+        profile.mkdir()
+        (profile / "Local State").write_text(json.dumps(LOCAL_STATE))
+        context = playwright.chromium.launch_persistent_context(
+            str(profile),
+            executable_path=CHROMIUM,
+            args=ARGUMENTS,
+            env={"PATH": "/usr/bin:/bin", "HOME": str(profile), **alice},
+        )
+        try:
+            page = context.pages[0]
+            with page.expect_response(lambda one: one.request.is_navigation_request() and one.url == url) as posted:
+                page.goto(evil.as_uri())
+            assert posted.value.status == 403
+            assert "www-authenticate" not in posted.value.headers
+        finally:
+            context.close()
+    assert house.sts.calls() == []
+    assert len(house.broker.records()) == before, "no ticket was ever sent"
