@@ -283,3 +283,28 @@ def test_foreign_bytes_are_a_finding_wherever_they_stand(directory: Directory, f
     assert directory.first_bad() == 1
     directory.records(b"".join([line + b"\n" for line in log.lines[:6]] + [foreign] + [log.lines[6]]))
     assert directory.first_bad() == 7
+
+
+def test_a_record_of_another_life_of_the_same_instance_does_not_fit(directory: Directory) -> None:
+    """The same key, the same name, the same number: only the hash of the record before it differs."""
+    other = Log().add(COUNT, role="administrator")
+    assert tampered(directory, lambda lines: [*lines[:5], other.lines[5], *lines[6:]]) == 6
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        pytest.param(b'":"', b'": "', id="a space"),
+        pytest.param(b"developer", b"\\u0064eveloper", id="an escape"),
+        pytest.param(b'{"access', b'{"seq":0,"access', id="a member twice"),
+        pytest.param(b'"seq":11', b'"seq":11.0', id="another number"),
+        pytest.param(b"}", b"}\r", id="a carriage return"),
+    ],
+)
+def test_a_record_that_says_the_same_in_other_bytes_is_not_as_it_was_written(
+    directory: Directory, old: bytes, new: bytes
+) -> None:
+    """The eleventh and twelfth stand before no checkpoint, so nothing but their own form tells."""
+    respelt = [line.replace(old, new, 1) for line in a_log().lines[10:]]
+    assert tampered(directory, lambda lines: lines[:10] + respelt) == 11
+    assert tampered(directory, lambda lines: [*lines[:11], a_log().lines[11].replace(b":", b": ", 1)]) == 12
