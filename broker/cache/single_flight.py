@@ -26,13 +26,9 @@ class SingleFlight(Generic[Result]):
         if flight is None:
             flight = asyncio.ensure_future(_run(work))
             self._flights[key] = flight
-            flight.add_done_callback(lambda landed: self._land(key, landed))
+            flight.add_done_callback(lambda _: self._flights.pop(key))
+        # The shield also looks at an exception that nobody is left to hear.
         return await asyncio.shield(flight), leads
-
-    def _land(self, key: str, flight: asyncio.Task[Result]) -> None:
-        del self._flights[key]
-        if not flight.cancelled():
-            flight.exception()  # Looked at here, because every caller may have gone away meanwhile.
 
     async def drain(self) -> None:
         """Wait for the flights under way."""
