@@ -109,7 +109,7 @@ def test_an_answer_to_the_question_becomes_credentials_of_the_role_that_was_aske
     assert (found.account, found.role_arn) == ("111122223333", DEVELOPER.text)
 
 
-_NOTHING = object()
+_NOTHING = "(not there)"
 _OTHER_ARNS = [
     SESSION_ARN.replace("111122223333", "999900001111"),
     SESSION_ARN.replace("Developer", "Admin"),
