@@ -63,12 +63,13 @@ def test_every_single_bit_of_every_record_counts(directory: Directory) -> None:
 
 @pytest.mark.usefixtures("remembered")
 def test_a_flipped_bit_is_found_in_the_file_and_its_record_is_named(directory: Directory) -> None:
-    """One bit of every byte, each bit in its turn, and every bit that makes a line feed or unmakes one."""
+    """One bit of every third byte, each in its turn, and every bit that makes a line feed or unmakes one."""
     log = a_log()
     directory.put(log)
     content = log.records()
     for number, (place, flipped) in enumerate(flips(content)):
-        if number % 8 == place % 8 or content[place] == 0x0A or flipped[place] == 0x0A:
+        sampled = place % 3 == 0 and number % 8 == place // 3 % 8
+        if sampled or content[place] == 0x0A or flipped[place] == 0x0A:
             directory.records(flipped)
             assert directory.first_bad() == content.count(b"\n", 0, place) + 1, (place, flipped[place])
 
