@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
+from broker.core.errors import BrokerError
+
 Result = TypeVar("Result")
+
+_log = logging.getLogger(__name__)
 
 
 class SingleFlight(Generic[Result]):
@@ -21,14 +26,23 @@ class SingleFlight(Generic[Result]):
         Raises:
             Exception: What ``work`` raised, to each of them.
         """
-        flight = self._flights.get(key)
-        leads = flight is None
-        if flight is None:
-            flight = asyncio.ensure_future(_run(work))
-            self._flights[key] = flight
-            flight.add_done_callback(lambda _: self._flights.pop(key))
-        # The shield also looks at an exception that nobody is left to hear.
-        return await asyncio.shield(flight), leads
+        leads = self.begin(key, work)
+        return await asyncio.shield(self._flights[key]), leads
+
+    def begin(self, key: str, work: Callable[[], Awaitable[Result]]) -> bool:
+        """Start ``work`` without waiting for it, unless it is under way; whether it was started now."""
+        if key in self._flights:
+            return False
+        flight = self._flights[key] = asyncio.ensure_future(_run(work))
+        flight.add_done_callback(lambda landed: self._land(key, landed))
+        return True
+
+    def _land(self, key: str, flight: asyncio.Task[Result]) -> None:
+        del self._flights[key]
+        # Looked at here, because nobody may be waiting for it.
+        error = None if flight.cancelled() else flight.exception()
+        if error is not None and not isinstance(error, BrokerError):
+            _log.error("a fetch ended in a defect", exc_info=error)
 
     async def drain(self) -> None:
         """Wait for the flights under way."""

@@ -22,7 +22,7 @@ from broker.cache.sealed import CredentialCache
 from broker.cache.single_flight import SingleFlight
 from broker.core.clock import Clock
 from broker.core.credentials import Credentials
-from broker.core.errors import AccessDenied, AuthRequired, StsError
+from broker.core.errors import AccessDenied, AuthRequired
 from broker.core.grant import Grant
 from broker.core.roles import ROLE_NAME, Role, RoleName
 from broker.sts.client import StsClient
@@ -130,15 +130,13 @@ class Issuer:
         )
 
     async def _cached(self, grant: Grant, event: Event) -> Credentials | None:
-        """What the cache has, unless it is due for renewal and STS gives a new set."""
+        """What the cache has. Where that is due for renewal, a new set is on its way to those who come later."""
         credentials = await self._cache.find(grant)
         if credentials is None:
             return None
         if self._cache.is_due(grant, credentials):
-            try:
-                return await self._minted(grant, event)
-            except StsError:
-                pass  # STS is down; what is left of the old set is still more than a quarter of an hour.
+            # Nobody waits for it: STS may hang, and what is left of the old set is still more than a quarter of an hour.
+            self._flights.begin(self._cache.name(grant), lambda: self._fetch(grant, event))
         event.issued(credentials, origin="cache")
         return credentials
 
