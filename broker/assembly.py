@@ -24,12 +24,14 @@ from broker.core.clock import Clock
 from broker.core.errors import ConfigurationError
 from broker.core.pattern import PrincipalPattern, UnsafePattern
 from broker.issuing.issue import Issuer
+from broker.keys.certificate import end_point_binding
 from broker.keys.envelope import Envelope
 from broker.keys.hierarchy import KeyHierarchy, Use
 from broker.sts.client import BaseCredentials, StsClient, default_credentials, environment_credentials
 from broker.watch.metrics import Metrics
 from broker.web.app import build
 from broker.web.health import Health
+from broker.web.tls import ServerTls, TlsFiles
 
 # A frozen Redis costs one request this much, once; then the store's breaker is open.
 _REDIS_TIMEOUT = timedelta(milliseconds=200)
@@ -42,7 +44,7 @@ class Checked:
 
     policy: Policy
     keys: AcceptorKeys
-    tls: ssl.SSLContext | None
+    tls: ServerTls | None
 
 
 @dataclass(slots=True)
@@ -166,17 +168,15 @@ def _policy(settings: Settings) -> Policy:
     return Policy(roles=settings.roles, rules=rules)
 
 
-def _tls(tls: Tls) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_3 if tls.min_version == "TLSv1.3" else ssl.TLSVersion.TLSv1_2
-    context.set_ciphers(tls.openssl_ciphers)
-    context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION | ssl.OP_CIPHER_SERVER_PREFERENCE
-    try:
-        context.load_cert_chain(tls.certificate, tls.private_key)
-    except (ssl.SSLError, OSError) as error:
-        text = f"tls.certificate: {tls.certificate} and {tls.private_key} do not fit: {error}"
-        raise ConfigurationError([f"{text} — fix: a PEM certificate chain and its own key"]) from error
-    return context
+def _tls(tls: Tls) -> ServerTls:
+    files = TlsFiles(
+        certificate=tls.certificate,
+        private_key=tls.private_key,
+        minimum_version=ssl.TLSVersion.TLSv1_3 if tls.min_version == "TLSv1.3" else ssl.TLSVersion.TLSv1_2,
+        ciphers=tls.openssl_ciphers,
+        client_ca=tls.client_ca,
+    )
+    return ServerTls(files=files, binding=end_point_binding)
 
 
 def _base_credentials(aws: Aws) -> BaseCredentials:

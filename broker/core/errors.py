@@ -123,6 +123,18 @@ class AuditUnavailable(BrokerError):
     code = "audit_unavailable"
 
 
+class ReplayGuardUnavailable(BrokerError):
+    """Nobody can say whether the ticket was used before, therefore it does not count."""
+
+    code = "replay_guard_unavailable"
+
+
+class StepUpRequired(BrokerError):
+    """Allowed, with a stronger or fresher ticket. The hint says which."""
+
+    code = "step_up_required"
+
+
 class Draining(BrokerError):
     """The broker is going down; another instance or a retry will answer."""
 

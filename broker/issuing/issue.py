@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from broker.audit.event import Event, Kind
 from broker.audit.log import AuditLog
 from broker.authn import spnego
-from broker.authn.acceptor import Authenticator, Identity
+from broker.authn.acceptor import Authenticator
+from broker.authn.replay import ReplayGuard
 from broker.authz.policy import Address, Policy, decide
 from broker.cache.sealed import CredentialCache
 from broker.cache.single_flight import SingleFlight
@@ -24,6 +25,7 @@ from broker.core.clock import Clock
 from broker.core.credentials import Credentials
 from broker.core.errors import AccessDenied, AuthRequired, StsError
 from broker.core.grant import Grant
+from broker.core.identity import Identity
 from broker.core.roles import ROLE_NAME, Role, RoleName
 from broker.sts.client import StsClient
 
@@ -36,6 +38,7 @@ class Ask:
     request_id: str
     source_ip: str | None
     address: Address | None
+    binding: bytes | None
     identity: Identity | None = None
 
 
@@ -54,6 +57,7 @@ class Issuer:
         self,
         *,
         authenticator: Authenticator,
+        replay_guard: ReplayGuard,
         policy: Policy,
         cache: CredentialCache,
         sts: StsClient,
@@ -61,6 +65,7 @@ class Issuer:
         clock: Clock,
     ) -> None:
         self._authenticator = authenticator
+        self._replay_guard = replay_guard
         self._policy = policy
         self._cache = cache
         self._sts = sts
@@ -76,7 +81,7 @@ class Issuer:
         """
         async with self._attempt(ask, action="get_credentials", resource=role) as event:
             event.role = _printable(role)
-            identity = self._authenticate(ask, event)
+            identity = await self._authenticate(ask, event)
             grant = self._authorise(ask, identity, role)
             credentials = await self._cached(grant, event)
             if credentials is None:
@@ -90,9 +95,9 @@ class Issuer:
             BrokerError: Nobody, or not recorded.
         """
         async with self._attempt(ask, action=action, resource="self") as event:
-            identity = self._authenticate(ask, event)
+            identity = await self._authenticate(ask, event)
             event.shown()
-        return Standing(identity=identity, roles=self._policy.roles_for(identity.principal, ask.address))
+        return Standing(identity=identity, roles=self._policy.roles_for(identity, ask.address))
 
     async def drain(self) -> None:
         """Wait for the chains under way, so that what AWS made is recorded."""
@@ -107,13 +112,14 @@ class Issuer:
         async with self._audit.attempt(event):
             yield event
 
-    def _authenticate(self, ask: Ask, event: Event) -> Identity:
+    async def _authenticate(self, ask: Ask, event: Event) -> Identity:
         started = time.perf_counter()
         token = spnego.unverified_token(ask.authorization)
-        identity = self._authenticator.accept(token)
+        authenticator = spnego.authenticator(token)
+        identity = self._authenticator.accept(token, binding=ask.binding)
         event.measures["spnego"] = time.perf_counter() - started
-        event.principal = identity.principal
-        event.source_identity = identity.principal.session_name()
+        event.asked_by(identity)
+        await self._replay_guard.spend(authenticator)
         ask.identity = identity
         return identity
 
@@ -122,10 +128,9 @@ class Issuer:
             raise AccessDenied(reason="role_malformed")
         return decide(
             self._policy,
-            principal=identity.principal,
+            identity=identity,
             role=RoleName(role),
             address=ask.address,
-            ticket_end=identity.ticket_end,
             now=self._clock.now(),
         )
 

@@ -25,6 +25,7 @@ TABLE: dict[type[errors.BrokerError], Answer] = {
     errors.AuthRequired: Answer(401, "A Kerberos ticket is needed", "run kinit, then try again"),
     errors.AuthFailed: Answer(401, "The ticket was not accepted", "run kinit for a new ticket, then try again"),
     errors.AccessDenied: Answer(403, "Not allowed", "see `zerotrust roles` for what you may have"),
+    errors.StepUpRequired: Answer(403, "A stronger or fresher ticket is needed", "run zerotrust login"),
     errors.CrossSiteBlocked: Answer(
         403, "Asked by another web page", f"send the header {wire.REQUEST_HEADER}: {wire.REQUEST_HEADER_VALUE}"
     ),
@@ -38,6 +39,7 @@ TABLE: dict[type[errors.BrokerError], Answer] = {
     errors.StsRejected: Answer(502, "AWS refused", "tell the broker's administrator the request id"),
     errors.StsUnavailable: Answer(503, "AWS is not available", "try again in a moment"),
     errors.AuditUnavailable: Answer(503, "The audit log is not available", "tell the broker's administrator"),
+    errors.ReplayGuardUnavailable: Answer(503, "The replay guard is not available", "try again in a moment"),
     errors.Draining: Answer(503, "The broker is going down", "try again in a moment"),
     errors.StsTimeout: Answer(504, "AWS did not answer in time", "try again in a moment"),
 }
