@@ -19,6 +19,8 @@ _SENTENCES = {
     "mapping_type": _MAPPING,
     "dict_type": _MAPPING,
     "tuple_type": _LIST,
+    "string_type": ("is not text", "write one value, in quotes"),
+    "string_unicode": ("is not UTF-8 text", "encode it as UTF-8"),
     "too_short": ("is empty", "give at least one, or remove the key"),
 }
 
@@ -26,12 +28,12 @@ _SENTENCES = {
 def problems(error: ValidationError, model: type[BaseModel], tree: Tree) -> Iterator[Problem]:
     """One problem for each error whose value has none yet."""
     errors = error.errors(include_url=False, include_input=False)
-    parents = {details["loc"][:-1] for details in errors}
+    around = {details["loc"][:length] for details in errors for length in range(len(details["loc"]))}
     for details in errors:
         # An error of a mapping's key has "[key]" behind it.
         path = tuple(part for part in details["loc"] if part != "[key]")
         # pydantic counts only the valid entries, so a list of bad ones is too short as well.
-        is_echo = details["type"] == "too_short" and details["loc"] in parents
+        is_echo = details["type"] == "too_short" and details["loc"] in around
         if not is_echo and not tree.is_refused(path):
             origin = tree.origin(path)
             what, fix = _words(details, model, path, shown=origin.shown)

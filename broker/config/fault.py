@@ -15,6 +15,9 @@ from pydantic_core import PydanticCustomError
 # A fault is one line of a terminal, not a copy of the file.
 _SHOWN_MAX_CHARS = 80
 
+# difflib's ratio: "pasword" is near to "password" (0.93), "tls" is not to "rules" (0.75).
+_NEAR = 0.8
+
 FAULT = "fault"
 
 
@@ -50,7 +53,8 @@ def dotted(path: tuple[str | int, ...]) -> str:
     return "".join(parts).removeprefix(".")
 
 
-def nearest(word: str, words: Iterable[str]) -> str:
-    """``write "server", or ``: the beginning of a fix, or nothing where no word comes near."""
-    found = difflib.get_close_matches(word[:_SHOWN_MAX_CHARS], words, n=1)
-    return f'write "{found[0]}", or ' if found else ""
+def nearest(word: str, words: Iterable[str], *, behind: str = "") -> str:
+    """``write "server", or ``: the beginning of a fix, or nothing where no word comes near. ``behind``: a prefix of all."""
+    candidates = [candidate.removeprefix(behind) for candidate in words]
+    found = difflib.get_close_matches(word.removeprefix(behind)[:_SHOWN_MAX_CHARS], candidates, n=1, cutoff=_NEAR)
+    return f'write "{behind}{found[0]}", or ' if found else ""

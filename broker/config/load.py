@@ -36,8 +36,8 @@ def load(path: Path, *, environ: Mapping[str, str]) -> Settings:
             ``FILE:LINE: key.path: what — fix: what to do``. No line repeats a secret.
     """
     tree = yaml_source.parse(_text(path), name=str(path), environ=environ)
-    overlay.apply(tree, environ)
     _open_required_sections(tree)
+    overlay.apply(tree, environ)
     settings, found = _validate(tree)
     if settings is None or found:
         # "from None": the error that pydantic raised holds the values, secrets among them.

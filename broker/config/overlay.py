@@ -14,7 +14,7 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from broker.config import yaml_source
-from broker.config.fault import Problem, nearest
+from broker.config.fault import nearest
 from broker.config.fields import Kind, Leaf, keys, leaves, shape
 from broker.config.model import Settings
 from broker.config.tree import Origin, Tree, Value
@@ -80,24 +80,26 @@ def _replace_file_key(tree: Tree, node: dict[str, Value], path: KeyPath, key: st
         tree.refused.add(key_path)
     else:
         tree.origins[key_path] = Origin(origin.place, shown=False)
-        node[key] = _content(tree, file, key_path)
+        node[key] = _content(tree, file, key_path, origin.place)
 
 
-def _content(tree: Tree, file: str, path: KeyPath) -> str | None:
+def _content(tree: Tree, file: str, path: KeyPath, place: str) -> str | None:
     """The text of a private file, without the newline that ``echo`` leaves at its end; None and a problem otherwise.
 
     What does not exist is not named in the problem: it may be a secret that was written where its file belongs.
     """
     if not file.startswith("/") or "\0" in file:
-        tree.refuse(path, "the file is not an absolute path", "write the path from / on, never the value itself")
+        tree.refuse(
+            path, "the file is not an absolute path", "write the path from / on, never the value itself", place=place
+        )
         return None
     try:
         content = read_private(Path(file), limit=SECRET_FILE_MAX_BYTES)
         return content.decode().removesuffix("\n").removesuffix("\r")
     except PermissionProblem as problem:
-        tree.refuse(path, f"the file {problem.what}", problem.fix)
+        tree.refuse(path, f"the file {problem.what}", problem.fix, place=place)
     except UnicodeDecodeError:
-        tree.refuse(path, "the file is not UTF-8 text", "write the value as text (keys in base64)")
+        tree.refuse(path, "the file is not UTF-8 text", "write the value as text (keys in base64)", place=place)
     return None
 
 
@@ -109,13 +111,13 @@ def _take_credentials(tree: Tree, folder: Path, known: tuple[Leaf, ...]) -> None
         place = f"systemd credential {file.name}"
         leaf = scalars.get(file.name)
         if leaf is not None:
-            tree.put(leaf.path, None, Origin(place, shown=False))
+            tree.clear(leaf.path)
             # A key that is itself a path means the credential, where systemd put it.
-            content = _content(tree, str(file), leaf.path) if leaf.shape.has_file_variant else str(file)
-            tree.set(leaf.path, content)
+            value = _content(tree, str(file), leaf.path, place) if leaf.shape.has_file_variant else str(file)
+            tree.set(leaf.path, value, Origin(place, shown=False))
         elif file.name.partition(".")[0] in sections:
             fix = nearest(file.name, scalars) + "give it a name that does not begin like a key"
-            tree.problems.append(Problem(place, (), "no key of this name can be set by a credential", fix))
+            tree.note(place, (), "no key of this name can be set by a credential", fix)
 
 
 def _take_variable(tree: Tree, leaf: Leaf, environ: Mapping[str, str]) -> None:
@@ -123,19 +125,22 @@ def _take_variable(tree: Tree, leaf: Leaf, environ: Mapping[str, str]) -> None:
     place = f"environment {variable}"
     if leaf.shape.has_file_variant and file_variable in environ:
         place = f"environment {file_variable}"
-        tree.put(leaf.path, None, Origin(place, shown=False))
+        tree.clear(leaf.path)
         if variable in environ:
-            tree.refuse(leaf.path, f"stands beside {variable}", "keep one of the two")
-        else:
-            tree.set(leaf.path, _content(tree, environ[file_variable], leaf.path))
+            tree.refuse(leaf.path, f"stands beside {variable}", "keep one of the two", place=place)
+            return
+        tree.set(leaf.path, _content(tree, environ[file_variable], leaf.path, place), Origin(place, shown=False))
     elif variable in environ:
-        text = environ[variable]
+        tree.clear(leaf.path)
         if leaf.shape.kind is Kind.SCALAR:
-            tree.put(leaf.path, text, Origin(place, shown=False))
-        elif leaf.shape.kind is Kind.LIST and leaf.shape.model is None and not text.lstrip().startswith("["):
-            tree.put(leaf.path, tuple(item.strip() for item in text.split(",")), Origin(place, shown=False))
+            tree.set(leaf.path, environ[variable], Origin(place, shown=False))
+        elif (
+            leaf.shape.kind is Kind.LIST and leaf.shape.model is None and not environ[variable].lstrip().startswith("[")
+        ):
+            items = tuple(item.strip() for item in environ[variable].split(","))
+            tree.set(leaf.path, items, Origin(place, shown=False))
         else:
-            yaml_source.parse_variable(text, tree=tree, path=leaf.path, place=place, environ=environ)
+            yaml_source.parse_variable(environ[variable], tree=tree, path=leaf.path, place=place, environ=environ)
 
 
 def _refuse_unknown_variables(tree: Tree, known: tuple[Leaf, ...], environ: Mapping[str, str]) -> None:
@@ -144,8 +149,8 @@ def _refuse_unknown_variables(tree: Tree, known: tuple[Leaf, ...], environ: Mapp
     sections = {_PREFIX + leaf.path[0].upper() for leaf in known}
     for variable in sorted(set(environ) - names):
         if any(variable == section or variable.startswith(section + "_") for section in sections):
-            fix = nearest(variable, names) + "unset it"
-            tree.problems.append(Problem(f"environment {variable}", (), "belongs to no key", fix))
+            fix = nearest(variable, names, behind=_PREFIX) + "unset it"
+            tree.note(f"environment {variable}", (), "belongs to no key", fix)
 
 
 def _take_aws_variables(tree: Tree, environ: Mapping[str, str]) -> None:
@@ -154,4 +159,4 @@ def _take_aws_variables(tree: Tree, environ: Mapping[str, str]) -> None:
         return
     for path, variable in _AWS_VARIABLES.items():
         if path[-1] not in aws and environ.get(variable):
-            tree.put(path, environ[variable], Origin(f"environment {variable}", shown=False))
+            tree.set(path, environ[variable], Origin(f"environment {variable}", shown=False))

@@ -38,29 +38,37 @@ class Tree:
                 return self.origins[path[:length]]
         return self.root
 
+    def note(self, place: str, path: Path, what: str, fix: str) -> None:
+        """A problem that says nothing about the value at ``path``."""
+        self.problems.append(Problem(place, path, what, fix))
+
     def refuse(self, path: Path, what: str, fix: str, *, place: str | None = None) -> None:
-        """Note a problem of the value at ``path``; ``place`` if it is not where the value stands."""
+        """A problem of the value at ``path``; ``place`` if it is not where the value stands."""
         self.refused.add(path)
-        self.problems.append(Problem(place or self.origin(path).place, path, what, fix))
+        self.note(place or self.origin(path).place, path, what, fix)
 
     def is_refused(self, path: Path) -> bool:
         """Whether the value, or something around it, has a problem already."""
         return any(path[:length] in self.refused for length in range(len(path) + 1))
 
-    def set(self, path: tuple[str, ...], value: Value) -> None:
-        """Set a value below sections only (no lists on the way), making the sections."""
+    def set(self, path: tuple[str, ...], value: Value, origin: Origin) -> None:
+        """Set a value below sections only (no lists on the way), making sections that are absent."""
         node = self.data
-        for part in path[:-1]:
-            inner = node.setdefault(part, {})
+        for depth, part in enumerate(path[:-1], start=1):
+            if part not in node:
+                node[part] = {}
+                self.origins[path[:depth]] = origin
+            inner = node[part]
             if not isinstance(inner, dict):
                 return  # the section itself is no mapping, and validation says so
             node = inner
         node[path[-1]] = value
-
-    def put(self, path: tuple[str, ...], value: Value, origin: Origin) -> None:
-        """``set()`` for another source: what was there, its origins and its problems are gone."""
-        self.set(path, value)
-        depth = len(path)
-        self.origins = {known: where for known, where in self.origins.items() if known[:depth] != path}
         self.origins[path] = origin
-        self.refused = {known for known in self.refused if known[:depth] != path}
+
+    def clear(self, path: tuple[str, ...]) -> None:
+        """Forget what stands at ``path``, its origins, and the problems of its value: another source speaks for it."""
+        depth = len(path)
+        gone = {known for known in self.refused if known[:depth] == path}
+        self.refused -= gone
+        self.problems = [problem for problem in self.problems if problem.path not in gone]
+        self.origins = {known: where for known, where in self.origins.items() if known[:depth] != path}

@@ -63,7 +63,7 @@ def _text(value: object) -> str:
     if isinstance(value, bool):
         raise fault("is true or false, not text", "put it in quotes if that is what you mean")
     if isinstance(value, int):
-        raise fault("is a number, not text: YAML would drop leading zeros", "put it in quotes")
+        raise fault("is a number, not text", "put it in quotes, or YAML drops its leading zeros")
     raise fault("is a list or mapping, not text", "write one value")
 
 

@@ -40,8 +40,10 @@ _INT = re.compile(r"(?:[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+)")
 _FLOAT = re.compile(
     r"[-+]?(?:(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|\.(?:inf|Inf|INF))|\.(?:nan|NaN|NAN)"
 )
-# Quoted parts of the parser's own words, unless they are a token's name ('<scalar>') or a single character.
-_QUOTED_TEXT = re.compile(r"'(?!<)[^']{2,}'|\"[^\"]{2,}\"")
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
+# A quoted sign, escaped perhaps: '}' or '\\t'.
+_QUOTED_SIGN_MAX_CHARS = 4
 
 
 _Node = MappingStartEvent | SequenceStartEvent | ScalarEvent
@@ -83,9 +85,8 @@ def parse(text: str, *, name: str, environ: Mapping[str, str]) -> Tree:
 
 def parse_variable(text: str, *, tree: Tree, path: tuple[str, ...], place: str, environ: Mapping[str, str]) -> None:
     """Put a list or mapping, written as YAML in an environment variable, at ``path`` of ``tree``."""
-    tree.put(path, None, Origin(place, shown=False))
     value = _Builder(tree, place=lambda _line: place, environ=environ, top=path, shown=False).read(text)
-    tree.set(path, value)
+    tree.set(path, value, Origin(place, shown=False))
 
 
 class _Builder:
@@ -153,6 +154,8 @@ class _Builder:
 
     def _scalar(self, event: ScalarEvent, line: int) -> None:
         text = event.value
+        if _SURROGATE.search(text):
+            self._stop(line, "half a character (\\ud800 to \\udfff)", "write the character itself")
         value = _resolve(text) if event.style is None and event.tag is None else text
         if self._wants_key():
             self._key(text, value, line)
@@ -167,9 +170,10 @@ class _Builder:
         frame = self._open[-1]
         path = (*frame.path, text)
         if not isinstance(value, str):
-            self._refuse(path, line, "the key is not text", "put the key in quotes")
+            self._tree.note(self._place(line), path, "the key is not text", "put the key in quotes")
         if text in frame.lines:
-            self._refuse(path, line, f"the key stands in line {frame.lines[text]} already", "keep one of the two")
+            what = f"the key stands in line {frame.lines[text]} already"
+            self._tree.note(self._place(line), path, what, "keep one of the two")
         frame.lines[text] = line
         frame.key = text
 
@@ -238,8 +242,14 @@ def _syntax(error: YAMLError, text: str) -> tuple[int, str]:
     if isinstance(error, ReaderError):
         return text.count("\n", 0, error.position) + 1, "a control character"
     if isinstance(error, MarkedYAMLError) and error.problem_mark is not None:
-        return error.problem_mark.line + 1, _QUOTED_TEXT.sub("...", error.problem or "")
+        return error.problem_mark.line + 1, _QUOTED.sub(_without_text, error.problem or "")
     return 1, "it cannot be read"
+
+
+def _without_text(quoted: re.Match[str]) -> str:
+    """The parser quotes signs, its tokens' names such as '<scalar>', and the text itself, which may be a password."""
+    is_harmless = len(quoted[0]) <= _QUOTED_SIGN_MAX_CHARS or quoted[0].startswith("'<")
+    return quoted[0] if is_harmless else "..."
 
 
 def _resolve(text: str) -> Value:
