@@ -13,16 +13,17 @@ from redis.backoff import NoBackoff
 
 from broker.audit.log import AuditLog
 from broker.audit.signer import jwks_of, signer_of
-from broker.authn import keytab
-from broker.authn.acceptor import KerberosAcceptor
+from broker.authn.acceptor import Binding, KerberosAcceptor
 from broker.authn.keytab import AcceptorKeys
-from broker.authz.policy import Policy, Rule
+from broker.authn.replay import HostGuard, ReplayGuard, SharedGuard
+from broker.authn.ticket import RealmRules
+from broker.authz.policy import Policy, Requirements, Rule
 from broker.cache.sealed import CredentialCache
 from broker.cache.store import MemoryStore, RedisStore, Store
-from broker.config.model import Aws, Redis, Settings, Tls
+from broker.config.model import Aws, Kerberos, Redis, Settings, Tls
 from broker.core.clock import Clock
 from broker.core.errors import ConfigurationError
-from broker.core.pattern import PrincipalPattern, UnsafePattern
+from broker.core.pattern import PrincipalPattern
 from broker.issuing.issue import Issuer
 from broker.keys.certificate import end_point_binding
 from broker.keys.envelope import Envelope
@@ -57,6 +58,21 @@ class Broker:
     audit: AuditLog
     sts: StsClient
     redis: redis.Redis | None
+    keys: AcceptorKeys
+    tls: ServerTls | None
+    metrics: Metrics
+
+    async def reload(self) -> None:
+        """Take over changed keytabs and certificates; what cannot be used leaves the old in force, and is recorded."""
+        for what, reload in (("keytabs", self.keys.reload), ("tls", self.tls.reload if self.tls else None)):
+            if reload is None:
+                continue
+            try:
+                changed, problem = reload(), None
+            except ConfigurationError as error:
+                changed, problem = True, str(error)
+            if changed and self.metrics.reloaded(what, problem):
+                await self.audit.note_reload(what, problem)
 
     def stop_accepting(self) -> None:
         """From here on every answer says that the broker is going down."""
@@ -78,24 +94,20 @@ def check(settings: Settings) -> Checked:
         ConfigurationError: With every problem found.
     """
     problems: list[str] = []
-    policy = keys = tls = None
+    keys = tls = None
+    realms = frozenset(settings.kerberos.realms)
+    hosts = frozenset(settings.server.hostnames) if settings.server.hostnames else None
     try:
-        policy = _policy(settings)
-    except ConfigurationError as error:
-        problems += error.problems
-    try:
-        realms = frozenset(settings.kerberos.realms)
-        hosts = frozenset(settings.server.hostnames) if settings.server.hostnames else None
-        keys = keytab.load(settings.kerberos.keytabs, realms=realms, hosts=hosts)
+        keys = AcceptorKeys(settings.kerberos.keytabs, realms=realms, hosts=hosts)
     except ConfigurationError as error:
         problems += error.problems
     try:
         tls = _tls(settings.tls) if settings.tls else None
     except ConfigurationError as error:
         problems += error.problems
-    if problems or policy is None or keys is None:
+    if problems or keys is None:
         raise ConfigurationError(problems)
-    return Checked(policy=policy, keys=keys, tls=tls)
+    return Checked(policy=_policy(settings), keys=keys, tls=tls)
 
 
 def assemble(settings: Settings, checked: Checked, *, clock: Clock) -> Broker:
@@ -112,8 +124,15 @@ def assemble(settings: Settings, checked: Checked, *, clock: Clock) -> Broker:
         base=_base_credentials(settings.aws),
         clock=clock,
     )
+    guard = _replay_guard(settings.kerberos, client, clock)
     issuer = Issuer(
-        authenticator=KerberosAcceptor(keys=checked.keys, realms=frozenset(settings.kerberos.realms), clock=clock),
+        authenticator=KerberosAcceptor(
+            keys=checked.keys,
+            realms=_realms(settings.kerberos),
+            channel_binding=Binding(settings.kerberos.channel_binding),
+            clock=clock,
+        ),
+        replay_guard=guard,
         policy=checked.policy,
         cache=CredentialCache(
             store=store,
@@ -131,8 +150,8 @@ def assemble(settings: Settings, checked: Checked, *, clock: Clock) -> Broker:
         lambda: audit.last_checkpoint or 0.0,
     )
     health = Health(
-        probes={"audit": audit.ping, "cache": store.ping, "sts": sts.ping},
-        vital=frozenset({"audit"}),
+        probes={"audit": audit.ping, "cache": store.ping, "sts": sts.ping, "replay_guard": guard.ping},
+        vital=frozenset({"audit", "replay_guard"}),
         metrics=metrics.text,
         jwks=jwks_of(signer),
     )
@@ -141,31 +160,45 @@ def assemble(settings: Settings, checked: Checked, *, clock: Clock) -> Broker:
         health=health,
         hostnames=frozenset(settings.server.hostnames or checked.keys.hosts),
         networks=settings.server.allowed_networks or (),
-        https=settings.tls is not None,
+        tls=checked.tls,
     )
-    return Broker(app=app, health=health, issuer=issuer, audit=audit, sts=sts, redis=client)
+    return Broker(app=app, health=health, issuer=issuer, audit=audit, sts=sts, redis=client, keys=checked.keys, tls=checked.tls, metrics=metrics)
 
 
 def _policy(settings: Settings) -> Policy:
-    problems: list[str] = []
-    rules = []
-    for rule in settings.rules:
-        try:
-            patterns = tuple(PrincipalPattern.parse(text) for text in rule.principals)
-        except UnsafePattern as error:
-            problems.append(f"rules: {rule.name}: {error} — fix: name each principal")
-            continue
-        rules.append(
-            Rule(
-                name=rule.name,
-                principals=patterns,
-                networks=tuple(rule.networks or ()),
-                roles=frozenset(rule.roles),
-            )
+    rules = [
+        Rule(
+            name=rule.name,
+            principals=tuple(map(PrincipalPattern.parse, rule.principals)),
+            groups=frozenset(rule.groups),
+            networks=tuple(rule.networks or ()),
+            require=Requirements(
+                indicators=frozenset(rule.require.indicators),
+                max_ticket_age=rule.require.max_ticket_age,
+                channel_binding=rule.require.channel_binding,
+            ),
+            roles=frozenset(rule.roles),
         )
-    if problems:
-        raise ConfigurationError(problems)
+        for rule in settings.rules
+    ]
     return Policy(roles=settings.roles, rules=rules)
+
+
+def _realms(kerberos: Kerberos) -> dict[str, RealmRules]:
+    return {
+        name: RealmRules(
+            domain_sid=options.domain_sid,
+            require_pac=options.require_pac,
+            allow_impersonation=options.allow_impersonation,
+        )
+        for name, options in kerberos.realms.items()
+    }
+
+
+def _replay_guard(kerberos: Kerberos, client: redis.Redis | None, clock: Clock) -> ReplayGuard:
+    if client is None or kerberos.replay_guard == "local":
+        return HostGuard()
+    return SharedGuard(client=client, clock=clock)
 
 
 def _tls(tls: Tls) -> ServerTls:

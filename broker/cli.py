@@ -57,7 +57,7 @@ def serve(config: Path) -> None:
         await daemon.run(
             broker,
             listeners=settings.server.listen,
-            tls=checked.tls,
+            tls=checked.tls.context if checked.tls else None,
             background=[broker.audit.keep_checkpointing],
             environ=os.environ,
         )

@@ -10,7 +10,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Protocol
+from typing import Protocol, cast
 
 import gssapi
 from gssapi import raw
@@ -93,7 +93,8 @@ class KerberosAcceptor:
             ticket = Ticket.of(result)
         except raw.GSSError as error:
             raise AuthFailed(str(error), reason=_reason(error)) from error
-        channel_bound = gssapi.RequirementFlag.channel_bound in result.flags
+        # python-gssapi declares an int and returns a set of flags.
+        channel_bound = gssapi.RequirementFlag.channel_bound in cast("set[gssapi.RequirementFlag]", result.flags)
         if expected is not None and self._channel_binding is Binding.REQUIRE and not channel_bound:
             raise AuthFailed(reason="channel_binding_missing", hint="use a client that binds to TLS, such as zerotrust")
         principal = principal_from(name.name, anonymous=name.name_type == gssapi.NameType.anonymous)

@@ -41,4 +41,3 @@ def principal_from(printed: bytes, *, anonymous: bool) -> Principal:
     if len(principal.components) > _COMPONENTS_MAX or not all(map(_COMPONENT.fullmatch, principal.components)):
         raise AuthFailed(reason="name_malformed")
     return principal
-

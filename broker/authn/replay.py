@@ -38,12 +38,19 @@ class ReplayGuard(Protocol):
             ReplayGuardUnavailable: Nobody can say.
         """
 
+    async def ping(self) -> str | None:
+        """None while it answers, else what is wrong with it."""
+
 
 class HostGuard:
     """MIT's replay cache has seen the token already when it was accepted: one file for all instances of this host."""
 
     async def spend(self, authenticator: bytes) -> None:
         """See ``ReplayGuard``."""
+
+    async def ping(self) -> str | None:
+        """See ``ReplayGuard``."""
+        return None
 
 
 class SharedGuard:
@@ -71,7 +78,7 @@ class SharedGuard:
             raise AuthFailed(reason="ticket_replayed")
 
     async def ping(self) -> str | None:
-        """None while the guard answers, else what is wrong with it."""
+        """See ``ReplayGuard``."""
         try:
             await self._client.ping()
         except (RedisError, OSError, TimeoutError) as error:

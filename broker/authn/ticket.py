@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 
 import gssapi
 from gssapi import raw
+from gssapi.raw.named_tuples import AcceptSecContextResult
 
 from broker.authn import pac
 from broker.core.errors import AccessDenied, AuthFailed
@@ -51,7 +52,7 @@ class Ticket:
     is_delegated: bool
 
     @classmethod
-    def of(cls, accepted: raw.AcceptSecContextResult) -> Ticket:
+    def of(cls, accepted: AcceptSecContextResult) -> Ticket:
         """Read them off an accepted context.
 
         Raises:
@@ -112,6 +113,6 @@ def _logon(name: raw.Name) -> pac.Logon | None:
     if len(values) != 1:
         return None
     try:
-        return pac.logon(values[0])
+        return pac.groups(values[0])
     except pac.MalformedPac as error:
         raise AuthFailed(str(error), reason="pac_malformed") from error

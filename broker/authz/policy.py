@@ -119,9 +119,7 @@ class Policy:
                 self._wildcard.setdefault(key, []).append((place, pattern))
 
 
-def decide(
-    policy: Policy, *, identity: Identity, role: RoleName, address: Address | None, now: datetime
-) -> Grant:
+def decide(policy: Policy, *, identity: Identity, role: RoleName, address: Address | None, now: datetime) -> Grant:
     """Grant a role to somebody.
 
     Raises:

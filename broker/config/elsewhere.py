@@ -19,6 +19,7 @@ class Elsewhere:
     """Names and facts of the whole configuration."""
 
     has_tls: bool
+    has_redis: bool
     realms: frozenset[str] | None
     roles: frozenset[str] | None
     accounts: frozenset[str] | None
@@ -33,6 +34,7 @@ class Elsewhere:
         accounts = aws.get("allowed_accounts")
         return cls(
             has_tls="tls" in tree.data,
+            has_redis="redis" in tree.data,
             realms=_names(kerberos.get("realms")),
             roles=_names(tree.data.get("roles", {})),
             accounts=_texts(accounts),

@@ -50,6 +50,11 @@ _HOPS_MAX = 5
 _T = TypeVar("_T")
 
 
+_DOMAIN_SID = r"S-1-5-21(-[0-9]{1,10}){3}"
+# MS-DTYP section 2.4.2.1: up to fifteen sub-authorities.
+_SID = r"S-1-[0-9]{1,15}(-[0-9]{1,10}){1,15}"
+
+
 class _Section(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="forbid", strict=True, hide_input_in_errors=True, arbitrary_types_allowed=True
@@ -98,6 +103,10 @@ class Tls(_Section):
     )
     certificate: ReadableFile = Field(description="PEM file: the server's certificate, then its intermediates.")
     private_key: PrivateFile = Field(description="PEM file with the certificate's key, mode 0600.")
+    client_ca: ReadableFile | None = Field(
+        default=None,
+        description="PEM file: clients must show a certificate that one of these CAs signed. Without it: none asked.",
+    )
 
     @property
     def openssl_ciphers(self) -> str:
@@ -109,12 +118,31 @@ class Tls(_Section):
 
 
 class RealmOptions(_Section):
-    """Options of one realm. There are none yet."""
+    """What tickets of one realm must be like."""
+
+    domain_sid: Annotated[str, matching(_DOMAIN_SID, "is not a domain's SID", "write S-1-5-21-A-B-C")] | None = Field(
+        default=None,
+        description="Active Directory: the domain's SID. Only groups of this domain count; without it, no group does.",
+    )
+    require_pac: bool = Field(
+        default=False,
+        description="Active Directory: refuse tickets without the signed list of groups.",
+    )
+    allow_impersonation: bool = Field(
+        default=False,
+        description="Take tickets that a service obtained in a user's name (S4U). They show nobody's presence.",
+    )
 
 
 RealmName = Annotated[
     str, matching(r"[A-Za-z0-9][A-Za-z0-9.-]{0,254}", "is not a realm name", "use letters, digits, dots and dashes")
 ]
+
+
+def _guard_has_redis(guard: str | None, info: ValidationInfo) -> str | None:
+    if guard == "shared" and not Elsewhere.seen_by(info).has_redis:
+        raise fault("needs redis", "add the section redis, or set local for a single host")
+    return guard
 
 
 class Kerberos(_Section):
@@ -127,6 +155,16 @@ class Kerberos(_Section):
         min_length=1,
         description="The realms whose principals are accepted, each with its options: `{EXAMPLE.COM: {}}`. "
         "Every other realm is refused.",
+    )
+    channel_binding: Literal["off", "allow", "require"] = Field(
+        default="allow",
+        description="Tickets bound to the TLS connection (RFC 5929): `off` ignores it, `allow` refuses a wrong binding, "
+        "`require` also refuses none. curl and browsers on Linux send none; `zerotrust` does.",
+    )
+    replay_guard: Annotated[Literal["shared", "local"] | None, AfterValidator(_guard_has_redis)] = Field(
+        default=None,
+        description="Where a ticket's use is remembered: `shared` in Redis, for all instances (the default with `redis`); "
+        "`local` in MIT's replay file, for all instances of this host (the default without).",
     )
 
 
@@ -276,10 +314,20 @@ def _principal_pattern(text: str) -> str:
     try:
         PrincipalPattern.parse(text)
     except UnsafePattern as error:
-        reason = str(error).removeprefix(repr(text)).lstrip(": ")
-        fix = "write name@REALM or name/instance@REALM, with * for one whole component"
-        raise fault(f"is no pattern that a rule can have: {reason}", fix, shown=text) from None
+        raise fault(error.what, error.fix, shown=text) from None
     return text
+
+
+def _useful_age(age: timedelta) -> timedelta:
+    if age < SHORTEST_DURATION:
+        raise fault("is under 20 minutes: AWS makes no credentials of less than 15", "write 20m or more")
+    return age
+
+
+def _named(rule: Rule) -> Rule:
+    if not rule.principals and not rule.groups:
+        raise fault("names nobody", "add principals or groups")
+    return rule
 
 
 def _in_known_realm(text: str, info: ValidationInfo) -> str:
@@ -291,6 +339,22 @@ def _in_known_realm(text: str, info: ValidationInfo) -> str:
     return text
 
 
+class Require(_Section):
+    """What a ticket must be like for a rule to hold; otherwise the answer is 403 step_up_required."""
+
+    indicators: tuple[
+        Annotated[str, matching(r"[A-Za-z0-9_.-]{1,64}", "is not an indicator", "write pkinit or otp")], ...
+    ] = Field(
+        default=(),
+        description="At least one of these authentication indicators (RFC 8129), as the KDC names them: `[pkinit, otp]`.",
+    )
+    max_ticket_age: Annotated[Duration, AfterValidator(_useful_age)] | None = Field(
+        default=None,
+        description="Since somebody authenticated, renewals not counted. Credentials end no later.",
+    )
+    channel_binding: bool = Field(default=False, description="The ticket must be bound to the TLS connection.")
+
+
 class Rule(_Section):
     """Who may have which roles. What no rule allows is denied."""
 
@@ -300,10 +364,16 @@ class Rule(_Section):
         AfterValidator(_used_once),
     ] = Field(description="A name of its own, for the audit record.")
     principals: tuple[Annotated[str, AsText(_principal_pattern), AfterValidator(_in_known_realm)], ...] = Field(
-        min_length=1,
+        default=(),
         description="Principals as `klist` prints them. A `*` stands for one whole component: `*/admin@EXAMPLE.COM`.",
     )
+    groups: tuple[Annotated[str, matching(_SID, "is not a group's SID", "write S-1-5-21-...-1105")], ...] = Field(
+        default=(),
+        description="Groups of Active Directory by SID; whoever is in one, or is named above, is meant. "
+        "Nested groups count, as the domain resolves them.",
+    )
     networks: Networks | None = Field(default=None, description="Only from these networks (CIDR). Without it: any.")
+    require: Require = Field(default=Require(), description="What the ticket must be like.")
     roles: tuple[Annotated[RoleName, AsText(RoleName), AfterValidator(_known_role)], ...] = Field(
         min_length=1, description="Names from `roles`."
     )
@@ -351,7 +421,9 @@ class Settings(_Section):
     role_entries: Mapping[NewRoleName, RoleEntry] = Field(
         default_factory=dict, alias="roles", description="Role names, each with its chain."
     )
-    rules: tuple[Rule, ...] = Field(default=(), description="Who may have which roles. What no rule allows is denied.")
+    rules: tuple[Annotated[Rule, AfterValidator(_named)], ...] = Field(
+        default=(), description="Who may have which roles. What no rule allows is denied."
+    )
     redis: Redis | None = None
     encryption: Encryption
     audit: Audit

@@ -16,8 +16,9 @@ from broker.web import guards, problems
 from broker.web.credentials import Credentials
 from broker.web.guards import Network
 from broker.web.health import Health
-from broker.web.negotiate import REQUEST_ID, prove_ourselves
+from broker.web.negotiate import REQUEST_ID, TLS, prove_ourselves
 from broker.web.portal.page import Page
+from broker.web.tls import ServerTls
 
 _log = logging.getLogger(__name__)
 
@@ -25,7 +26,7 @@ _REQUEST_ID_BYTES = 12
 
 
 def build(
-    *, issuer: Issuer, health: Health, hostnames: frozenset[str], networks: Sequence[Network], https: bool
+    *, issuer: Issuer, health: Health, hostnames: frozenset[str], networks: Sequence[Network], tls: ServerTls | None
 ) -> web.Application:
     """The application.
 
@@ -34,14 +35,15 @@ def build(
         health: What it says of itself.
         hostnames: The names a Host header may carry, lower case.
         networks: Who may ask at all; empty for anybody.
-        https: Whether browsers may be told to stay with https.
+        tls: The TLS side of the listeners, where there is one.
     """
     page = Page(issuer=issuer)
     credentials = Credentials(issuer=issuer)
     app = web.Application(
         client_max_size=wire.REQUEST_BODY_MAX,
-        middlewares=[_answer_errors(page, health, https=https), _guard(hostnames, networks, health)],
+        middlewares=[_answer_errors(page, health, https=tls is not None), _guard(hostnames, networks, health)],
     )
+    app[TLS] = tls
     app.router.add_post(wire.CREDENTIALS_PATH, credentials.post)
     app.router.add_get(wire.ROLES_PATH, credentials.roles, allow_head=False)
     app.router.add_get(wire.WHOAMI_PATH, credentials.whoami, allow_head=False)

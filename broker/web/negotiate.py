@@ -8,8 +8,10 @@ from ipaddress import ip_address
 from aiohttp import hdrs, web
 
 from broker.issuing.issue import Ask
+from broker.web.tls import ServerTls
 
 REQUEST_ID: web.RequestKey[str] = web.RequestKey("request_id", str)
+TLS: web.AppKey[ServerTls | None] = web.AppKey("tls")
 ASK: web.RequestKey[Ask] = web.RequestKey("ask", Ask)
 
 
@@ -22,9 +24,17 @@ def ask_of(request: web.Request) -> Ask:
         request_id=request[REQUEST_ID],
         source_ip=remote,
         address=ip_address(remote) if remote else None,
+        binding=_binding(request),
     )
     request[ASK] = ask
     return ask
+
+
+def _binding(request: web.Request) -> bytes | None:
+    tls, transport = request.app[TLS], request.transport
+    if tls is None or transport is None:
+        return None
+    return tls.binding(transport.get_extra_info("ssl_object"))
 
 
 def prove_ourselves(request: web.Request, response: web.StreamResponse) -> None:

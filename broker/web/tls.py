@@ -1,7 +1,7 @@
 """The TLS side of the HTTP door: contexts that can be renewed while connections live.
 
-A certificate and key that do not fit break a live context, so they are first loaded into a fresh one, which takes over only when it
-is whole. Each connection remembers the context it was made with, and with it the certificate it saw.
+A certificate and key that do not fit break a live context, so they are first loaded into a fresh one, which takes over only
+when it is whole. Each connection remembers the context it was made with, and with it the certificate it saw.
 """
 
 from __future__ import annotations
