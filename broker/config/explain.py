@@ -69,7 +69,5 @@ def _how_to_add(model: type[BaseModel], path: Path) -> str:
 
 def _known_keys(model: type[BaseModel], path: Path) -> list[str]:
     section = model_at(model, path)
-    if section is None:
-        return []
     files = [f"{key}_file" for key, info in keys(section) if shape(info).has_file_variant]
     return [key for key, _info in keys(section)] + files

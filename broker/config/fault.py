@@ -15,7 +15,7 @@ from pydantic_core import PydanticCustomError
 # A fault is one line of a terminal, not a copy of the file.
 _SHOWN_MAX_CHARS = 80
 
-# difflib's ratio: "pasword" is near to "password" (0.93), "tls" is not to "rules" (0.75).
+# difflib's ratio: "passwort" is near to "password" (0.88), "tls" is not to "rules" (0.75).
 _NEAR = 0.8
 
 FAULT = "fault"

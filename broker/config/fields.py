@@ -39,6 +39,11 @@ class Shape:
         return self.kind is Kind.SCALAR and self.scalar is not Path
 
     @property
+    def is_list_of_scalars(self) -> bool:
+        """Whether commas can separate its entries."""
+        return self.kind is Kind.LIST and self.model is None
+
+    @property
     def is_secret(self) -> bool:
         """Whether its value may be shown to nobody."""
         return self.scalar is Secret
@@ -84,18 +89,13 @@ def leaves(model: type[BaseModel], prefix: tuple[str, ...] = ()) -> Iterator[Lea
             yield Leaf((*prefix, key), inner, info)
 
 
-def model_at(model: type[BaseModel], path: tuple[str | int, ...]) -> type[BaseModel] | None:
-    """The model of the mapping at ``path``; None where the keys are the operator's own, or where nothing is known."""
-    found: Shape | None = Shape(Kind.SECTION, model=model)
-    for part in path:
-        if found is None or found.model is None:
-            return None
-        if found.kind is Kind.SECTION:
-            fields = {key: shape(info) for key, info in keys(found.model)}
-            found = fields.get(str(part))
-        else:
-            found = Shape(Kind.SECTION, model=found.model)
-    return found.model if found is not None and found.kind is Kind.SECTION else None
+def model_at(model: type[BaseModel], path: tuple[str | int, ...]) -> type[BaseModel]:
+    """The model of the mapping at ``path``, which must be one that the model describes."""
+    if not path:
+        return model
+    inner = {key: shape(info) for key, info in keys(model)}[str(path[0])]
+    # The entry of a list or mapping is one step further, behind its index or name.
+    return model_at(inner.model or model, path[1 if inner.kind is Kind.SECTION else 2 :])
 
 
 def _shape(annotation: Any) -> Shape:

@@ -8,6 +8,7 @@ of such a name and fits no key is a problem, for it is a typing error that would
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -35,15 +36,22 @@ _AWS_VARIABLES = {
 
 def apply(tree: Tree, environ: Mapping[str, str]) -> None:
     """Lay all other sources over the file's ``tree``."""
-    _replace_file_keys(tree, Settings, tree.data, ())
     known = tuple(leaves(Settings))
-    folder = environ.get("CREDENTIALS_DIRECTORY")
-    if folder:
-        _take_credentials(tree, Path(folder), known)
+    if environ.get("CREDENTIALS_DIRECTORY"):
+        _take_credentials(tree, Path(environ["CREDENTIALS_DIRECTORY"]), known)
     for leaf in known:
         _take_variable(tree, leaf, environ)
     _refuse_unknown_variables(tree, known, environ)
+    # After the others, so that a file that they make superfluous is never opened.
+    _replace_file_keys(tree, Settings, tree.data, ())
     _take_aws_variables(tree, environ)
+
+
+def _replace(tree: Tree, leaf: Leaf) -> None:
+    """Make way for another source: ``KEY`` and ``KEY_file`` of the file no longer count."""
+    tree.clear(leaf.path)
+    if leaf.shape.has_file_variant:
+        tree.clear((*leaf.path[:-1], f"{leaf.path[-1]}_file"))
 
 
 def _replace_file_keys(tree: Tree, model: type[BaseModel], node: Value, path: KeyPath) -> None:
@@ -88,10 +96,9 @@ def _content(tree: Tree, file: str, path: KeyPath, place: str) -> str | None:
 
     What does not exist is not named in the problem: it may be a secret that was written where its file belongs.
     """
-    if not file.startswith("/") or "\0" in file:
-        tree.refuse(
-            path, "the file is not an absolute path", "write the path from / on, never the value itself", place=place
-        )
+    if not file.startswith("/"):
+        fix = "write the path from / on, never the value itself"
+        tree.refuse(path, "the file is not an absolute path", fix, place=place)
         return None
     try:
         content = read_private(Path(file), limit=SECRET_FILE_MAX_BYTES)
@@ -107,11 +114,17 @@ def _take_credentials(tree: Tree, folder: Path, known: tuple[Leaf, ...]) -> None
     """systemd.exec(5), LoadCredential=. Other names belong to somebody else, unless they begin like a key."""
     scalars = {leaf.credential: leaf for leaf in known if leaf.shape.kind is Kind.SCALAR}
     sections = {leaf.path[0] for leaf in known if len(leaf.path) > 1}
-    for file in sorted(folder.iterdir()) if folder.is_dir() else ():
+    try:
+        files = sorted(folder.iterdir())
+    except OSError as error:
+        what = f"cannot be read ({os.strerror(error.errno or 0)})"
+        tree.note("environment CREDENTIALS_DIRECTORY", (), what, "let the account of the broker read it, or unset it")
+        return
+    for file in files:
         place = f"systemd credential {file.name}"
         leaf = scalars.get(file.name)
         if leaf is not None:
-            tree.clear(leaf.path)
+            _replace(tree, leaf)
             # A key that is itself a path means the credential, where systemd put it.
             value = _content(tree, str(file), leaf.path, place) if leaf.shape.has_file_variant else str(file)
             tree.set(leaf.path, value, Origin(place, shown=False))
@@ -125,22 +138,20 @@ def _take_variable(tree: Tree, leaf: Leaf, environ: Mapping[str, str]) -> None:
     place = f"environment {variable}"
     if leaf.shape.has_file_variant and file_variable in environ:
         place = f"environment {file_variable}"
-        tree.clear(leaf.path)
+        _replace(tree, leaf)
         if variable in environ:
             tree.refuse(leaf.path, f"stands beside {variable}", "keep one of the two", place=place)
             return
         tree.set(leaf.path, _content(tree, environ[file_variable], leaf.path, place), Origin(place, shown=False))
     elif variable in environ:
-        tree.clear(leaf.path)
+        text, origin = environ[variable], Origin(place, shown=False)
+        _replace(tree, leaf)
         if leaf.shape.kind is Kind.SCALAR:
-            tree.set(leaf.path, environ[variable], Origin(place, shown=False))
-        elif (
-            leaf.shape.kind is Kind.LIST and leaf.shape.model is None and not environ[variable].lstrip().startswith("[")
-        ):
-            items = tuple(item.strip() for item in environ[variable].split(","))
-            tree.set(leaf.path, items, Origin(place, shown=False))
+            tree.set(leaf.path, text, origin)
+        elif leaf.shape.is_list_of_scalars and not text.lstrip().startswith("["):
+            tree.set(leaf.path, tuple(item.strip() for item in text.split(",")), origin)
         else:
-            yaml_source.parse_variable(environ[variable], tree=tree, path=leaf.path, place=place, environ=environ)
+            yaml_source.parse_variable(text, tree=tree, path=leaf.path, place=place, environ=environ)
 
 
 def _refuse_unknown_variables(tree: Tree, known: tuple[Leaf, ...], environ: Mapping[str, str]) -> None:

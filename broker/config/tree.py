@@ -66,9 +66,14 @@ class Tree:
         self.origins[path] = origin
 
     def clear(self, path: tuple[str, ...]) -> None:
-        """Forget what stands at ``path``, its origins, and the problems of its value: another source speaks for it."""
+        """Forget the value at ``path``, its origins and its problems, for another source speaks for it."""
         depth = len(path)
         gone = {known for known in self.refused if known[:depth] == path}
         self.refused -= gone
         self.problems = [problem for problem in self.problems if problem.path not in gone]
         self.origins = {known: where for known, where in self.origins.items() if known[:depth] != path}
+        node: Value = self.data
+        for part in path[:-1]:
+            node = node.get(part) if isinstance(node, dict) else None
+        if isinstance(node, dict):
+            node.pop(path[-1], None)

@@ -49,9 +49,6 @@ class AsText:
     def __get_pydantic_core_schema__(self, _source: Any, _handler: Any) -> CoreSchema:
         return core_schema.no_info_plain_validator_function(lambda value: self._make(_text(value)))
 
-    def __get_pydantic_json_schema__(self, _schema: Any, _handler: Any) -> dict[str, Any]:
-        return {"type": "string"}
-
 
 def _text(value: object) -> str:
     if isinstance(value, str):

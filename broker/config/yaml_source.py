@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import NoReturn
 
 from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.error import MarkedYAMLError
 from ruamel.yaml.events import (
     AliasEvent,
     DocumentStartEvent,
@@ -117,7 +117,7 @@ class _Builder:
                 self._take(event)
         except _Unreadable:
             pass
-        except YAMLError as error:
+        except (ReaderError, MarkedYAMLError) as error:
             line, reason = _syntax(error, text)
             self._refuse(
                 self._top, line, f"is not valid YAML: {reason}", "correct the syntax; put text with signs in quotes"
@@ -237,13 +237,12 @@ class _Builder:
         raise _Unreadable
 
 
-def _syntax(error: YAMLError, text: str) -> tuple[int, str]:
+def _syntax(error: ReaderError | MarkedYAMLError, text: str) -> tuple[int, str]:
     """The line, and the parser's reason without what it quotes of the text."""
     if isinstance(error, ReaderError):
         return text.count("\n", 0, error.position) + 1, "a control character"
-    if isinstance(error, MarkedYAMLError) and error.problem_mark is not None:
-        return error.problem_mark.line + 1, _QUOTED.sub(_without_text, error.problem or "")
-    return 1, "it cannot be read"
+    line = error.problem_mark.line + 1 if error.problem_mark else 1
+    return line, _QUOTED.sub(_without_text, error.problem or "")
 
 
 def _without_text(quoted: re.Match[str]) -> str:

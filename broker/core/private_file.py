@@ -84,6 +84,8 @@ def _open(path: Path) -> int:
         return os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     except FileNotFoundError:
         raise PermissionProblem(path, "does not exist", "create it, or correct the path") from None
+    except ValueError:  # a NUL, or half a character
+        raise PermissionProblem(path, "is not a possible name of a file", "correct the path") from None
     except OSError as error:
         if error.errno == errno.ELOOP:
             what, fix = "is a symbolic link", "name the file itself"

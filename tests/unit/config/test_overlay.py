@@ -81,6 +81,29 @@ def test_the_environment_wins_over_a_credential_and_a_credential_over_the_file(h
     assert by_variable.redis.password == Secret("variable")
 
 
+def test_what_another_source_replaces_is_neither_read_nor_complained_about(host, minimal):
+    text = minimal + "redis: {url: '${NO_SUCH_VARIABLE}', password: a, password_file: '${NO_SUCH_VARIABLE}'}\n"
+    settings = host.load(text, ZEROTRUST_REDIS_URL="redis://localhost", ZEROTRUST_REDIS_PASSWORD="b")
+    assert settings.redis.password == Secret("b")
+
+
+def test_files_named_in_a_variable_s_yaml_are_read(host, minimal):
+    chain = f"[{{arn: 'arn:aws:iam::012345670123:role/D', external_id_file: {host.environ['EXTERNAL_ID_FILE']}}}]"
+    settings = host.load(minimal, ZEROTRUST_ROLES=f"{{dev: {{chain: {chain}}}}}")
+    assert settings.roles["dev"].chain[0].external_id == "dev-canary"
+
+
+def test_a_variable_cannot_mend_a_section_that_is_no_mapping(host, minimal):
+    assert host.problems(minimal + "redis: a\n", ZEROTRUST_REDIS_URL="redis://localhost") == [
+        "FILE:6: redis: is not a mapping — fix: write key: value lines below it"
+    ]
+
+
+def test_a_credentials_directory_that_cannot_be_read_is_a_problem(host, minimal):
+    (problem,) = host.problems(minimal, CREDENTIALS_DIRECTORY="/nonexistent")
+    assert problem.startswith("environment CREDENTIALS_DIRECTORY: cannot be read (No such file or directory) — fix: ")
+
+
 def test_only_one_newline_is_dropped_at_the_end_of_a_secret_file(host, minimal):
     for content, expected in {"a\n": "a", "a\r\n": "a", " a \n\n": " a \n", "a": "a"}.items():
         path = host.file("password", content)
@@ -120,18 +143,18 @@ def test_a_credential_for_a_path_is_the_path_itself(host, minimal):
 
 
 def test_a_credential_that_is_no_key_of_its_section_is_a_problem_and_others_are_not_ours(host, minimal):
-    host.file("credentials/redis.pasword", "canary")
+    host.file("credentials/redis.passwort", "canary")
     folder = host.file("credentials/somebody.else", "canary").parent
     (problem,) = host.problems(minimal, CREDENTIALS_DIRECTORY=str(folder))
     assert problem == (
-        "systemd credential redis.pasword: no key of this name can be set by a credential — fix: "
+        "systemd credential redis.passwort: no key of this name can be set by a credential — fix: "
         'write "redis.password", or give it a name that does not begin like a key'
     )
 
 
 def test_a_variable_that_fits_no_key_of_its_section_is_a_problem(host, minimal):
-    assert host.problems(minimal, ZEROTRUST_REDIS_PASWORD="canary", ZEROTRUST_TLS="x", ZEROTRUST_ROLES_DEV="x") == [
-        'environment ZEROTRUST_REDIS_PASWORD: belongs to no key — fix: write "ZEROTRUST_REDIS_PASSWORD", or unset it',
+    assert host.problems(minimal, ZEROTRUST_REDIS_PASSWORT="canary", ZEROTRUST_TLS="x", ZEROTRUST_ROLES_DEV="x") == [
+        'environment ZEROTRUST_REDIS_PASSWORT: belongs to no key — fix: write "ZEROTRUST_REDIS_PASSWORD", or unset it',
         "environment ZEROTRUST_ROLES_DEV: belongs to no key — fix: unset it",
         "environment ZEROTRUST_TLS: belongs to no key — fix: unset it",
     ]

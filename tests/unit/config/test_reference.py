@@ -57,7 +57,7 @@ def test_the_schema_is_one_of_draft_2020_12():
     "text",
     [
         "sever: {}",
-        "redis: {pasword: x}",
+        "redis: {passwort: x}",
         "redis: {password: 1}",
         "tls: {min_version: TLSv1.1}",
         "tls: {private_key_file: /x}",

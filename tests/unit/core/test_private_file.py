@@ -87,6 +87,12 @@ def test_a_socket_a_folder_and_a_missing_file_are_refused(tmp_path):
         open_private(tmp_path / "missing")
 
 
+@pytest.mark.parametrize("name", ["/a\0b", "/a\ud800"])
+def test_a_name_that_no_file_can_have_is_refused(name):
+    with pytest.raises(PermissionProblem, match="is not a possible name"):
+        open_private(Path(name))
+
+
 def test_a_file_beyond_its_limit_is_refused(secret):
     with pytest.raises(PermissionProblem, match="longer than 5 bytes"):
         read_private(secret, limit=5)
