@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 
 from aiohttp import web
 from redis import asyncio as redis
@@ -29,6 +30,7 @@ from broker.keys.certificate import end_point_binding
 from broker.keys.envelope import Envelope
 from broker.keys.hierarchy import KeyHierarchy, Use
 from broker.sts.client import BaseCredentials, StsClient, default_credentials, environment_credentials
+from broker.watch.files import FileWatch
 from broker.watch.metrics import Metrics
 from broker.web.app import build
 from broker.web.health import Health
@@ -58,21 +60,11 @@ class Broker:
     audit: AuditLog
     sts: StsClient
     redis: redis.Redis | None
-    keys: AcceptorKeys
-    tls: ServerTls | None
-    metrics: Metrics
+    files: FileWatch
 
     async def reload(self) -> None:
-        """Take over changed keytabs and certificates; what cannot be used leaves the old in force, and is recorded."""
-        for what, reload in (("keytabs", self.keys.reload), ("tls", self.tls.reload if self.tls else None)):
-            if reload is None:
-                continue
-            try:
-                changed, problem = reload(), None
-            except ConfigurationError as error:
-                changed, problem = True, str(error)
-            if changed and self.metrics.reloaded(what, problem):
-                await self.audit.note_reload(what, problem)
+        """Take over changed keytabs and certificates."""
+        await self.files.look()
 
     def stop_accepting(self) -> None:
         """From here on every answer says that the broker is going down."""
@@ -149,8 +141,32 @@ def assemble(settings: Settings, checked: Checked, *, clock: Clock) -> Broker:
         "When the audit chain was last checkpointed",
         lambda: audit.last_checkpoint or 0.0,
     )
+    sources = {"keytabs": checked.keys.reload} | ({"tls": checked.tls.reload} if checked.tls else {})
+    files = FileWatch(sources=sources, audit=audit)
+    for name in sources:
+        metrics.gauge(
+            f"broker_{name}_last_reload_successful",
+            f"Whether the {name} on disk are the ones in force",
+            partial(files.is_well, name),
+        )
+    metrics.gauge(
+        "broker_keytab_newest_key_timestamp_seconds",
+        "When the newest key that tickets are accepted with was made",
+        lambda: float(max(key.made_at for key in checked.keys.keys)),
+    )
+    metrics.gauge(
+        "broker_keytab_kvno",
+        "The newest key version number that tickets are accepted with",
+        lambda: float(max(key.kvno for key in checked.keys.keys)),
+    )
     health = Health(
-        probes={"audit": audit.ping, "cache": store.ping, "sts": sts.ping, "replay_guard": guard.ping},
+        probes={
+            "audit": audit.ping,
+            "cache": store.ping,
+            "sts": sts.ping,
+            "replay_guard": guard.ping,
+            "files": files.ping,
+        },
         vital=frozenset({"audit", "replay_guard"}),
         metrics=metrics.text,
         jwks=jwks_of(signer),
@@ -162,7 +178,7 @@ def assemble(settings: Settings, checked: Checked, *, clock: Clock) -> Broker:
         networks=settings.server.allowed_networks or (),
         tls=checked.tls,
     )
-    return Broker(app=app, health=health, issuer=issuer, audit=audit, sts=sts, redis=client, keys=checked.keys, tls=checked.tls, metrics=metrics)
+    return Broker(app=app, health=health, issuer=issuer, audit=audit, sts=sts, redis=client, files=files)
 
 
 def _policy(settings: Settings) -> Policy:

@@ -58,7 +58,7 @@ def serve(config: Path) -> None:
             broker,
             listeners=settings.server.listen,
             tls=checked.tls.context if checked.tls else None,
-            background=[broker.audit.keep_checkpointing],
+            background=[broker.audit.keep_checkpointing, broker.files.keep_looking],
             environ=os.environ,
         )
 

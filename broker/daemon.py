@@ -11,6 +11,7 @@ import os
 import signal
 import socket
 import ssl
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Protocol
@@ -34,6 +35,9 @@ class Service(Protocol):
 
     app: web.Application
 
+    async def reload(self) -> None:
+        """Take over what changed on disk."""
+
     def stop_accepting(self) -> None:
         """Refuse from now on."""
 
@@ -54,8 +58,9 @@ async def run(
     Raises:
         OSError: An address cannot be listened on.
     """
-    stop = asyncio.Event()
+    stop, look = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGHUP, look.set)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     runner = web.AppRunner(
@@ -69,6 +74,7 @@ async def run(
     try:
         addresses = [await _listen(runner, listener, tls) for listener in listeners]
         tasks = [asyncio.ensure_future(work()) for work in (*background, notify.keep_watchdog_fed)]
+        tasks.append(asyncio.ensure_future(_reload_when_told(service, look, notify)))
         _log.info("listening on %s", " ".join(addresses))
         notify.send(f"READY=1\nSTATUS=Serving on {' '.join(addresses)}")
         await stop.wait()
@@ -82,6 +88,16 @@ async def run(
         await runner.cleanup()
         await service.close()
     _log.info("stopped")
+
+
+async def _reload_when_told(service: Service, told: asyncio.Event, notify: _Notifier) -> None:
+    while True:
+        await told.wait()
+        told.clear()
+        # Type=notify-reload waits for READY; the timestamp tells it that this reload is the one it asked for.
+        notify.send(f"RELOADING=1\nMONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}")
+        await service.reload()
+        notify.send("READY=1")
 
 
 async def _listen(runner: web.AppRunner, listener: Listener, tls: ssl.SSLContext | None) -> str:

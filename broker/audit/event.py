@@ -25,6 +25,7 @@ class Kind(enum.StrEnum):
     STOP = "broker_stop"
     RECOVERY = "recovery"
     RECOVERED = "audit_recovered"
+    RELOAD = "reload"
     INTENT = "intent"
     ISSUED = "issued"
     SHOWN = "shown"
