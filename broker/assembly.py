@@ -35,6 +35,7 @@ from broker.watch.metrics import Metrics
 from broker.web.app import build
 from broker.web.health import Health
 from broker.web.tls import ServerTls, TlsFiles
+from broker.web.unreadable import Runner
 
 # A frozen Redis costs one request this much, once; then the store's breaker is open.
 _REDIS_TIMEOUT = timedelta(milliseconds=200)
@@ -65,6 +66,10 @@ class Broker:
     async def reload(self) -> None:
         """Take over changed keytabs and certificates."""
         await self.files.look()
+
+    def runner(self, *, shutdown_timeout: float) -> web.AppRunner:
+        """What serves connections."""
+        return Runner(self.app, shutdown_timeout=shutdown_timeout)
 
     def stop_accepting(self) -> None:
         """From here on every answer says that the broker is going down."""

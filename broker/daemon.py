@@ -20,8 +20,6 @@ from aiohttp import web
 
 from broker.config.values import Listener, TcpListener
 
-# A user in a thousand groups sends 25 kB of delegated ticket; aiohttp's own limit is 8 kB.
-_HEADER_BYTES = 131_072
 # Promised: drained within 10 s. Handlers get this long, the audit's closing words the rest.
 _DRAIN = timedelta(seconds=8)
 # Any local user may ask; who they are is Kerberos's word.
@@ -33,7 +31,8 @@ _log = logging.getLogger(__name__)
 class Service(Protocol):
     """What the daemon needs to know of a broker."""
 
-    app: web.Application
+    def runner(self, *, shutdown_timeout: float) -> web.AppRunner:
+        """What serves connections; handlers get ``shutdown_timeout`` seconds at the end."""
 
     async def reload(self) -> None:
         """Take over what changed on disk."""
@@ -63,12 +62,7 @@ async def run(
     loop.add_signal_handler(signal.SIGHUP, look.set)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    runner = web.AppRunner(
-        service.app,
-        access_log=None,
-        max_field_size=_HEADER_BYTES,
-        shutdown_timeout=_DRAIN.total_seconds(),
-    )
+    runner = service.runner(shutdown_timeout=_DRAIN.total_seconds())
     notify = _Notifier(environ)
     await runner.setup()
     try:

@@ -15,6 +15,8 @@ SERVICE_NAMES = frozenset(
      "smtp", "WELLKNOWN"}
 )  # fmt: skip
 
+_FOLDED_SERVICE_NAMES = frozenset(map(str.lower, SERVICE_NAMES))
+
 
 class UnsafePattern(ValueError):
     """Not a pattern, or one that would match more than anybody means: ``what`` is wrong with it, and the ``fix``."""
@@ -49,9 +51,9 @@ class PrincipalPattern:
             raise UnsafePattern("names no realm", "write the realm out: rules never span realms")
         if any(WILDCARD in part and part != WILDCARD for part in principal.components):
             raise UnsafePattern("has a * inside a component", "let * stand for one whole component: *@R, */admin@R")
-        if len(principal.components) > 1 and set(principal.components) == {WILDCARD}:
+        if principal.components.count(WILDCARD) > 1:
             raise UnsafePattern("would match every service (host/..., krbtgt/...)", "name one component: */admin@R")
-        if WILDCARD in principal.components and principal.components[0] in SERVICE_NAMES:
+        if WILDCARD in principal.components and principal.components[0].lower() in _FOLDED_SERVICE_NAMES:
             raise UnsafePattern(f"would match every {principal.components[0]} service", "name each one")
         return cls(components=principal.components, realm=principal.realm)
 
@@ -71,5 +73,8 @@ class PrincipalPattern:
 
 
 def _is_service(principal: Principal) -> bool:
-    # Active Directory's machine accounts end in a dollar sign.
-    return principal.components[0] in SERVICE_NAMES or principal.components[0].endswith("$")
+    """Whether a name is a service's or a machine's, told generously: who is one of these by mistake can be named in a rule."""
+    first, *others = principal.components
+    # Active Directory writes HOST where MIT writes host, and its machine accounts end in a dollar sign. Any service may run
+    # on a host (RFC 4120 section 6.2.1), and what a person has behind the slash, such as admin, is no full host name.
+    return first.lower() in _FOLDED_SERVICE_NAMES or first.endswith("$") or any("." in part for part in others)

@@ -82,7 +82,7 @@ class Principal:
         """
         encoded = ",".join(map(_session_chars, self.components)) + "@" + _session_chars(self.realm)
         if self.name_type is not NameType.PRINCIPAL:
-            encoded = f"=t{int(self.name_type)}=" + encoded
+            encoded = f"=t{int(self.name_type)}-" + encoded
         if len(encoded) <= SESSION_NAME_MAX:
             return encoded
         digest = hashlib.sha256(encoded.encode()).hexdigest()[:_DIGEST_CHARS]

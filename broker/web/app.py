@@ -6,7 +6,7 @@ import logging
 import secrets
 from collections.abc import Sequence
 
-from aiohttp import hdrs, web
+from aiohttp import HttpVersion11, hdrs, web
 from aiohttp.typedefs import Handler, Middleware
 
 from broker import wire
@@ -19,6 +19,7 @@ from broker.web.health import Health
 from broker.web.negotiate import REQUEST_ID, TLS, prove_ourselves
 from broker.web.portal.page import Page
 from broker.web.tls import ServerTls
+from broker.web.unreadable import CLIENT_FAULTS
 
 _log = logging.getLogger(__name__)
 
@@ -44,15 +45,20 @@ def build(
         middlewares=[_answer_errors(page, health, https=tls is not None), _guard(hostnames, networks, health)],
     )
     app[TLS] = tls
-    app.router.add_post(wire.CREDENTIALS_PATH, credentials.post)
-    app.router.add_get(wire.ROLES_PATH, credentials.roles, allow_head=False)
-    app.router.add_get(wire.WHOAMI_PATH, credentials.whoami, allow_head=False)
-    app.router.add_get("/", page.show, allow_head=False)
-    app.router.add_get("/page.css", page.style)
-    app.router.add_get("/healthz", health.alive)
-    app.router.add_get("/readyz", health.ready)
-    app.router.add_get("/metrics", health.metrics)
-    app.router.add_get("/.well-known/jwks.json", health.jwks)
+    for methods, path, handler in (
+        ("POST", wire.CREDENTIALS_PATH, credentials.post),
+        ("GET", wire.ROLES_PATH, credentials.roles),
+        ("GET", wire.WHOAMI_PATH, credentials.whoami),
+        ("GET", "/", page.show),
+        ("GET HEAD", "/page.css", page.style),
+        ("GET HEAD", "/healthz", health.alive),
+        ("GET HEAD", "/readyz", health.ready),
+        ("GET HEAD", "/metrics", health.metrics),
+        ("GET HEAD", "/.well-known/jwks.json", health.jwks),
+    ):
+        resource = app.router.add_resource(path)
+        for method in methods.split():
+            resource.add_route(method, handler, expect_handler=_expectation)
     return app
 
 
@@ -71,6 +77,11 @@ def _answer_errors(page: Page, health: Health, *, https: bool) -> Middleware:
             response = _problem(request, error, page)
         except web.HTTPException as error:
             response = _problem(request, _translated(error), page)
+        except CLIENT_FAULTS:
+            # The body breaks off or is not encoded as its headers say.
+            response = _problem(request, errors.BadRequest(), page)
+        except ConnectionError:
+            raise  # The client is gone: there is nobody to answer, and nothing is broken.
         except Exception:  # noqa: BLE001  # logged with its trace; the client gets 500 and no detail
             _log.exception("request %s: a defect", request[REQUEST_ID])
             response = _problem(request, errors.InternalError(), page)
@@ -82,6 +93,13 @@ def _answer_errors(page: Page, health: Health, *, https: bool) -> Middleware:
         return response
 
     return middleware
+
+
+async def _expectation(request: web.Request) -> None:
+    """``Expect``, RFC 9110 section 10.1.1. aiohttp's own answer repeats what it does not understand; we need not heed it."""
+    if request.version == HttpVersion11 and request.headers.get(hdrs.EXPECT, "").lower() == "100-continue":
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0  # The answer itself has not begun.
 
 
 def _guard(hostnames: frozenset[str], networks: Sequence[Network], health: Health) -> Middleware:

@@ -6,9 +6,9 @@ without a challenge: no ticket is ever sent for it (Fetch Metadata, W3C; RFC 911
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_address
-from urllib.parse import urlsplit
 
 from aiohttp import hdrs, web
 
@@ -22,6 +22,8 @@ _FOREIGN_SITES = frozenset({"cross-site", "same-site"})
 _CURL_DEFAULT = "application/x-www-form-urlencoded"
 # Probes come by address, and these two answer anybody the same.
 _PROBES = frozenset({"/healthz", "/readyz"})
+# host [":" port], RFC 9110 section 7.2. User information or a path in it is nobody's typing.
+_HOST = re.compile(r"\[?([a-z0-9_.:-]+?)\]?(?::[0-9]{1,5})?")
 
 Network = IPv4Network | IPv6Network
 
@@ -46,7 +48,7 @@ def check(request: web.Request, *, hostnames: frozenset[str], networks: Sequence
         AccessDenied: From outside ``server.allowed_networks``; no challenge, so no ticket is ever sent.
         HostNotAllowed: Another host name than ours (DNS rebinding).
         CrossSiteBlocked: Another page asks, or a changing request lacks the header that no foreign page can set.
-        UnsupportedMediaType: A body that does not claim to be JSON.
+        UnsupportedMediaType: A body that does not claim to be plain JSON.
     """
     headers = request.headers
     if networks and request.remote and not any(ip_address(request.remote) in network for network in networks):
@@ -59,25 +61,30 @@ def check(request: web.Request, *, hostnames: frozenset[str], networks: Sequence
             raise BadRequest(f"more than one {name}", hint=f"send one {name} header")
     if request.path not in _PROBES and _host(headers.get(hdrs.HOST, "")) not in hostnames:
         raise HostNotAllowed
-    _refuse_foreign_pages(request, hostnames)
+    _refuse_foreign_pages(request)
     if request.method in _CHANGING:
         if headers.get(wire.REQUEST_HEADER) != wire.REQUEST_HEADER_VALUE:
             raise CrossSiteBlocked(reason="request_header_missing")
         if request.content_type not in (wire.JSON, _CURL_DEFAULT):
             raise UnsupportedMediaType
+        if hdrs.CONTENT_ENCODING in headers:
+            raise UnsupportedMediaType(hint="send the body as it is, without Content-Encoding")
 
 
-def _refuse_foreign_pages(request: web.Request, hostnames: frozenset[str]) -> None:
+def _refuse_foreign_pages(request: web.Request) -> None:
     if request.headers.get("Sec-Fetch-Site") in _FOREIGN_SITES:
         raise CrossSiteBlocked(reason="fetch_metadata", hint="open the broker's address yourself")
     origin = request.headers.get(hdrs.ORIGIN)
-    if origin is not None and urlsplit(origin).hostname not in hostnames:
+    if origin is None:
+        return
+    # Our own page is the one whose origin is this very address, port included (RFC 6454 section 7). The scheme may differ
+    # where somebody else ends TLS for us.
+    scheme, _, authority = origin.lower().partition("://")
+    if scheme not in ("http", "https") or authority != request.headers.get(hdrs.HOST, "").lower():
         raise CrossSiteBlocked(reason="foreign_origin", hint="open the broker's address yourself")
 
 
 def _host(header: str) -> str:
-    """The name in a Host header, lower case, without port."""
-    try:
-        return urlsplit(f"//{header}").hostname or ""
-    except ValueError:
-        return ""
+    """The name in a Host header, lower case, without port; empty where it is none."""
+    found = _HOST.fullmatch(header.lower())
+    return found[1] if found else ""
