@@ -16,7 +16,9 @@ from broker.audit.log import AuditLog
 from broker.audit.signer import jwks_of, signer_of
 from broker.authn.acceptor import Binding, KerberosAcceptor
 from broker.authn.keytab import AcceptorKeys
+from broker.authn.dpop import ProofGuard
 from broker.authn.replay import HostGuard, ReplayGuard, SharedGuard
+from broker.authn.session import Sessions
 from broker.authn.ticket import RealmRules
 from broker.authz.policy import Policy, Requirements, Rule
 from broker.cache.sealed import CredentialCache
@@ -28,14 +30,14 @@ from broker.core.pattern import PrincipalPattern
 from broker.issuing.issue import Issuer
 from broker.keys.certificate import end_point_binding
 from broker.keys.envelope import Envelope
-from broker.keys.hierarchy import KeyHierarchy, Use
+from broker.keys.hierarchy import DailyEnvelope, KeyHierarchy, Use
 from broker.sts.client import BaseCredentials, StsClient, default_credentials, environment_credentials
 from broker.watch.files import FileWatch
 from broker.watch.metrics import Metrics
 from broker.web.app import build
+from broker.web.connections import Connections, Runner, places
 from broker.web.health import Health
 from broker.web.tls import ServerTls, TlsFiles
-from broker.web.unreadable import Runner
 
 # A frozen Redis costs one request this much, once; then the store's breaker is open.
 _REDIS_TIMEOUT = timedelta(milliseconds=200)
@@ -56,6 +58,7 @@ class Broker:
     """The parts that the daemon starts, drains and stops."""
 
     app: web.Application
+    connections: Connections
     health: Health
     issuer: Issuer
     audit: AuditLog
@@ -67,9 +70,9 @@ class Broker:
         """Take over changed keytabs and certificates."""
         await self.files.look()
 
-    def runner(self, *, shutdown_timeout: float) -> web.AppRunner:
+    def runner(self, *, shutdown_timeout: float) -> Runner:
         """What serves connections."""
-        return Runner(self.app, shutdown_timeout=shutdown_timeout)
+        return Runner(self.app, connections=self.connections, shutdown_timeout=shutdown_timeout)
 
     def stop_accepting(self) -> None:
         """From here on every answer says that the broker is going down."""
@@ -130,6 +133,12 @@ def assemble(settings: Settings, checked: Checked, *, clock: Clock) -> Broker:
             clock=clock,
         ),
         replay_guard=guard,
+        sessions=Sessions(
+            envelope=DailyEnvelope(hierarchy=hierarchy, use=Use.SESSION_SEAL, clock=clock),
+            proofs=ProofGuard(shared=None if isinstance(guard, HostGuard) else guard, clock=clock),
+            epoch=lambda _: 0,  # Nobody's sessions are ended one by one yet (docs/adr/0006-sessions.md).
+            clock=clock,
+        ),
         policy=checked.policy,
         cache=CredentialCache(
             store=store,
@@ -183,7 +192,32 @@ def assemble(settings: Settings, checked: Checked, *, clock: Clock) -> Broker:
         networks=settings.server.allowed_networks or (),
         tls=checked.tls,
     )
-    return Broker(app=app, health=health, issuer=issuer, audit=audit, sts=sts, redis=client, files=files)
+    return Broker(
+        app=app,
+        connections=_connections(metrics),
+        health=health,
+        issuer=issuer,
+        audit=audit,
+        sts=sts,
+        redis=client,
+        files=files,
+    )
+
+
+def _connections(metrics: Metrics) -> Connections:
+    connections = Connections(places=places())
+    metrics.gauge("broker_connections", "Open client connections", lambda: float(connections.number))
+    metrics.gauge(
+        "broker_connections_hung_up_on",
+        "Connections that were closed because their time had passed or to make room, since the start",
+        lambda: float(connections.hung_up_on),
+    )
+    metrics.gauge(
+        "broker_connections_turned_away",
+        "Connections that found no room, since the start",
+        lambda: float(connections.turned_away),
+    )
+    return connections
 
 
 def _policy(settings: Settings) -> Policy:

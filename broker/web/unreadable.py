@@ -29,19 +29,6 @@ _REQUEST_ID_BYTES = 12
 _log = logging.getLogger(__name__)
 
 
-class Runner(web.AppRunner):
-    """Runs an application on connections whose garbage is answered by ``refusal()``."""
-
-    def __init__(self, app: web.Application, *, shutdown_timeout: float) -> None:
-        super().__init__(app, access_log=None, max_field_size=HEADER_BYTES, shutdown_timeout=shutdown_timeout)
-
-    async def _make_server(self) -> web.Server:
-        server = await super()._make_server()
-        # aiohttp makes the server and its protocols itself and takes no class for either.
-        server.__class__ = _Server
-        return server
-
-
 def refusal(error: BaseException | None, *, status: int) -> web.Response:
     """The answer to bytes that are no request (400, 431), or to a defect of ours (500)."""
     request_id = secrets.token_hex(_REQUEST_ID_BYTES)
@@ -63,12 +50,9 @@ def refusal(error: BaseException | None, *, status: int) -> web.Response:
     return response
 
 
-class _Server(web.Server):
-    def __call__(self) -> RequestHandler:
-        return _Handler(self, loop=self._loop, **self._kwargs)
+class Handler(RequestHandler):
+    """aiohttp's connection handler, in our words."""
 
-
-class _Handler(RequestHandler):
     __slots__ = ()
 
     def log_exception(self, *args: object, **kw: object) -> None:
