@@ -15,8 +15,8 @@ from redis.backoff import NoBackoff
 from broker.audit.log import AuditLog
 from broker.audit.signer import jwks_of, signer_of
 from broker.authn.acceptor import Binding, KerberosAcceptor
-from broker.authn.keytab import AcceptorKeys
 from broker.authn.dpop import ProofGuard
+from broker.authn.keytab import AcceptorKeys
 from broker.authn.replay import HostGuard, ReplayGuard, SharedGuard
 from broker.authn.session import Sessions
 from broker.authn.ticket import RealmRules

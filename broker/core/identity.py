@@ -1,11 +1,12 @@
-"""Somebody who was authenticated, and how."""
+"""Somebody who was authenticated, and how; and what they show instead of a ticket from then on."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from broker.core.principal import Principal
+from broker.core.secret import Secret
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,3 +25,23 @@ class Identity:
     indicators: frozenset[str]
     groups: frozenset[str]
     mutual_token: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class SealedSession:
+    """What a client is given, to show it with later requests."""
+
+    value: Secret
+    lifetime: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class UnverifiedProof:
+    """A ``DPoP`` header (RFC 9449), and the request that it came with: what it must have been made for.
+
+    ``url`` is scheme, authority and path as the client addressed us, without query.
+    """
+
+    text: str
+    method: str
+    url: str

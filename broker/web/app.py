@@ -18,6 +18,7 @@ from broker.web.guards import Network
 from broker.web.health import Health
 from broker.web.negotiate import REQUEST_ID, TLS, prove_ourselves
 from broker.web.portal.page import Page
+from broker.web.sessions import Sessions
 from broker.web.tls import ServerTls
 from broker.web.unreadable import CLIENT_FAULTS
 
@@ -40,6 +41,7 @@ def build(
     """
     page = Page(issuer=issuer)
     credentials = Credentials(issuer=issuer)
+    sessions = Sessions(issuer=issuer)
     app = web.Application(
         client_max_size=wire.REQUEST_BODY_MAX,
         middlewares=[_answer_errors(page, health, https=tls is not None), _guard(hostnames, networks, health)],
@@ -49,6 +51,8 @@ def build(
         ("POST", wire.CREDENTIALS_PATH, credentials.post),
         ("GET", wire.ROLES_PATH, credentials.roles),
         ("GET", wire.WHOAMI_PATH, credentials.whoami),
+        ("POST", wire.SESSIONS_PATH, sessions.post),
+        ("DELETE", wire.CURRENT_SESSION_PATH, sessions.end),
         ("GET", "/", page.show),
         ("GET HEAD", "/page.css", page.style),
         ("GET HEAD", "/healthz", health.alive),

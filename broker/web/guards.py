@@ -56,7 +56,7 @@ def check(request: web.Request, *, hostnames: frozenset[str], networks: Sequence
     if not request.raw_path.startswith("/"):
         # An absolute-form target would take the place of the Host header (RFC 9112 section 3.2.2).
         raise BadRequest("absolute-form request target", hint="send the path alone as the request target")
-    for name in (hdrs.AUTHORIZATION, hdrs.HOST):
+    for name in (hdrs.AUTHORIZATION, hdrs.HOST, wire.DPOP):
         if len(headers.getall(name, ())) > 1:
             raise BadRequest(f"more than one {name}", hint=f"send one {name} header")
     if request.path not in _PROBES and _host(headers.get(hdrs.HOST, "")) not in hostnames:
@@ -65,7 +65,7 @@ def check(request: web.Request, *, hostnames: frozenset[str], networks: Sequence
     if request.method in _CHANGING:
         if headers.get(wire.REQUEST_HEADER) != wire.REQUEST_HEADER_VALUE:
             raise CrossSiteBlocked(reason="request_header_missing")
-        if request.content_type not in (wire.JSON, _CURL_DEFAULT):
+        if request.body_exists and request.content_type not in (wire.JSON, _CURL_DEFAULT):
             raise UnsupportedMediaType
         if hdrs.CONTENT_ENCODING in headers:
             raise UnsupportedMediaType(hint="send the body as it is, without Content-Encoding")

@@ -1,4 +1,4 @@
-"""Between HTTP and an ``Ask``: the ticket in, the proof of the broker's own identity out (RFC 4559)."""
+"""Between HTTP and an ``Ask``: the ticket or session in, the proof of the broker's own identity out (RFC 4559)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from ipaddress import ip_address
 
 from aiohttp import hdrs, web
 
+from broker import wire
+from broker.core.identity import UnverifiedProof
 from broker.issuing.issue import Ask
+from broker.web import cookie
 from broker.web.tls import ServerTls
 
 REQUEST_ID: web.RequestKey[str] = web.RequestKey("request_id", str)
@@ -21,6 +24,8 @@ def ask_of(request: web.Request) -> Ask:
     remote = request.remote or None
     ask = Ask(
         authorization=request.headers.get(hdrs.AUTHORIZATION),
+        cookie=cookie.of(request),
+        proof=_proof(request),
         request_id=request[REQUEST_ID],
         source_ip=remote,
         address=ip_address(remote) if remote else None,
@@ -28,6 +33,15 @@ def ask_of(request: web.Request) -> Ask:
     )
     request[ASK] = ask
     return ask
+
+
+def _proof(request: web.Request) -> UnverifiedProof | None:
+    text = request.headers.get(wire.DPOP)
+    if text is None:
+        return None
+    # Guarded: the target is a path, and the Host header one of our names.
+    url = f"{request.scheme}://{request.headers[hdrs.HOST]}{request.raw_path.partition('?')[0]}"
+    return UnverifiedProof(text=text, method=request.method, url=url)
 
 
 def _binding(request: web.Request) -> bytes | None:
