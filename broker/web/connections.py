@@ -20,6 +20,7 @@ import resource
 import socket
 import ssl
 from datetime import timedelta
+from typing import cast
 
 from aiohttp import StreamReader, web
 
@@ -183,8 +184,8 @@ class _Connection(Handler):
         self._wire: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101
-        self._wire, self.socket = transport, None
+        # uvloop's transports keep asyncio's interface without being of its classes.
+        self._wire, self.socket = cast(asyncio.Transport, transport), None
         super().connection_made(transport)
 
     def connection_lost(self, exc: BaseException | None) -> None:
