@@ -28,8 +28,6 @@ _INDICATORS = b"auth-indicators"
 _LOGON_INFO = b"urn:mspac:logon-info"
 # MS-PAC 2.9: present in tickets that a service obtained in a user's name (S4U2Proxy).
 _DELEGATION_INFO = b"urn:mspac:delegation-info"
-# MS-SFU: a service asserted the identity (S4U2Self); nobody authenticated.
-_SERVICE_ASSERTED = "S-1-18-2"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +83,8 @@ class Ticket:
             raise AuthFailed(reason="session_key_not_aes")
         if rules.require_pac and self.logon is None:
             raise AuthFailed(reason="pac_missing")
+        if self.logon is not None and rules.domain_sid not in (None, self.logon.domain_sid):
+            raise AuthFailed(reason="pac_of_another_domain")
         if self._is_impersonation and not rules.allow_impersonation:
             raise AccessDenied(reason="impersonated")
         if self.logon is None or rules.domain_sid is None:
@@ -93,7 +93,7 @@ class Ticket:
 
     @property
     def _is_impersonation(self) -> bool:
-        return self.is_delegated or (self.logon is not None and _SERVICE_ASSERTED in self.logon.groups)
+        return self.is_delegated or (self.logon is not None and pac.SERVICE_ASSERTED_IDENTITY in self.logon.groups)
 
 
 def _enctype(context: raw.SecurityContext) -> int:
