@@ -102,7 +102,7 @@ def check(settings: Settings) -> Checked:
     except ConfigurationError as error:
         problems += error.problems
     try:
-        tls = _tls(settings.tls) if settings.tls else None
+        tls = _tls(settings.tls, Binding(settings.kerberos.channel_binding)) if settings.tls else None
     except ConfigurationError as error:
         problems += error.problems
     if problems or keys is None:
@@ -256,13 +256,14 @@ def _replay_guard(kerberos: Kerberos, client: redis.Redis | None, clock: Clock) 
     return SharedGuard(client=client, clock=clock)
 
 
-def _tls(tls: Tls) -> ServerTls:
+def _tls(tls: Tls, binding: Binding) -> ServerTls:
     files = TlsFiles(
         certificate=tls.certificate,
         private_key=tls.private_key,
         minimum_version=ssl.TLSVersion.TLSv1_3 if tls.min_version == "TLSv1.3" else ssl.TLSVersion.TLSv1_2,
         ciphers=tls.openssl_ciphers,
         client_ca=tls.client_ca,
+        must_bind=binding is Binding.REQUIRE,
     )
     return ServerTls(files=files, binding=end_point_binding)
 

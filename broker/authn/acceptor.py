@@ -121,11 +121,11 @@ class KerberosAcceptor:
 
 def _reason(error: raw.GSSError) -> str:
     """The KRB-ERROR says it; the minor code is only an alias of this process once SPNEGO is involved."""
+    if isinstance(error, raw.BadChannelBindingsError):
+        return "channel_binding_wrong"  # Its KRB-ERROR is 60, "generic", as for all that has no number of its own.
     code = spnego.error_code(error.token)
     if code is not None:
         return _REASONS.get(code, f"krb_error_{code}")
     if isinstance(error, raw.BadMechanismError):
         return "mechanism_unknown"
-    if isinstance(error, raw.BadChannelBindingsError):
-        return "channel_binding_wrong"
     return "token_unusable"

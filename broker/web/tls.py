@@ -20,13 +20,17 @@ Binding = Callable[[bytes], bytes | None]
 
 @dataclass(frozen=True, slots=True)
 class TlsFiles:
-    """Where certificate and key lie, and what is spoken. ``client_ca`` demands a certificate of every client."""
+    """Where certificate and key lie, and what is spoken.
+
+    ``client_ca`` demands a certificate of every client, ``must_bind`` a certificate of ours that tickets can be bound to.
+    """
 
     certificate: Path
     private_key: Path
     minimum_version: ssl.TLSVersion
     ciphers: str
     client_ca: Path | None
+    must_bind: bool
 
 
 class ServerTls:
@@ -84,6 +88,11 @@ class ServerTls:
             raise ConfigurationError([f"{text} — fix: a PEM certificate chain and its own key"]) from error
         if binding is not None:
             self._bindings[context] = binding
+        elif files.must_bind:
+            # Otherwise "require" would quietly require nothing (RFC 5929 section 4.1 defines no binding for Ed25519).
+            text = f"tls.certificate: {files.certificate} is signed in a way that no channel binding is defined for"
+            fix = "use a certificate signed with RSA or ECDSA, or set kerberos.channel_binding: allow"
+            raise ConfigurationError([f"{text} — fix: {fix}"])
         return context
 
     def _state(self) -> tuple[tuple[int, int, int], ...]:
