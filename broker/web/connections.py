@@ -1,11 +1,12 @@
 """Who may stand in the door, and for how long. What a client leaves undone costs the broker nothing that lasts.
 
 A client owes us something from the moment it connects: a TLS handshake and the head of a request, later a body, and that it
-reads what it asked for. Each has its time, and whoever lets it pass is hung up on, without a word. There is one look round for all
-connections, twice a second, instead of a timer for each.
+reads what it asked for. Each has its time, and whoever lets it pass is hung up on, without a word. There is one look round for
+all connections, twice a second, instead of a timer for each.
 
-There are fewer places than descriptors, so that Redis, STS and the audit log find one when the door is full. Then whoever has
-been idle for longest makes room: a crowd that only holds connections keeps nobody out.
+There are fewer places than descriptors, so that Redis, STS and the audit log find one when the door is full, and idle
+connections hold no more than ``_BUDGET`` of memory. Beyond either, whoever has been idle for longest makes room: a crowd that
+only holds connections keeps nobody out.
 
 aiohttp has no such limits, and takes no protocol class; its connection handler is extended here (see also ``unreadable``).
 """
@@ -19,8 +20,9 @@ import math
 import resource
 import socket
 import ssl
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
-from typing import cast
+from typing import NamedTuple, cast
 
 from aiohttp import StreamReader, web
 
@@ -46,8 +48,12 @@ _PAUSE = timedelta(seconds=0.25)
 
 # Descriptors that are not clients': Redis (32), STS (10), audit, keytabs, listeners, and what is taken at one go.
 _RESERVED = 96
-# At about 8 KiB each, idle, this is 128 MiB; more helpers than that do not run at one moment.
+# More helpers than that do not run at one moment.
 _MOST = 16_384
+# Bytes of an idle connection, measured, with what those before it left to the garbage collector (docs/adr/0007-front-door.md).
+_PLAIN, _ENCRYPTED = 8 * 1024, 88 * 1024
+# OpenSSL and uvloop need most of it. Promised: 100 MiB for whoever does nothing.
+_BUDGET = 96 * 1024 * 1024
 # At least so many, whatever the limit says: without them there is no service at all.
 _LEAST = 16
 
@@ -72,6 +78,7 @@ class Connections:
     def __init__(self, *, places: int) -> None:
         self._places = places
         self._open: dict[_Connection, None] = {}
+        self._held = 0
         self._full = False
         self.hung_up_on = 0
         self.turned_away = 0
@@ -83,23 +90,29 @@ class Connections:
 
     def make_room(self) -> bool:
         """Whether one more may come in; hangs up on the one that has been idle for longest where there is no room."""
-        if len(self._open) < self._places:
+        if len(self._open) < self._places and self._held < _BUDGET:
             return True
         if not self._full:
             self._full = True
-            _log.warning("the door is full: %d connections; idle ones make room for new ones", self._places)
-        for connection in self._open:
-            if connection.is_idle():
-                self._hang_up(connection)
-                return True
-        self.turned_away += 1
-        return False
+            _log.warning("the door is full with %d connections: idle ones make room for new ones", len(self._open))
+        oldest = next((connection for connection in self._open if connection.is_idle()), None)
+        if oldest is not None:
+            self._hang_up(oldest)
+        elif len(self._open) >= self._places:
+            self.turned_away += 1
+            return False
+        return True
 
     def add(self, connection: _Connection) -> None:
+        """It has come in."""
         self._open[connection] = None
+        self._held += connection.weight
 
     def remove(self, connection: _Connection) -> None:
-        self._open.pop(connection, None)
+        """It has gone, or is no longer reckoned with."""
+        if connection in self._open:
+            del self._open[connection]
+            self._held -= connection.weight
 
     def touch(self, connection: _Connection) -> None:
         """It has just been of use: it is the last to make room."""
@@ -111,7 +124,7 @@ class Connections:
         """Hang up on everybody whose time has passed."""
         for connection in [connection for connection in self._open if connection.is_overdue(now)]:
             self._hang_up(connection)
-        if self._full and len(self._open) < self._places // 2:
+        if self._full and len(self._open) < self._places // 2 and self._held < _BUDGET // 2:
             self._full = False
             _log.info("the door is no longer full")
 
@@ -129,7 +142,7 @@ class Runner(web.AppRunner):
             app,
             access_log=None,
             max_field_size=HEADER_BYTES,
-            keepalive_timeout=IDLE_WITHIN.total_seconds(),
+            keepalive_timeout=0,  # no timer of aiohttp's
             shutdown_timeout=shutdown_timeout,
         )
         self._connections = connections
@@ -160,6 +173,8 @@ class Runner(web.AppRunner):
 
 
 class _Server(web.Server):
+    """Makes the connections' handlers."""
+
     door: Connections
 
     def __call__(self) -> _Connection:
@@ -168,18 +183,42 @@ class _Server(web.Server):
         return connection
 
 
-class _Connection(Handler):
-    """One client. ``owes_until`` and ``reads_until`` are on the loop's clock."""
+class _NoTimer(asyncio.Handle):
+    """In the place of aiohttp's timer for idle connections, of which it makes one each; ours are in the look round."""
 
-    __slots__ = ("_body", "_wire", "door", "owes_until", "reads_until", "socket")
+    def __init__(self) -> None:
+        """Nothing is ever scheduled."""
+
+    def cancel(self) -> None:
+        """Nothing is."""
+
+
+_NO_TIMER = _NoTimer()
+
+
+class _Ended(NamedTuple):
+    """All that aiohttp asks of a response that has gone out. It would keep the whole until the next one."""
+
+    keep_alive: bool
+
+
+_STAY, _GO = _Ended(keep_alive=True), _Ended(keep_alive=False)
+
+
+class _Connection(Handler):
+    """One client. The three times are on the loop's clock: until when it has to send, to read, or to ask again."""
+
+    __slots__ = ("_body", "_wire", "door", "idle_until", "owes_until", "reads_until", "socket", "weight")
 
     door: Connections
 
     def __init__(self, manager: web.Server, *, loop: asyncio.AbstractEventLoop, **kwargs: object) -> None:
         super().__init__(manager, loop=loop, **kwargs)  # type: ignore[arg-type]
         self.socket: socket.socket | None = None
+        self.weight = _PLAIN
         self.owes_until = loop.time() + HEAD_WITHIN.total_seconds()
-        self.reads_until = _NEVER
+        self.reads_until = self.idle_until = _NEVER
+        self._keepalive_handle = _NO_TIMER
         self._body: StreamReader | None = None
         self._wire: asyncio.Transport | None = None
 
@@ -210,6 +249,7 @@ class _Connection(Handler):
 
     def _owe(self, body: StreamReader | None) -> None:
         self._body = body
+        self.idle_until = _NEVER
         self.owes_until = self._loop.time() + BODY_WITHIN.total_seconds() if body is not None else _NEVER
 
     def pause_writing(self) -> None:
@@ -220,15 +260,29 @@ class _Connection(Handler):
         super().resume_writing()
         self.reads_until = _NEVER
 
+    async def _handle_request(  # type: ignore[override]
+        self,
+        request: web.BaseRequest,
+        start_time: float | None,
+        request_handler: Callable[..., Awaitable[web.StreamResponse]],
+    ) -> tuple[_Ended, bool]:
+        response, is_gone = await super()._handle_request(request, start_time, request_handler)
+        # An idle connection keeps nothing of whom it spoke for.
+        request._state.clear()  # noqa: SLF001
+        return _STAY if response.keep_alive else _GO, is_gone
+
     def is_idle(self) -> bool:
         """Nobody is working for it."""
         return self.owes_until != _NEVER or not (self._request_in_progress or self._messages)
 
     def is_overdue(self, now: float) -> bool:
+        """Whether one of its times has passed. The two that nothing tells us about begin when they are first seen."""
         if self.reads_until == _NEVER and self._wire is not None and self._wire.is_closing():
             # Closed by us, with an answer still in the pipe.
             self.reads_until = now + READ_WITHIN.total_seconds()
-        return self.owes_until <= now or self.reads_until <= now
+        if self.idle_until == _NEVER and self.is_idle():
+            self.idle_until = now + IDLE_WITHIN.total_seconds()
+        return self.owes_until <= now or self.reads_until <= now or (self.idle_until <= now and self.is_idle())
 
     def hang_up(self) -> None:
         if self._wire is not None:
@@ -260,7 +314,7 @@ class _Site(web.BaseSite):
 
     async def start(self) -> None:
         await super().start()
-        self._listening.setblocking(False)  # noqa: FBT003
+        self._listening.setblocking(False)
         self._resume()
 
     async def stop(self) -> None:
@@ -293,11 +347,13 @@ class _Site(web.BaseSite):
             serving.add_done_callback(self._serving.discard)
 
     async def _serve(self, accepted: socket.socket) -> None:
-        accepted.setblocking(False)  # noqa: FBT003
+        accepted.setblocking(False)
         server = self._runner.server
         assert isinstance(server, _Server)  # noqa: S101
         connection = server()
         connection.socket = accepted
+        if self._tls is not None:
+            connection.weight = _ENCRYPTED
         self._connections.add(connection)
         try:
             await self._loop.connect_accepted_socket(

@@ -56,6 +56,7 @@ class Handler(RequestHandler):
     __slots__ = ()
 
     def log_exception(self, *args: object, **kw: object) -> None:
+        """Log defects of ours."""
         # The rest of a body that was refused already may be garbage too; a client must not fill the log with traces.
         if not isinstance(kw.get("exc_info"), CLIENT_FAULTS):
             super().log_exception(*args, **kw)
@@ -67,6 +68,7 @@ class Handler(RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,  # noqa: ARG002  # this is where the quoted bytes are
     ) -> web.StreamResponse:
+        """Answer what is no request."""
         if request.writer.output_size > 0:
             raise ConnectionError("the answer has begun; nothing can be said any more")
         return refusal(exc, status=status)
