@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from broker.core.errors import ConfigurationError
-from broker.core.private_file import PermissionProblem, open_private
+from broker.core.private_file import PermissionProblem, open_private, private_files
 
 SERVICE = "HTTP"
 
@@ -24,6 +24,7 @@ _VERSION = b"\x05\x02"
 # RFC 3962 and RFC 8009. DES, 3DES, RC4 and Camellia are not answered with.
 _AES = frozenset({17, 18, 19, 20})
 _RC4 = frozenset({23, 24})
+_RC4_FIX = "fix: remove it with ktutil, and make AES keys only"
 
 
 class UnusableKeytab(ValueError):
@@ -99,15 +100,16 @@ class AcceptorKeys:
         problems: list[str] = []
         keys: list[Key] = []
         for file in _files(self._paths, problems):
+            place = f"{file}: kerberos.keytabs:"
             try:
-                keys += [key for key in read(file) if self._is_ours(key)]
-            except (UnusableKeytab, PermissionProblem, OSError) as error:
-                problems.append(f"{file}: kerberos.keytabs: {error}")
-        problems += [
-            f"kerberos.keytabs: {key!r} is an RC4 key — fix: remove it with ktutil, and make AES keys only"
-            for key in keys
-            if key.enctype in _RC4
-        ]
+                ours = [key for key in read(file) if self._is_ours(key)]
+            except UnusableKeytab as error:
+                problems.append(f"{place} {error} — fix: write it anew with kadmin ktadd, and rename it into place")
+            except (PermissionProblem, OSError) as error:
+                problems.append(f"{place} {error}")
+            else:
+                keys += ours
+                problems += [f"{place} {key!r} is an RC4 key — {_RC4_FIX}" for key in ours if key.enctype in _RC4]
         usable = tuple(key for key in keys if key.enctype in _AES)
         if not usable and not problems:
             names = " or ".join(f"{SERVICE}/{host}" for host in sorted(self._hosts or {"HOST"}))
@@ -145,13 +147,14 @@ def read(path: Path) -> list[Key]:
 
 def _files(paths: Sequence[Path], problems: list[str]) -> Iterator[Path]:
     for path in paths:
-        if path.is_dir():
-            found = sorted(file for file in path.iterdir() if not file.name.startswith((".", "README")))
-            if not found:
-                problems.append(f"{path}: kerberos.keytabs: no keytab in this folder — fix: put one there")
-            yield from found
-        else:
-            yield path
+        try:
+            found = private_files(path)
+        except PermissionProblem as error:
+            problems.append(f"{path}: kerberos.keytabs: {error}")
+            continue
+        if not found:
+            problems.append(f"{path}: kerberos.keytabs: no keytab in this folder — fix: put one there")
+        yield from found
 
 
 def _entries(data: bytes) -> Iterator[Key]:
