@@ -13,6 +13,7 @@ from pathlib import Path
 from weakref import WeakKeyDictionary
 
 from broker.core.errors import ConfigurationError
+from broker.core.private_file import open_private
 
 # What a certificate file is known by to the client (RFC 5929).
 Binding = Callable[[bytes], bytes | None]
@@ -60,8 +61,8 @@ class ServerTls:
         state = self._state()
         if state == self._seen:
             return False
-        self._seen = state
         self._current = self._load()
+        self._seen = state  # Only now: what cannot be used is tried again, and stays a fault, until it is mended.
         return True
 
     def binding(self, connection: ssl.SSLObject | None) -> bytes | None:
@@ -75,9 +76,12 @@ class ServerTls:
         files = self._files
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = files.minimum_version
+        # No resumption (TLS 1.3): a client that resumes binds to the certificate in its memory, which may be the one before.
+        context.num_tickets = 0
         context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION | ssl.OP_CIPHER_SERVER_PREFERENCE
         try:
             context.set_ciphers(files.ciphers)
+            open_private(files.private_key).close()  # A new key has to be as private as the first one.
             context.load_cert_chain(files.certificate, files.private_key)
             if files.client_ca is not None:
                 context.load_verify_locations(files.client_ca)
