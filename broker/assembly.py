@@ -20,10 +20,11 @@ from broker.authn.keytab import AcceptorKeys
 from broker.authn.replay import HostGuard, ReplayGuard, SharedGuard
 from broker.authn.session import Sessions
 from broker.authn.ticket import RealmRules
+from broker.authz.limits import Limits, Of
 from broker.authz.policy import Policy, Requirements, Rule
 from broker.cache.sealed import CredentialCache
 from broker.cache.store import MemoryStore, RedisStore, Store
-from broker.config.model import Aws, Kerberos, Redis, Settings, Tls
+from broker.config.model import Aws, Kerberos, RateLimit, Redis, Settings, Tls
 from broker.core.clock import Clock
 from broker.core.errors import ConfigurationError
 from broker.core.pattern import PrincipalPattern
@@ -125,6 +126,7 @@ def assemble(settings: Settings, checked: Checked, *, clock: Clock) -> Broker:
         clock=clock,
     )
     guard = _replay_guard(settings.kerberos, client, clock)
+    limits = _limits(settings.server.rate_limit, client, hierarchy, clock, metrics)
     issuer = Issuer(
         authenticator=KerberosAcceptor(
             keys=checked.keys,
@@ -139,6 +141,7 @@ def assemble(settings: Settings, checked: Checked, *, clock: Clock) -> Broker:
             epoch=lambda _: 0,  # Nobody's sessions are ended one by one yet (docs/adr/0006-sessions.md).
             clock=clock,
         ),
+        limits=limits,
         policy=checked.policy,
         cache=CredentialCache(
             store=store,
@@ -190,6 +193,8 @@ def assemble(settings: Settings, checked: Checked, *, clock: Clock) -> Broker:
         health=health,
         hostnames=frozenset(settings.server.hostnames or checked.keys.hosts),
         networks=settings.server.allowed_networks or (),
+        trusted_proxies=settings.server.trusted_proxies or (),
+        limit=limits.address,
         tls=checked.tls,
     )
     return Broker(
@@ -202,6 +207,25 @@ def assemble(settings: Settings, checked: Checked, *, clock: Clock) -> Broker:
         redis=client,
         files=files,
     )
+
+
+def _limits(
+    wanted: RateLimit, client: redis.Redis | None, hierarchy: KeyHierarchy, clock: Clock, metrics: Metrics
+) -> Limits:
+    rates = {Of.PRINCIPAL: wanted.per_principal, Of.ADDRESS: wanted.per_address}
+    limits = Limits(
+        rates={of: rate for of, rate in rates.items() if rate is not None},
+        client=client,
+        name_key=hierarchy.derive(Use.CACHE_NAME),
+        clock=clock,
+    )
+    for of in Of:
+        metrics.gauge(
+            f"broker_rate_limited_{of}_requests",
+            f"Requests that came too often from one {of}, since the start",
+            partial(limits.refused.__getitem__, of),
+        )
+    return limits
 
 
 def _connections(metrics: Metrics) -> Connections:

@@ -44,7 +44,11 @@ def serve(config: Path) -> None:
     from broker.assembly import assemble, check  # noqa: PLC0415
     from broker.config.load import load  # noqa: PLC0415
     from broker.core.clock import SystemClock  # noqa: PLC0415
+    from broker.watch.log_cap import LogCap  # noqa: PLC0415
 
+    clock = SystemClock()
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(LogCap(clock=clock))
     try:
         settings = load(config, environ=os.environ)
         checked = check(settings)
@@ -52,7 +56,7 @@ def serve(config: Path) -> None:
         _refuse(error)
 
     async def run() -> None:
-        broker = assemble(settings, checked, clock=SystemClock())
+        broker = assemble(settings, checked, clock=clock)
         await broker.audit.open()
         await daemon.run(
             broker,

@@ -7,7 +7,6 @@ key: an event has no place to put one.
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -56,7 +55,7 @@ class Event:
     channel_bound: bool | None = None
     indicators: frozenset[str] = frozenset()
     origin: str | None = None
-    details: Mapping[str, Any] = field(default_factory=dict)
+    details: dict[str, Any] = field(default_factory=dict)
     measures: dict[str, float] = field(default_factory=dict)
 
     def asked_by(self, identity: Identity) -> None:

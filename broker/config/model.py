@@ -26,6 +26,7 @@ from broker.config.values import (
     Listener,
     Networks,
     PrivateFile,
+    RateText,
     ReadableFile,
     SecretText,
     TcpListener,
@@ -70,6 +71,21 @@ def _needs_tls_section(listener: Listener, info: ValidationInfo) -> Listener:
     return listener
 
 
+class RateLimit(_Section):
+    """How often somebody may ask, over all instances that share a Redis; beyond that: 429 with Retry-After. None by default."""
+
+    per_principal: RateText | None = Field(
+        default=None,
+        description="For each principal: `60/minute` (or second, hour). Where 100 helpers run at once "
+        "in one account: `600/minute`. Without it: no limit.",
+    )
+    per_address: RateText | None = Field(
+        default=None,
+        description="For each client address (IPv6: each /64), before its ticket is looked at. Without it: no limit. "
+        "As much as all principals of a host need together. Local sockets have no address and no such limit.",
+    )
+
+
 class Server(_Section):
     """Where the broker listens, and to whom."""
 
@@ -88,6 +104,12 @@ class Server(_Section):
     allowed_networks: Networks | None = Field(
         default=None, description="Networks (CIDR) that may connect. Without it: all."
     )
+    trusted_proxies: Networks | None = Field(
+        default=None,
+        description="Networks (CIDR) of proxies in front of the broker: only from these does `X-Forwarded-For` or "
+        "`Forwarded` name the client's address. Without it: from nobody. Each proxy must add the address it saw.",
+    )
+    rate_limit: RateLimit = Field(default=RateLimit(), description="How often somebody may ask.")
 
 
 class Tls(_Section):

@@ -19,6 +19,7 @@ from pydantic_core import CoreSchema, core_schema
 
 from broker.config.fault import fault
 from broker.core.private_file import PermissionProblem, open_private, private_files
+from broker.core.rate import Rate
 from broker.core.secret import Secret
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -31,6 +32,8 @@ ENCRYPTION_KEY_BYTES = 32
 # How os.environ holds bytes that are no UTF-8 (PEP 383).
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+_PERIODS = {"second": 1, "minute": 60, "hour": 3600}
+_RATE = re.compile(r"([0-9]{1,7})/(second|minute|hour)")
 _DURATION = re.compile(r"([0-9]{1,6})([smhd])")
 _HOST_NAME = re.compile(r"(?=.{1,253}$)[A-Za-z0-9](?:[A-Za-z0-9-]{0,62})(?:\.[A-Za-z0-9][A-Za-z0-9-]{0,62})*")
 _LISTEN = re.compile(r"(https?)://(\[[0-9A-Fa-f:.]+\]|[^/\[\]:@]+):([0-9]{1,5})")
@@ -77,6 +80,14 @@ def duration_text(duration: timedelta) -> str:
     seconds = int(duration.total_seconds())
     unit = next(unit for unit in "dhms" if seconds % _SECONDS[unit] == 0)
     return f"{seconds // _SECONDS[unit]}{unit}"
+
+
+def parse_rate(text: str) -> Rate:
+    """``60/minute``."""
+    match = _RATE.fullmatch(text)
+    if match is None or int(match[1]) == 0:
+        raise fault("is not a rate", "write a number and its period: 60/minute (or second, hour)", shown=text)
+    return Rate(number=int(match[1]), seconds=_PERIODS[match[2]])
 
 
 def parse_network(text: str) -> Network:
@@ -288,6 +299,7 @@ ONE_OR_MANY = BeforeValidator(_one_or_many)
 Keytabs = Annotated[tuple[Keytab, ...], ONE_OR_MANY, Field(min_length=1)]
 SecretText = Annotated[Secret, AsText(Secret)]
 Duration = Annotated[timedelta, AsText(parse_duration)]
+RateText = Annotated[Rate, AsText(parse_rate)]
 Networks = Annotated[tuple[Annotated[Network, AsText(parse_network)], ...], Field(min_length=1)]
 HostName = Annotated[str, AsText(parse_host_name)]
 AccountNumber = Annotated[

@@ -19,6 +19,7 @@ from broker.authn import session, spnego
 from broker.authn.acceptor import Authenticator
 from broker.authn.replay import ReplayGuard
 from broker.authn.session import Sessions, Unopened
+from broker.authz.limits import Limits
 from broker.authz.policy import Address, Policy, decide
 from broker.cache.sealed import CredentialCache
 from broker.cache.single_flight import SingleFlight
@@ -35,7 +36,8 @@ from broker.sts.client import StsClient
 class Ask:
     """What a door knows of a request. ``identity`` is filled in once the asker is known, also if refused after that.
 
-    ``cookie`` is a browser's session, where the request is one that a cookie counts for.
+    ``cookie`` is a browser's session, where the request is one that a cookie counts for. ``peer_uid`` is the account behind a
+    local socket, as the kernel says; it proves nothing about who asks.
     """
 
     authorization: str | None
@@ -46,6 +48,7 @@ class Ask:
     address: Address | None
     binding: bytes | None
     identity: Identity | None = None
+    peer_uid: int | None = None
 
     @property
     def session(self) -> Unopened | None:
@@ -71,6 +74,7 @@ class Issuer:
         authenticator: Authenticator,
         replay_guard: ReplayGuard,
         sessions: Sessions,
+        limits: Limits,
         policy: Policy,
         cache: CredentialCache,
         sts: StsClient,
@@ -80,6 +84,7 @@ class Issuer:
         self._authenticator = authenticator
         self._replay_guard = replay_guard
         self._sessions = sessions
+        self._limits = limits
         self._policy = policy
         self._cache = cache
         self._sts = sts
@@ -127,6 +132,8 @@ class Issuer:
         if ask.authorization is None and ask.cookie is None:
             raise AuthRequired(reason="no_token")
         event = Event(action=action, resource=_printable(resource), request_id=ask.request_id, source_ip=ask.source_ip)
+        if ask.peer_uid is not None:
+            event.details["peer_uid"] = ask.peer_uid
         async with self._audit.attempt(event):
             yield event
 
@@ -135,15 +142,16 @@ class Issuer:
         return await (self._by_session(unopened, ask, event) if unopened else self._by_ticket(ask, event))
 
     async def _by_session(self, unopened: Unopened, ask: Ask, event: Event) -> Identity:
-        event.details = {"via": unopened.kind.value}
+        event.details["via"] = unopened.kind.value
         opened = self._sessions.open(unopened)
         event.asked_by(opened.identity)
         await self._sessions.prove(opened, ask.proof)
         ask.identity = opened.identity
+        await self._limits.principal(opened.identity.principal)
         return opened.identity
 
     async def _by_ticket(self, ask: Ask, event: Event) -> Identity:
-        event.details = {"via": "ticket"}
+        event.details["via"] = "ticket"
         started = time.perf_counter()
         token = spnego.unverified_token(ask.authorization)
         authenticator = spnego.authenticator(token)
@@ -152,6 +160,7 @@ class Issuer:
         event.asked_by(identity)
         await self._replay_guard.spend(authenticator)
         ask.identity = identity
+        await self._limits.principal(identity.principal)
         return identity
 
     def _authorise(self, ask: Ask, identity: Identity, role: str) -> Grant:

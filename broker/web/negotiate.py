@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-from ipaddress import ip_address
 
 from aiohttp import hdrs, web
 
@@ -11,6 +10,7 @@ from broker import wire
 from broker.core.identity import UnverifiedProof
 from broker.issuing.issue import Ask
 from broker.web import cookie
+from broker.web.address import ADDRESS, peer_uid
 from broker.web.tls import ServerTls
 
 REQUEST_ID: web.RequestKey[str] = web.RequestKey("request_id", str)
@@ -21,15 +21,16 @@ ASK: web.RequestKey[Ask] = web.RequestKey("ask", Ask)
 def ask_of(request: web.Request) -> Ask:
     """What the rooms may know of a request."""
     # A local socket has no address; a rule that names networks then does not hold.
-    remote = request.remote or None
+    address = request[ADDRESS]
     ask = Ask(
         authorization=request.headers.get(hdrs.AUTHORIZATION),
         cookie=cookie.of(request),
         proof=_proof(request),
         request_id=request[REQUEST_ID],
-        source_ip=remote,
-        address=ip_address(remote) if remote else None,
+        source_ip=str(address) if address else None,
+        address=address,
         binding=_binding(request),
+        peer_uid=peer_uid(request) if address is None else None,
     )
     request[ASK] = ask
     return ask
