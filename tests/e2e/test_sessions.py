@@ -513,6 +513,23 @@ def test_a_browser_goes_on_without_its_ticket(make: BrokerMaker, browser: Browse
     assert response.status == 401
 
 
+def test_a_stale_cookie_locks_nobody_out(make: BrokerMaker, browser: BrowserContext) -> None:
+    broker = make()
+    stale = {
+        "name": wire.SESSION_COOKIE,
+        "value": "stale",
+        "url": broker.url.replace("http:", "https:"),
+        "secure": True,
+    }
+    browser.add_cookies([stale])
+    response = browser.new_page().goto(broker.url)
+    assert response is not None
+    assert response.status == 200
+    assert [record["via"] for record in broker.records() if "via" in record] == ["cookie", "ticket"]
+    (cookie,) = browser.cookies()
+    assert cookie["value"] != "stale"
+
+
 ATTACKS = {
     "fetch": """async ([url, body]) => {
         const all = [

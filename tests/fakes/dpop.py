@@ -66,8 +66,9 @@ class Prover:
         return self.signed(_without_none(top), _without_none(body | claims))
 
     def signed(self, header: dict[str, Any], claims: object) -> str:
-        """A compact JWS of exactly these members, signed with this key whatever they say."""
-        signing_input = f"{_json(header)}.{_json(claims)}"
+        """A compact JWS of exactly these members, or these bytes, signed with this key whatever they say."""
+        payload = _base64url(claims) if isinstance(claims, bytes) else _json(claims)
+        signing_input = f"{_json(header)}.{payload}"
         algorithm = jwt.PyJWS().get_algorithm_by_name(self.algorithm)
         return f"{signing_input}.{_base64url(algorithm.sign(signing_input.encode(), self.key))}"
 

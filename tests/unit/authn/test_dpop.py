@@ -360,6 +360,12 @@ def test_claims_that_are_no_object_are_refused(prover: Prover, claims: object) -
     assert reason(shown(text)) == "dpop_malformed"
 
 
+@pytest.mark.parametrize("claims", [b"", b"{", b"\xff", b"[" * 1500, b'{"jti":' * 400, b"1" * 2500])
+def test_claims_that_are_no_json_are_refused_without_another_error(prover: Prover, claims: bytes) -> None:
+    text = prover.signed({"typ": "dpop+jwt", "alg": prover.algorithm, "jwk": prover.jwk}, claims)
+    assert reason(shown(text)) in {"dpop_unverifiable", "dpop_malformed"}
+
+
 def test_a_proof_is_read_up_to_a_size_only(prover: Prover) -> None:
     assert reason(shown(made(prover, padding="x" * 4096))) == "dpop_malformed"
 
