@@ -63,9 +63,16 @@ class Conversation:
 
     def ask(self, token: bytes | None, path: str = "/v1/whoami") -> Answer:
         """GET with a token, or without."""
-        headers = {} if token is None else {"Authorization": f"Negotiate {base64.b64encode(token).decode()}"}
+        return self._exchange("GET", path, _authorization(token), None)
+
+    def obtain(self, token: bytes | None, role: str) -> Answer:
+        """POST for credentials."""
+        headers = {"X-Zerotrust-Request": "1", "Content-Type": "application/json"}
+        return self._exchange("POST", "/v1/credentials", headers | _authorization(token), json.dumps({"role": role}))
+
+    def _exchange(self, method: str, path: str, headers: dict[str, str], body: str | None) -> Answer:
         started = time.monotonic()
-        self._connection.request("GET", path, headers=headers)
+        self._connection.request(method, path, body=body, headers=headers)
         response = self._connection.getresponse()
         content = response.read().decode()
         is_json = "json" in response.headers.get("Content-Type", "")
@@ -81,3 +88,13 @@ def ask(url: str, token: bytes | None, path: str = "/v1/whoami") -> Answer:
     """The same on a connection of its own."""
     with Conversation(url) as talk:
         return talk.ask(token, path)
+
+
+def obtain(url: str, token: bytes | None, role: str) -> Answer:
+    """The same for credentials."""
+    with Conversation(url) as talk:
+        return talk.obtain(token, role)
+
+
+def _authorization(token: bytes | None) -> dict[str, str]:
+    return {} if token is None else {"Authorization": f"Negotiate {base64.b64encode(token).decode()}"}
