@@ -17,7 +17,7 @@ import itertools
 import re
 import zlib
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -107,11 +107,8 @@ class Sessions:
         self._clock = clock
 
     def for_browser(self, identity: Identity) -> SealedSession | None:
-        """A cookie's value; None where somebody is in more groups than fit into a cookie.
-
-        Nothing binds a cookie to the connection it was made on, so what the ticket said about that is not carried over.
-        """
-        session = self._sealed(replace(identity, channel_bound=False), Kind.COOKIE, COOKIE_LIFETIME, None)
+        """A cookie's value; None where somebody is in more groups than fit into a cookie."""
+        session = self._sealed(identity, Kind.COOKIE, COOKIE_LIFETIME, None)
         return session if len(session.value.reveal()) <= _COOKIE_MAX else None
 
     async def made(self, identity: Identity, *, proof: UnverifiedProof | None) -> SealedSession:
@@ -183,6 +180,8 @@ class Sessions:
             "made": int(made.timestamp()),
             "ends": int(ends.timestamp()),
             "epoch": self._epoch(identity.principal),
+            # A cookie works on any connection, so what the ticket said about its own is not carried over.
+            "channel_bound": identity.channel_bound and kind is not Kind.COOKIE,
             "jkt": thumbprint,
         }
         plaintext = zlib.compress(orjson.dumps(members))
@@ -212,7 +211,6 @@ def _members(identity: Identity) -> dict[str, Any]:
         "type": int(principal.name_type),
         "ticket_end": int(identity.ticket_end.timestamp()),
         "authenticated_at": int(identity.authenticated_at.timestamp()),
-        "channel_bound": identity.channel_bound,
         "indicators": sorted(identity.indicators),
         "groups": _packed(identity.groups),
     }
