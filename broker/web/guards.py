@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from aiohttp import hdrs, web
+from aiohttp import HttpVersion10, HttpVersion11, hdrs, web
 
 from broker import wire
 from broker.core.errors import AccessDenied, BadRequest, CrossSiteBlocked, HostNotAllowed, UnsupportedMediaType
@@ -44,7 +44,8 @@ def check(
     """Refuse what is not plainly a request to us.
 
     Raises:
-        BadRequest: An absolute-form target, no Host, or a header that must be single and is not.
+        BadRequest: Not HTTP/1, an absolute-form target, no Host, a header that must be single and is not, a body in a form
+            that a proxy before us may read otherwise.
         AccessDenied: From outside ``server.allowed_networks``; no challenge, so no ticket is ever sent.
         HostNotAllowed: Another host name than ours (DNS rebinding).
         CrossSiteBlocked: Another page asks, or a changing request lacks the header that no foreign page can set.
@@ -67,6 +68,8 @@ def check(
 
 
 def _refuse_odd_forms(request: web.Request) -> None:
+    if request.version not in (HttpVersion10, HttpVersion11):
+        raise BadRequest("another HTTP version", hint="send HTTP/1.1")
     if not request.raw_path.startswith("/"):
         # An absolute-form target would take the place of the Host header (RFC 9112 section 3.2.2).
         raise BadRequest("absolute-form request target", hint="send the path alone as the request target")
@@ -76,6 +79,10 @@ def _refuse_odd_forms(request: web.Request) -> None:
     if hdrs.HOST not in request.headers:
         # Nobody who speaks HTTP/1.1 leaves it out (RFC 9112 section 3.2); HTTP/0.9 cannot send it.
         raise BadRequest("no Host", hint="send HTTP/1.1 with a Host header")
+    coding = request.headers.get(hdrs.TRANSFER_ENCODING)
+    if coding is not None and (coding.lower() != "chunked" or request.version == HttpVersion10):
+        # RFC 9112 section 6.1: where two parties read the end of a body differently, a second request hides in it.
+        raise BadRequest("a transfer coding other than chunked", hint="send the body with Content-Length")
 
 
 def _refuse_foreign_pages(request: web.Request) -> None:
