@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
-from broker.core.errors import AccessDenied, AuthFailed, StepUpRequired
+from broker.core.errors import AccessDenied, AuthFailed, DirectoryUnavailable, StepUpRequired
 from broker.core.grant import Grant
 from broker.core.identity import Identity
 from broker.core.pattern import PrincipalPattern
@@ -26,6 +26,8 @@ Network = IPv4Network | IPv6Network
 # Where a ticket ends before the role would, credentials end with it: by the minute, so that requests with one
 # ticket share one cache entry although clocks tick between them.
 _END_GRAIN_SECONDS = 60
+# What has to be left, so that the credentials of a ticket's last minutes still live as long as AWS wants.
+_LEFT = SHORTEST + timedelta(seconds=_END_GRAIN_SECONDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +46,8 @@ class Requirements:
         """What the caller must do, as words behind "this role needs"; None where the ticket is good enough."""
         if self.indicators and not self.indicators & identity.indicators:
             return f"a ticket obtained with {' or '.join(sorted(self.indicators))}"
-        if self.max_ticket_age is not None and now + SHORTEST > identity.authenticated_at + self.max_ticket_age:
-            return f"a ticket obtained within the last {self.max_ticket_age - SHORTEST}"
+        if self.max_ticket_age is not None and now + _LEFT > identity.authenticated_at + self.max_ticket_age:
+            return f"a ticket obtained within the last {self.max_ticket_age - _LEFT}"
         if self.channel_binding and not identity.channel_bound:
             return "a client that binds the ticket to its TLS connection"
         return None
@@ -59,7 +61,7 @@ class Requirements:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """Whoever is named by a principal pattern or by a group's SID, to roles. Empty ``networks`` means anywhere."""
+    """Whoever is named by a principal pattern or by a group (SID or name), to roles. Empty ``networks`` means anywhere."""
 
     name: str
     principals: tuple[PrincipalPattern, ...]
@@ -87,13 +89,13 @@ class Policy:
         self._groups: dict[str, list[int]] = {}
         for place, rule in enumerate(self._rules):
             self._index(place, rule.principals)
-            for sid in rule.groups:
-                self._groups.setdefault(sid, []).append(place)
+            for group in rule.groups:
+                self._groups.setdefault(group, []).append(place)
 
     def rules_for(self, identity: Identity, address: Address | None) -> Iterator[Rule]:
         """The rules that name this somebody and hold for this address, in the order of the file."""
         principal = identity.principal
-        places = {place for sid in identity.groups for place in self._groups.get(sid, ())}
+        places = {place for group in identity.groups for place in self._groups.get(group, ())}
         places.update(self._literal.get((principal.components, principal.realm), ()))
         candidates = self._wildcard.get((len(principal.components), principal.realm), ())
         places.update(place for place, pattern in candidates if pattern.matches(principal))
@@ -126,6 +128,7 @@ def decide(policy: Policy, *, identity: Identity, role: RoleName, address: Addre
         AccessDenied: No rule gives it; a role that does not exist is refused in the same words and by the same way.
         StepUpRequired: A rule would, with a stronger or fresher ticket.
         AuthFailed: The ticket ends so soon that AWS makes no credentials that end with it (15 minutes).
+        DirectoryUnavailable: No rule gives it without a group, and which groups they are in is unknown: no word on the role.
     """
     unmet = None
     for rule in policy.rules_for(identity, address):
@@ -136,6 +139,8 @@ def decide(policy: Policy, *, identity: Identity, role: RoleName, address: Addre
             unmet = unmet or needed
     if unmet is not None:
         raise StepUpRequired(reason="ticket_too_weak", hint=f"this role needs {unmet}: run zerotrust login")
+    if identity.groups_unknown is not None:
+        raise DirectoryUnavailable(reason=identity.groups_unknown)
     raise AccessDenied(reason="no_rule")
 
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 FAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
 INDICATOR = "hardened"
-# Credentials live 15 minutes at least, so of 20 minutes a ticket may use up five.
+# Credentials live 15 minutes at least, so of 20 minutes a ticket may use up four.
 MAX_AGE, TOO_OLD = "20m", "-10m"
 
 
@@ -123,7 +123,7 @@ def test_a_fresh_ticket_is_enough_where_age_counts(scene: Scene) -> None:
 def test_a_ticket_of_an_old_login_is_asked_for_a_fresher_one(scene: Scene, old_login: dict[str, str]) -> None:
     answer = scene.obtain(old_login, "readonly")
     assert (answer.status, answer.body["code"]) == (403, "step_up_required")
-    assert "within the last 0:05:00" in answer.body["hint"]
+    assert "within the last 0:04:00" in answer.body["hint"]
 
 
 def test_renewing_an_old_ticket_does_not_make_it_fresh(scene: Scene, old_login: dict[str, str]) -> None:
