@@ -76,22 +76,7 @@ def verified(
     """
     if unverified is None:
         raise _refused("missing")
-    text = unverified.text
-    if len(text) > _PROOF_MAX or not _COMPACT.fullmatch(text):
-        raise _refused("malformed")
-    try:
-        header = _JWS.get_unverified_header(text)
-        algorithm, jwk = _algorithm_and_key(header)
-        found = _thumbprint(jwk)
-        if thumbprint not in (None, found):
-            raise _refused("other_key")
-        payload = _JWS.decode(text, jwt.PyJWK(jwk, algorithm=algorithm), algorithms=[algorithm])
-        claims = json.loads(payload)
-    except (jwt.PyJWTError, ValueError, RecursionError) as error:
-        # Not a JWT, a point that is on no curve, a signature that does not match, arrays in arrays in arrays.
-        raise _refused("unverifiable") from error
-    if not isinstance(claims, dict):
-        raise _refused("malformed")
+    found, claims = _signed(unverified.text, thumbprint=thumbprint)
     _check_time(claims, now)
     if claims.get("htm") != unverified.method:
         raise _refused("other_method")
@@ -158,6 +143,24 @@ class ProofGuard:
 
 def _refused(what: str) -> AuthFailed:
     return AuthFailed(reason=f"dpop_{what}", hint=HINT)
+
+
+def _signed(text: str, *, thumbprint: str | None) -> tuple[str, dict[str, Any]]:
+    """The thumbprint of the key that signed a proof, and what it signed; a key that is not expected is not tried."""
+    if len(text) > _PROOF_MAX or not _COMPACT.fullmatch(text):
+        raise _refused("malformed")
+    try:
+        algorithm, jwk = _algorithm_and_key(_JWS.get_unverified_header(text))
+        found = _thumbprint(jwk)
+        if thumbprint not in (None, found):
+            raise _refused("other_key")
+        claims = json.loads(_JWS.decode(text, jwt.PyJWK(jwk, algorithm=algorithm), algorithms=[algorithm]))
+    except (jwt.PyJWTError, ValueError, RecursionError) as error:
+        # Not a JWT, a point that is on no curve, a signature that does not match, arrays in arrays in arrays.
+        raise _refused("unverifiable") from error
+    if not isinstance(claims, dict):
+        raise _refused("malformed")
+    return found, claims
 
 
 def _algorithm_and_key(header: Mapping[str, Any]) -> tuple[str, dict[str, str]]:
