@@ -231,12 +231,12 @@ def _identity(members: dict[str, Any]) -> Identity:
 
 
 def _packed(groups: Iterable[str]) -> dict[str, list[int]]:
-    """SIDs by domain, as the distances between their last numbers: so a thousand fit into a cookie."""
+    """SIDs by domain, as the distances between their last numbers: so a thousand fit into a cookie.
+
+    Groups by name stay out: they are a directory's word of this moment, and it is asked anew at each request.
+    """
     domains: dict[str, list[int]] = {}
-    for sid in groups:
-        found = _SID.fullmatch(sid)
-        if found is None:
-            raise ValueError(f"{sid!r} is no SID")
+    for found in filter(None, map(_SID.fullmatch, groups)):
         domains.setdefault(found[1], []).append(int(found[2]))
     return {
         domain: [after - before for before, after in itertools.pairwise([0, *sorted(numbers)])]

@@ -125,6 +125,11 @@ def test_whoever_is_sealed_comes_out_the_same(
     assert instance.open(cookie.value.reveal()) == replace(identity, mutual_token=None, channel_bound=False)
 
 
+def test_what_a_directory_said_is_not_kept_in_a_session(instance: Instance) -> None:
+    named = replace(ALICE, groups=ALICE.groups | {"AD.EXAMPLE.COM\\aws-dev", "S-1-5-21-x", ""})
+    assert instance.open(instance.cookie(named)).groups == ALICE.groups
+
+
 def test_nothing_in_a_session_can_be_read(instance: Instance) -> None:
     raw = base64.urlsafe_b64decode(instance.cookie())
     for word in (b"alice", b"EXAMPLE", b"pkinit", b"S-1-5", b"proof of the broker"):
