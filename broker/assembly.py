@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -15,8 +16,13 @@ from redis.backoff import NoBackoff
 from broker.audit.log import AuditLog
 from broker.audit.signer import jwks_of, signer_of
 from broker.authn.acceptor import Binding, KerberosAcceptor
+from broker.authn.directory import Directories, Directory, names_in
 from broker.authn.dpop import ProofGuard
+from broker.authn.initiator import Initiator
 from broker.authn.keytab import AcceptorKeys
+from broker.authn.layout import ByDistinguishedName, BySid, Layout
+from broker.authn.ldap import Connection
+from broker.authn.pac import within
 from broker.authn.replay import HostGuard, ReplayGuard, SharedGuard
 from broker.authn.session import Sessions
 from broker.authn.ticket import RealmRules
@@ -24,7 +30,7 @@ from broker.authz.limits import Limits, Of
 from broker.authz.policy import Policy, Requirements, Rule
 from broker.cache.sealed import CredentialCache
 from broker.cache.store import MemoryStore, RedisStore, Store
-from broker.config.model import Aws, Kerberos, RateLimit, Redis, Settings, Tls
+from broker.config.model import Aws, Kerberos, Ldap, RateLimit, Redis, Settings, Tls
 from broker.core.clock import Clock
 from broker.core.errors import ConfigurationError
 from broker.core.pattern import PrincipalPattern
@@ -64,6 +70,7 @@ class Broker:
     issuer: Issuer
     audit: AuditLog
     sts: StsClient
+    directories: Directories
     redis: redis.Redis | None
     files: FileWatch
 
@@ -84,6 +91,7 @@ class Broker:
         await self.issuer.drain()
         await self.audit.close()
         self.sts.close()
+        self.directories.close()
         if self.redis is not None:
             await self.redis.aclose()
 
@@ -127,6 +135,7 @@ def assemble(settings: Settings, checked: Checked, *, clock: Clock) -> Broker:
     )
     guard = _replay_guard(settings.kerberos, client, clock)
     limits = _limits(settings.server.rate_limit, client, hierarchy, clock, metrics)
+    directories = Directories(_directories(settings, checked.keys, clock))
     issuer = Issuer(
         authenticator=KerberosAcceptor(
             keys=checked.keys,
@@ -134,6 +143,7 @@ def assemble(settings: Settings, checked: Checked, *, clock: Clock) -> Broker:
             channel_binding=Binding(settings.kerberos.channel_binding),
             clock=clock,
         ),
+        directories=directories,
         replay_guard=guard,
         sessions=Sessions(
             envelope=DailyEnvelope(hierarchy=hierarchy, use=Use.SESSION_SEAL, clock=clock),
@@ -183,6 +193,7 @@ def assemble(settings: Settings, checked: Checked, *, clock: Clock) -> Broker:
             "sts": sts.ping,
             "replay_guard": guard.ping,
             "files": files.ping,
+            **directories.probes(),
         },
         vital=frozenset({"audit", "replay_guard"}),
         metrics=metrics.text,
@@ -204,6 +215,7 @@ def assemble(settings: Settings, checked: Checked, *, clock: Clock) -> Broker:
         issuer=issuer,
         audit=audit,
         sts=sts,
+        directories=directories,
         redis=client,
         files=files,
     )
@@ -272,6 +284,36 @@ def _realms(kerberos: Kerberos) -> dict[str, RealmRules]:
         )
         for name, options in kerberos.realms.items()
     }
+
+
+def _directories(settings: Settings, keys: AcceptorKeys, clock: Clock) -> dict[str, Directory]:
+    """Of the realms whose groups some rule names; the others have nothing to be asked."""
+    groups = {group for rule in settings.rules for group in rule.groups}
+    found = {}
+    for realm, options in settings.kerberos.realms.items():
+        wanted = names_in(realm, groups)
+        has_sids = options.domain_sid is not None and any(within(options.domain_sid, group) for group in groups)
+        if options.ldap is not None and (wanted or has_sids):
+            found[realm] = Directory(
+                realm=realm,
+                layout=_layout(options.ldap, options.domain_sid),
+                wanted=wanted,
+                connect=_connect(options.ldap, Initiator(keys=keys, realm=realm)),
+                clock=clock,
+            )
+    return found
+
+
+def _layout(section: Ldap, domain_sid: str | None) -> Layout:
+    if domain_sid is None:
+        return ByDistinguishedName(section.base, section.user_attribute or "krbPrincipalName")
+    return BySid(section.base, domain_sid, section.user_attribute or "sAMAccountName")
+
+
+def _connect(section: Ldap, initiator: Initiator) -> Callable[[], Awaitable[Connection]]:
+    is_tls = section.url.startswith("ldaps:")
+    tls = ssl.create_default_context(cafile=str(section.ca) if section.ca else None) if is_tls else None
+    return partial(Connection.open, section.url, tls=tls, initiator=initiator)
 
 
 def _replay_guard(kerberos: Kerberos, client: redis.Redis | None, clock: Clock) -> ReplayGuard:

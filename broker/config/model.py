@@ -6,6 +6,7 @@ it, for it gives the validators what they must compare with (``Elsewhere``). A k
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Annotated, Literal, TypeVar
@@ -20,6 +21,7 @@ from broker.config.values import (
     AbsolutePath,
     AccountNumber,
     AsText,
+    Authorities,
     Duration,
     HostName,
     Keytabs,
@@ -33,6 +35,7 @@ from broker.config.values import (
     key_bytes,
     matching,
     parse_key,
+    parse_ldap_url,
     parse_listener,
     parse_redis_url,
     parse_sts_endpoint,
@@ -54,6 +57,12 @@ _T = TypeVar("_T")
 _DOMAIN_SID = r"S-1-5-21(-[0-9]{1,10}){3}"
 # MS-DTYP section 2.4.2.1: up to fifteen sub-authorities.
 _SID = r"S-1-[0-9]{1,15}(-[0-9]{1,10}){1,15}"
+
+
+_REALM = r"[A-Za-z0-9][A-Za-z0-9.-]{0,254}"
+# What stands between a realm and a group's name; realms have none, and names of groups that rules can use neither.
+_IN_REALM = "\\"
+_GROUP_NAME = r"[^\x00-\x1f\x7f\\]{1,256}"
 
 
 class _Section(BaseModel):
@@ -139,8 +148,28 @@ class Tls(_Section):
 # --- kerberos --------------------------------------------------------------------------------------------------------
 
 
+class Ldap(_Section):
+    """A realm's directory, asked for groups by name. The broker shows itself there with its own Kerberos key."""
+
+    url: Annotated[str, AsText(parse_ldap_url)] = Field(
+        description="`ldaps://HOST[:PORT]`, or `ldap://HOST[:PORT]`, which Kerberos encrypts. HOST as in `ldap/HOST@REALM`."
+    )
+    base: Annotated[
+        str,
+        matching(r"[A-Za-z0-9.-]+=[^=\x00-\x1f\x7f]+(,.+)?", "is not a distinguished name", "write dc=example,dc=com"),
+    ] = Field(description="Below this entry are people and groups: `dc=example,dc=com`.")
+    user_attribute: Literal["krbPrincipalName", "uid", "sAMAccountName", "userPrincipalName"] | None = Field(
+        default=None,
+        description="What a person's entry is found by. Without it: `sAMAccountName` where `domain_sid` is set, else "
+        "`krbPrincipalName`.",
+    )
+    ca: Authorities | None = Field(
+        default=None, description="For `ldaps`: PEM file with the authorities to trust. Without it: the system's."
+    )
+
+
 class RealmOptions(_Section):
-    """What tickets of one realm must be like."""
+    """What tickets of one realm must be like, and where its groups have names."""
 
     domain_sid: Annotated[str, matching(_DOMAIN_SID, "is not a domain's SID", "write S-1-5-21-A-B-C")] | None = Field(
         default=None,
@@ -154,11 +183,12 @@ class RealmOptions(_Section):
         default=False,
         description="Take tickets that a service obtained in a user's name (S4U). They show nobody's presence.",
     )
+    ldap: Ldap | None = Field(
+        default=None, description="The directory of this realm. Rules may then name its groups: `'REALM\\NAME'`."
+    )
 
 
-RealmName = Annotated[
-    str, matching(r"[A-Za-z0-9][A-Za-z0-9.-]{0,254}", "is not a realm name", "use letters, digits, dots and dashes")
-]
+RealmName = Annotated[str, matching(_REALM, "is not a realm name", "use letters, digits, dots and dashes")]
 
 
 def _guard_has_redis(guard: str | None, info: ValidationInfo) -> str | None:
@@ -352,6 +382,24 @@ def _named(rule: Rule) -> Rule:
     return rule
 
 
+def _group(text: str) -> str:
+    realm, separator, name = text.partition(_IN_REALM)
+    is_named = re.fullmatch(_REALM, realm) and re.fullmatch(_GROUP_NAME, name)
+    if not (is_named if separator else re.fullmatch(_SID, text)):
+        fix = r"write S-1-5-21-...-1105, or REALM\NAME for a realm with ldap"
+        raise fault("is no group's SID or name", fix, shown=text)
+    return text
+
+
+def _in_directory(text: str, info: ValidationInfo) -> str:
+    directories = Elsewhere.seen_by(info).directories
+    realm, separator, _ = text.partition(_IN_REALM)
+    if separator and directories is not None and realm not in directories:
+        fix = f"{nearest(realm, directories)}add ldap to kerberos.realms.{realm}, or write the group's SID"
+        raise fault("is of a realm without a directory", fix, shown=text)
+    return text
+
+
 def _in_known_realm(text: str, info: ValidationInfo) -> str:
     realms = Elsewhere.seen_by(info).realms
     realm = PrincipalPattern.parse(text).realm
@@ -389,10 +437,10 @@ class Rule(_Section):
         default=(),
         description="Principals as `klist` prints them. A `*` stands for one whole component: `*/admin@EXAMPLE.COM`.",
     )
-    groups: tuple[Annotated[str, matching(_SID, "is not a group's SID", "write S-1-5-21-...-1105")], ...] = Field(
+    groups: tuple[Annotated[str, AsText(_group), AfterValidator(_in_directory)], ...] = Field(
         default=(),
-        description="Groups of Active Directory by SID; whoever is in one, or is named above, is meant. "
-        "Nested groups count, as the domain resolves them.",
+        description="Groups of Active Directory by SID, or of a realm with `ldap` by name: `'REALM\\NAME'`; whoever is in "
+        "one, or is named above, is meant. Nested groups count.",
     )
     networks: Networks | None = Field(default=None, description="Only from these networks (CIDR). Without it: any.")
     require: Require = Field(default=Require(), description="What the ticket must be like.")

@@ -7,6 +7,7 @@ import binascii
 import ipaddress
 import os
 import re
+import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -103,6 +104,15 @@ def parse_network(text: str) -> Network:
     raise fault("has bits set behind the prefix", f"write {meant}, or {text.partition('/')[0]} alone", shown=text)
 
 
+def is_address(host: str) -> bool:
+    """Whether a host is written as an IP address."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
 def is_loopback(host: str) -> bool:
     """127.0.0.0/8, ::1 or ``localhost``."""
     try:
@@ -188,6 +198,14 @@ def _readable(path: Path) -> Path:
         raise fault(what, "create it, correct the path, or let the broker's account read it", shown=str(path)) from None
 
 
+def _authorities(path: Path) -> Path:
+    try:
+        ssl.create_default_context(cafile=str(path))
+    except ssl.SSLError:
+        raise fault("holds no certificates", "name a PEM file", shown=str(path)) from None
+    return path
+
+
 def _private(path: Path) -> Path:
     try:
         open_private(path).close()
@@ -233,6 +251,18 @@ def parse_sts_endpoint(text: str) -> str:
         raise fault("is not an endpoint", "write https://HOST or https://HOST:PORT")
     if url.scheme != "https" and not (url.scheme == "http" and is_loopback(url.hostname)):
         raise fault("is not https", "use https://; http:// is for a test double on loopback")
+    return text.rstrip("/")
+
+
+def parse_ldap_url(text: str) -> str:
+    """ldaps, or ldap, which is encrypted by Kerberos itself. By name: tickets are for names."""
+    if "@" in text:
+        raise fault("names a user", "take it out: the broker shows itself by Kerberos")
+    url = split_url(text)
+    if url.scheme not in ("ldaps", "ldap") or url.path not in ("", "/"):
+        raise fault("is not the URL of a directory", "write ldaps://HOST or ldap://HOST")
+    if not url.hostname or is_address(url.hostname):
+        raise fault("has no host name, and no Kerberos ticket is for an address", "write ldaps://HOST")
     return text.rstrip("/")
 
 
@@ -293,6 +323,7 @@ def _one_or_many(value: object) -> object:
 
 AbsolutePath = Annotated[Path, AsText(parse_path)]
 ReadableFile = Annotated[AbsolutePath, AfterValidator(_readable)]
+Authorities = Annotated[ReadableFile, AfterValidator(_authorities)]
 PrivateFile = Annotated[AbsolutePath, AfterValidator(_private)]
 Keytab = Annotated[AbsolutePath, AfterValidator(_private_keytab)]
 ONE_OR_MANY = BeforeValidator(_one_or_many)

@@ -14,8 +14,8 @@ class Identity:
     """Who, and what the ticket says beside the name. All times are timezone-aware.
 
     ``authenticated_at`` is when the password, card or code was shown, however often the ticket was renewed since.
-    ``groups`` are SIDs of the realm's own domain; empty without Active Directory. ``mutual_token`` proves the broker
-    to the client.
+    ``groups`` are SIDs of the realm's own domain, empty without Active Directory; and names, once the realm's directory was
+    asked (``groups_unknown``: why it could not say). ``mutual_token`` proves the broker to the client.
     """
 
     principal: Principal
@@ -25,6 +25,7 @@ class Identity:
     indicators: frozenset[str]
     groups: frozenset[str]
     mutual_token: bytes | None
+    groups_unknown: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

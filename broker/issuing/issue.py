@@ -17,6 +17,7 @@ from broker.audit.event import Event, Kind
 from broker.audit.log import AuditLog
 from broker.authn import session, spnego
 from broker.authn.acceptor import Authenticator
+from broker.authn.directory import Directories
 from broker.authn.replay import ReplayGuard
 from broker.authn.session import Sessions, Unopened
 from broker.authz.limits import Limits
@@ -72,6 +73,7 @@ class Issuer:
         self,
         *,
         authenticator: Authenticator,
+        directories: Directories,
         replay_guard: ReplayGuard,
         sessions: Sessions,
         limits: Limits,
@@ -82,6 +84,7 @@ class Issuer:
         clock: Clock,
     ) -> None:
         self._authenticator = authenticator
+        self._directories = directories
         self._replay_guard = replay_guard
         self._sessions = sessions
         self._limits = limits
@@ -100,7 +103,7 @@ class Issuer:
         """
         async with self._attempt(ask, action="get_credentials", resource=role) as event:
             event.role = _printable(role)
-            identity = await self._authenticate(ask, event)
+            identity = await self._directories.complete(await self._authenticate(ask, event))
             grant = self._authorise(ask, identity, role)
             credentials = await self._cached(grant, event)
             if credentials is None:
@@ -110,7 +113,7 @@ class Issuer:
     async def standing(self, ask: Ask, *, action: str, remember: bool = False) -> Standing:
         """Who somebody is, and which roles are theirs; ``remember`` makes a cookie of a ticket. Raises like ``issue``."""
         async with self._attempt(ask, action=action, resource="self") as event:
-            identity = await self._authenticate(ask, event)
+            identity = await self._directories.complete(await self._authenticate(ask, event))
             cookie = self._sessions.for_browser(identity) if remember and ask.session is None else None
             event.shown()
         return Standing(identity=identity, roles=self._policy.roles_for(identity, ask.address), cookie=cookie)
