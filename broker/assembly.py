@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 
 from aiohttp import web
 from redis import asyncio as redis
@@ -13,24 +15,36 @@ from redis.backoff import NoBackoff
 
 from broker.audit.log import AuditLog
 from broker.audit.signer import jwks_of, signer_of
-from broker.authn import keytab
-from broker.authn.acceptor import KerberosAcceptor
+from broker.authn.acceptor import Binding, KerberosAcceptor
+from broker.authn.directory import Directories, Directory, names_in
+from broker.authn.dpop import ProofGuard
+from broker.authn.initiator import Initiator
 from broker.authn.keytab import AcceptorKeys
-from broker.authz.policy import Policy, Rule
+from broker.authn.layout import ByDistinguishedName, BySid, Layout
+from broker.authn.ldap import Connection
+from broker.authn.pac import within
+from broker.authn.replay import HostGuard, ReplayGuard, SharedGuard
+from broker.authn.session import Sessions
+from broker.authn.ticket import RealmRules
+from broker.authz.limits import Limits, Of
+from broker.authz.policy import Policy, Requirements, Rule
 from broker.cache.sealed import CredentialCache
 from broker.cache.store import MemoryStore, RedisStore, Store
-from broker.config.model import Aws, Redis, Settings, Tls
+from broker.config.model import Aws, Kerberos, Ldap, RateLimit, Redis, Settings, Tls
 from broker.core.clock import Clock
 from broker.core.errors import ConfigurationError
-from broker.core.pattern import PrincipalPattern, UnsafePattern
+from broker.core.pattern import PrincipalPattern
 from broker.issuing.issue import Issuer
+from broker.keys.certificate import end_point_binding
 from broker.keys.envelope import Envelope
-from broker.keys.hierarchy import KeyHierarchy, Use
+from broker.keys.hierarchy import DailyEnvelope, KeyHierarchy, Use
 from broker.sts.client import BaseCredentials, StsClient, default_credentials, environment_credentials
+from broker.watch.files import FileWatch
 from broker.watch.metrics import Metrics
 from broker.web.app import build
+from broker.web.connections import Connections, Runner, places
 from broker.web.health import Health
-from broker.web.unreadable import Runner
+from broker.web.tls import ServerTls, TlsFiles
 
 # A frozen Redis costs one request this much, once; then the store's breaker is open.
 _REDIS_TIMEOUT = timedelta(milliseconds=200)
@@ -43,7 +57,7 @@ class Checked:
 
     policy: Policy
     keys: AcceptorKeys
-    tls: ssl.SSLContext | None
+    tls: ServerTls | None
 
 
 @dataclass(slots=True)
@@ -51,15 +65,22 @@ class Broker:
     """The parts that the daemon starts, drains and stops."""
 
     app: web.Application
+    connections: Connections
     health: Health
     issuer: Issuer
     audit: AuditLog
     sts: StsClient
+    directories: Directories
     redis: redis.Redis | None
+    files: FileWatch
 
-    def runner(self, *, shutdown_timeout: float) -> web.AppRunner:
+    async def reload(self) -> None:
+        """Take over changed keytabs and certificates."""
+        await self.files.look()
+
+    def runner(self, *, shutdown_timeout: float) -> Runner:
         """What serves connections."""
-        return Runner(self.app, shutdown_timeout=shutdown_timeout)
+        return Runner(self.app, connections=self.connections, shutdown_timeout=shutdown_timeout)
 
     def stop_accepting(self) -> None:
         """From here on every answer says that the broker is going down."""
@@ -70,6 +91,7 @@ class Broker:
         await self.issuer.drain()
         await self.audit.close()
         self.sts.close()
+        self.directories.close()
         if self.redis is not None:
             await self.redis.aclose()
 
@@ -81,24 +103,20 @@ def check(settings: Settings) -> Checked:
         ConfigurationError: With every problem found.
     """
     problems: list[str] = []
-    policy = keys = tls = None
+    keys = tls = None
+    realms = frozenset(settings.kerberos.realms)
+    hosts = frozenset(settings.server.hostnames) if settings.server.hostnames else None
     try:
-        policy = _policy(settings)
+        keys = AcceptorKeys(settings.kerberos.keytabs, realms=realms, hosts=hosts)
     except ConfigurationError as error:
         problems += error.problems
     try:
-        realms = frozenset(settings.kerberos.realms)
-        hosts = frozenset(settings.server.hostnames) if settings.server.hostnames else None
-        keys = keytab.load(settings.kerberos.keytabs, realms=realms, hosts=hosts)
+        tls = _tls(settings.tls, Binding(settings.kerberos.channel_binding)) if settings.tls else None
     except ConfigurationError as error:
         problems += error.problems
-    try:
-        tls = _tls(settings.tls) if settings.tls else None
-    except ConfigurationError as error:
-        problems += error.problems
-    if problems or policy is None or keys is None:
+    if problems or keys is None:
         raise ConfigurationError(problems)
-    return Checked(policy=policy, keys=keys, tls=tls)
+    return Checked(policy=_policy(settings), keys=keys, tls=tls)
 
 
 def assemble(settings: Settings, checked: Checked, *, clock: Clock) -> Broker:
@@ -115,8 +133,25 @@ def assemble(settings: Settings, checked: Checked, *, clock: Clock) -> Broker:
         base=_base_credentials(settings.aws),
         clock=clock,
     )
+    guard = _replay_guard(settings.kerberos, client, clock)
+    limits = _limits(settings.server.rate_limit, client, hierarchy, clock, metrics)
+    directories = Directories(_directories(settings, checked.keys, clock))
     issuer = Issuer(
-        authenticator=KerberosAcceptor(keys=checked.keys, realms=frozenset(settings.kerberos.realms), clock=clock),
+        authenticator=KerberosAcceptor(
+            keys=checked.keys,
+            realms=_realms(settings.kerberos),
+            channel_binding=Binding(settings.kerberos.channel_binding),
+            clock=clock,
+        ),
+        directories=directories,
+        replay_guard=guard,
+        sessions=Sessions(
+            envelope=DailyEnvelope(hierarchy=hierarchy, use=Use.SESSION_SEAL, clock=clock),
+            proofs=ProofGuard(shared=None if isinstance(guard, HostGuard) else guard, clock=clock),
+            epoch=lambda _: 0,  # Nobody's sessions are ended one by one yet (docs/adr/0006-sessions.md).
+            clock=clock,
+        ),
+        limits=limits,
         policy=checked.policy,
         cache=CredentialCache(
             store=store,
@@ -133,9 +168,34 @@ def assemble(settings: Settings, checked: Checked, *, clock: Clock) -> Broker:
         "When the audit chain was last checkpointed",
         lambda: audit.last_checkpoint or 0.0,
     )
+    sources = {"keytabs": checked.keys.reload} | ({"tls": checked.tls.reload} if checked.tls else {})
+    files = FileWatch(sources=sources, audit=audit)
+    for name in sources:
+        metrics.gauge(
+            f"broker_{name}_last_reload_successful",
+            f"Whether the {name} on disk are the ones in force",
+            partial(files.is_well, name),
+        )
+    metrics.gauge(
+        "broker_keytab_newest_key_timestamp_seconds",
+        "When the newest key that tickets are accepted with was made",
+        lambda: float(max(key.made_at for key in checked.keys.keys)),
+    )
+    metrics.gauge(
+        "broker_keytab_kvno",
+        "The newest key version number that tickets are accepted with",
+        lambda: float(max(key.kvno for key in checked.keys.keys)),
+    )
     health = Health(
-        probes={"audit": audit.ping, "cache": store.ping, "sts": sts.ping},
-        vital=frozenset({"audit"}),
+        probes={
+            "audit": audit.ping,
+            "cache": store.ping,
+            "sts": sts.ping,
+            "replay_guard": guard.ping,
+            "files": files.ping,
+            **directories.probes(),
+        },
+        vital=frozenset({"audit", "replay_guard"}),
         metrics=metrics.text,
         jwks=jwks_of(signer),
     )
@@ -144,44 +204,134 @@ def assemble(settings: Settings, checked: Checked, *, clock: Clock) -> Broker:
         health=health,
         hostnames=frozenset(settings.server.hostnames or checked.keys.hosts),
         networks=settings.server.allowed_networks or (),
-        https=settings.tls is not None,
+        trusted_proxies=settings.server.trusted_proxies or (),
+        limit=limits.address,
+        tls=checked.tls,
     )
-    return Broker(app=app, health=health, issuer=issuer, audit=audit, sts=sts, redis=client)
+    return Broker(
+        app=app,
+        connections=_connections(metrics),
+        health=health,
+        issuer=issuer,
+        audit=audit,
+        sts=sts,
+        directories=directories,
+        redis=client,
+        files=files,
+    )
+
+
+def _limits(
+    wanted: RateLimit, client: redis.Redis | None, hierarchy: KeyHierarchy, clock: Clock, metrics: Metrics
+) -> Limits:
+    rates = {Of.PRINCIPAL: wanted.per_principal, Of.ADDRESS: wanted.per_address}
+    limits = Limits(
+        rates={of: rate for of, rate in rates.items() if rate is not None},
+        client=client,
+        name_key=hierarchy.derive(Use.CACHE_NAME),
+        clock=clock,
+    )
+    for of in Of:
+        metrics.gauge(
+            f"broker_rate_limited_{of}_requests",
+            f"Requests that came too often from one {of}, since the start",
+            partial(limits.refused.__getitem__, of),
+        )
+    return limits
+
+
+def _connections(metrics: Metrics) -> Connections:
+    connections = Connections(places=places())
+    metrics.gauge("broker_connections", "Open client connections", lambda: float(connections.number))
+    metrics.gauge(
+        "broker_connections_hung_up_on",
+        "Connections that were closed because their time had passed or to make room, since the start",
+        lambda: float(connections.hung_up_on),
+    )
+    metrics.gauge(
+        "broker_connections_turned_away",
+        "Connections that found no room, since the start",
+        lambda: float(connections.turned_away),
+    )
+    return connections
 
 
 def _policy(settings: Settings) -> Policy:
-    problems: list[str] = []
-    rules = []
-    for rule in settings.rules:
-        try:
-            patterns = tuple(PrincipalPattern.parse(text) for text in rule.principals)
-        except UnsafePattern as error:
-            problems.append(f"rules: {rule.name}: {error} — fix: name each principal")
-            continue
-        rules.append(
-            Rule(
-                name=rule.name,
-                principals=patterns,
-                networks=tuple(rule.networks or ()),
-                roles=frozenset(rule.roles),
-            )
+    rules = [
+        Rule(
+            name=rule.name,
+            principals=tuple(map(PrincipalPattern.parse, rule.principals)),
+            groups=frozenset(rule.groups),
+            networks=tuple(rule.networks or ()),
+            require=Requirements(
+                indicators=frozenset(rule.require.indicators),
+                max_ticket_age=rule.require.max_ticket_age,
+                channel_binding=rule.require.channel_binding,
+            ),
+            roles=frozenset(rule.roles),
         )
-    if problems:
-        raise ConfigurationError(problems)
+        for rule in settings.rules
+    ]
     return Policy(roles=settings.roles, rules=rules)
 
 
-def _tls(tls: Tls) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_3 if tls.min_version == "TLSv1.3" else ssl.TLSVersion.TLSv1_2
-    context.set_ciphers(tls.openssl_ciphers)
-    context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION | ssl.OP_CIPHER_SERVER_PREFERENCE
-    try:
-        context.load_cert_chain(tls.certificate, tls.private_key)
-    except (ssl.SSLError, OSError) as error:
-        text = f"tls.certificate: {tls.certificate} and {tls.private_key} do not fit: {error}"
-        raise ConfigurationError([f"{text} — fix: a PEM certificate chain and its own key"]) from error
-    return context
+def _realms(kerberos: Kerberos) -> dict[str, RealmRules]:
+    return {
+        name: RealmRules(
+            domain_sid=options.domain_sid,
+            require_pac=options.require_pac,
+            allow_impersonation=options.allow_impersonation,
+        )
+        for name, options in kerberos.realms.items()
+    }
+
+
+def _directories(settings: Settings, keys: AcceptorKeys, clock: Clock) -> dict[str, Directory]:
+    """Of the realms whose groups some rule names; the others have nothing to be asked."""
+    groups = {group for rule in settings.rules for group in rule.groups}
+    found = {}
+    for realm, options in settings.kerberos.realms.items():
+        wanted = names_in(realm, groups)
+        has_sids = options.domain_sid is not None and any(within(options.domain_sid, group) for group in groups)
+        if options.ldap is not None and (wanted or has_sids):
+            found[realm] = Directory(
+                realm=realm,
+                layout=_layout(options.ldap, options.domain_sid),
+                wanted=wanted,
+                connect=_connect(options.ldap, Initiator(keys=keys, realm=realm)),
+                clock=clock,
+            )
+    return found
+
+
+def _layout(section: Ldap, domain_sid: str | None) -> Layout:
+    if domain_sid is None:
+        return ByDistinguishedName(section.base, section.user_attribute or "krbPrincipalName")
+    return BySid(section.base, domain_sid, section.user_attribute or "sAMAccountName")
+
+
+def _connect(section: Ldap, initiator: Initiator) -> Callable[[], Awaitable[Connection]]:
+    is_tls = section.url.startswith("ldaps:")
+    tls = ssl.create_default_context(cafile=str(section.ca) if section.ca else None) if is_tls else None
+    return partial(Connection.open, section.url, tls=tls, initiator=initiator)
+
+
+def _replay_guard(kerberos: Kerberos, client: redis.Redis | None, clock: Clock) -> ReplayGuard:
+    if client is None or kerberos.replay_guard == "local":
+        return HostGuard()
+    return SharedGuard(client=client, clock=clock)
+
+
+def _tls(tls: Tls, binding: Binding) -> ServerTls:
+    files = TlsFiles(
+        certificate=tls.certificate,
+        private_key=tls.private_key,
+        minimum_version=ssl.TLSVersion.TLSv1_3 if tls.min_version == "TLSv1.3" else ssl.TLSVersion.TLSv1_2,
+        ciphers=tls.openssl_ciphers,
+        client_ca=tls.client_ca,
+        must_bind=binding is Binding.REQUIRE,
+    )
+    return ServerTls(files=files, binding=end_point_binding)
 
 
 def _base_credentials(aws: Aws) -> BaseCredentials:

@@ -44,7 +44,11 @@ def serve(config: Path) -> None:
     from broker.assembly import assemble, check  # noqa: PLC0415
     from broker.config.load import load  # noqa: PLC0415
     from broker.core.clock import SystemClock  # noqa: PLC0415
+    from broker.watch.log_cap import LogCap  # noqa: PLC0415
 
+    clock = SystemClock()
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(LogCap(clock=clock))
     try:
         settings = load(config, environ=os.environ)
         checked = check(settings)
@@ -52,13 +56,13 @@ def serve(config: Path) -> None:
         _refuse(error)
 
     async def run() -> None:
-        broker = assemble(settings, checked, clock=SystemClock())
+        broker = assemble(settings, checked, clock=clock)
         await broker.audit.open()
         await daemon.run(
             broker,
             listeners=settings.server.listen,
-            tls=checked.tls,
-            background=[broker.audit.keep_checkpointing],
+            tls=checked.tls.context if checked.tls else None,
+            background=[broker.audit.keep_checkpointing, broker.files.keep_looking],
             environ=os.environ,
         )
 

@@ -11,27 +11,46 @@ import os
 import signal
 import socket
 import ssl
+import stat
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
+from pathlib import Path
 from typing import Protocol
 
-from aiohttp import web
-
-from broker.config.values import Listener, TcpListener
+from broker.config.values import Listener, TcpListener, UnixListener
 
 # Promised: drained within 10 s. Handlers get this long, the audit's closing words the rest.
 _DRAIN = timedelta(seconds=8)
 # Any local user may ask; who they are is Kerberos's word.
 _SOCKET_MODE = 0o666
+# Connections that wait for us; the kernel's net.core.somaxconn may be less.
+_BACKLOG = 1024
 
 _log = logging.getLogger(__name__)
+
+
+class Door(Protocol):
+    """What serves connections."""
+
+    async def setup(self) -> None:
+        """Get ready."""
+
+    async def listen(self, listening: socket.socket, *, tls: ssl.SSLContext | None) -> None:
+        """Serve what connects to this socket, which is the door's from here on."""
+
+    async def cleanup(self) -> None:
+        """Let handlers finish, then close everything."""
 
 
 class Service(Protocol):
     """What the daemon needs to know of a broker."""
 
-    def runner(self, *, shutdown_timeout: float) -> web.AppRunner:
+    def runner(self, *, shutdown_timeout: float) -> Door:
         """What serves connections; handlers get ``shutdown_timeout`` seconds at the end."""
+
+    async def reload(self) -> None:
+        """Take over what changed on disk."""
 
     def stop_accepting(self) -> None:
         """Refuse from now on."""
@@ -53,8 +72,9 @@ async def run(
     Raises:
         OSError: An address cannot be listened on.
     """
-    stop = asyncio.Event()
+    stop, look = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGHUP, look.set)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     runner = service.runner(shutdown_timeout=_DRAIN.total_seconds())
@@ -63,6 +83,7 @@ async def run(
     try:
         addresses = [await _listen(runner, listener, tls) for listener in listeners]
         tasks = [asyncio.ensure_future(work()) for work in (*background, notify.keep_watchdog_fed)]
+        tasks.append(asyncio.ensure_future(_reload_when_told(service, look, notify)))
         _log.info("listening on %s", " ".join(addresses))
         notify.send(f"READY=1\nSTATUS=Serving on {' '.join(addresses)}")
         await stop.wait()
@@ -78,16 +99,65 @@ async def run(
     _log.info("stopped")
 
 
-async def _listen(runner: web.AppRunner, listener: Listener, tls: ssl.SSLContext | None) -> str:
-    if isinstance(listener, TcpListener):
-        site = web.TCPSite(runner, listener.host, listener.port, ssl_context=tls if listener.tls else None)
-        await site.start()
-        # Port 0 has become a real one.
-        port = site._server.sockets[0].getsockname()[1]  # type: ignore[union-attr]  # noqa: SLF001
-        return str(TcpListener(tls=listener.tls, host=listener.host, port=port))
-    await web.UnixSite(runner, listener.path).start()
-    listener.path.chmod(_SOCKET_MODE)
-    return str(listener)
+async def _reload_when_told(service: Service, told: asyncio.Event, notify: _Notifier) -> None:
+    while True:
+        await told.wait()
+        told.clear()
+        # Type=notify-reload waits for READY; the timestamp tells it that this reload is the one it asked for.
+        notify.send(f"RELOADING=1\nMONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}")
+        await service.reload()
+        notify.send("READY=1")
+
+
+async def _listen(door: Door, listener: Listener, tls: ssl.SSLContext | None) -> str:
+    if isinstance(listener, UnixListener):
+        await door.listen(_unix_socket(listener.path), tls=None)
+        return str(listener)
+    port = listener.port
+    for family, _, _, _, address in await asyncio.get_running_loop().getaddrinfo(
+        listener.host, listener.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    ):
+        listening = socket.socket(family, socket.SOCK_STREAM)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            # A host name gives an address of each family; each has a socket of its own.
+            listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        # Port 0 becomes a real one with the first address, and is the same for all.
+        listening.bind((address[0], port, *address[2:]))
+        listening.listen(_BACKLOG)
+        port = listening.getsockname()[1]
+        await door.listen(listening, tls=tls if listener.tls else None)
+    return str(TcpListener(tls=listener.tls, host=listener.host, port=port))
+
+
+def _unix_socket(path: Path) -> socket.socket:
+    """Listen at a path. A socket that a killed broker left behind is replaced; nothing else is.
+
+    Raises:
+        OSError: Something else lies there, or somebody else's, or somebody listens.
+    """
+    _remove_left_behind(path)
+    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listening.bind(str(path))
+    path.chmod(_SOCKET_MODE)
+    listening.listen(_BACKLOG)
+    return listening
+
+
+def _remove_left_behind(path: Path) -> None:
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(found.st_mode) or found.st_uid != os.geteuid():
+        raise OSError(f"{path} is not a socket of ours: remove it, or choose another path in server.listen")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(str(path))
+        except ConnectionRefusedError:
+            path.unlink()
+            return
+    raise OSError(f"{path}: another broker listens there")
 
 
 class _Notifier:

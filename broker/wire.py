@@ -20,6 +20,12 @@ PROBLEM_JSON = "application/problem+json"  # RFC 9457
 CREDENTIALS_PATH = "/v1/credentials"
 ROLES_PATH = "/v1/roles"
 WHOAMI_PATH = "/v1/whoami"
+SESSIONS_PATH = "/v1/sessions"
+CURRENT_SESSION_PATH = "/v1/sessions/current"
+
+# The prefix makes browsers insist: Secure, no Domain, Path=/ (RFC 6265bis, section 4.1.3.2), so that no neighbour sets it.
+SESSION_COOKIE = "__Host-zerotrust"
+DPOP = "DPoP"  # RFC 9449: the header of the proof, and the scheme of the token.
 
 # What readers of credential_process output know, beside Version; only botocore knows AccountId.
 VERSION = 1
@@ -165,6 +171,11 @@ def whoami_body(*, principal: str, realm: str, name_type: str, ticket_ends: str)
 def roles_body(roles: Iterable[Mapping[str, str]]) -> bytes:
     """The roles that the caller may have: ``{"roles": [{"name", "account", ...}, ...]}``, in the order given."""
     return _encode({"roles": [dict(role) for role in roles]})
+
+
+def session_body(*, access_token: str, expires_in: int) -> bytes:
+    """A session for a program (RFC 6749 section 5.1, RFC 9449 section 5). ``expires_in`` is in seconds."""
+    return _encode({"access_token": access_token, "token_type": DPOP, "expires_in": expires_in})
 
 
 def problem_body(*, code: str, status: int, title: str, hint: str, request_id: str) -> bytes:

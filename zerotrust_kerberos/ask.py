@@ -1,5 +1,7 @@
 """One authenticated request to the broker: ticket, exchange, proof of the broker, then and only then the body.
 
+Over TLS the ticket is bound to the connection's certificate (RFC 5929), so it is of no use to anybody in between.
+
 The answer to a request counts as the broker's only after its mutual-auth token has been verified (RFC 4559, section 5): TLS
 proves the name of a host, Kerberos proves that the realm knows the service there.
 """
@@ -11,7 +13,7 @@ import time
 
 from broker import wire
 from zerotrust_kerberos import __version__
-from zerotrust_kerberos.exchange import Answer, exchange
+from zerotrust_kerberos.exchange import Answer, connect, exchange
 from zerotrust_kerberos.failures import TABLE, Failure
 from zerotrust_kerberos.negotiate import Initiator
 
@@ -50,9 +52,15 @@ def ask(settings: Settings, watch: Watch, *, method: str, path: str, body: bytes
         Failure: Anything else.
     """
     initiator = Initiator(settings.spn)
-    token = initiator.first_token()
+    # Over TLS the token is bound to the certificate and has to wait for it; elsewhere nobody is called without a ticket.
+    token = b"" if settings.broker.scheme == "https" else initiator.first_token()
     watch.waiting_for = "broker_timeout"
-    answer = exchange(settings, _request(settings, token, method=method, path=path, body=body))
+    connection, end_point = connect(settings)
+    if not token:
+        watch.waiting_for = "kdc_unreachable"
+        token = initiator.first_token(end_point)
+        watch.waiting_for = "broker_timeout"
+    answer = exchange(connection, _request(settings, token, method=method, path=path, body=body))
     if answer.status != _OK:
         raise _refusal(answer)
     initiator.verify(_token_of(answer))

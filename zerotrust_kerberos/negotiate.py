@@ -54,6 +54,18 @@ class _Buffer(ctypes.Structure):
     _fields_ = (("length", c_size_t), ("value", c_void_p))
 
 
+class _Bindings(ctypes.Structure):
+    """gss_channel_bindings_struct, RFC 2744, section 3.11. The addresses stay GSS_C_AF_UNSPEC and empty (RFC 5554, section 2)."""
+
+    _fields_ = (
+        ("initiator_addrtype", c_uint32),
+        ("initiator_address", _Buffer),
+        ("acceptor_addrtype", c_uint32),
+        ("acceptor_address", _Buffer),
+        ("application_data", _Buffer),
+    )
+
+
 class Initiator:
     """One exchange with one service. Not for reuse, not for two threads.
 
@@ -66,13 +78,18 @@ class Initiator:
         self._context = c_void_p()
         self._flags = c_uint32()
         self._name = self._import_name(spn)
+        self._bindings = b""
 
-    def first_token(self) -> bytes:
+    def first_token(self, bindings: bytes = b"") -> bytes:
         """The token for the request. Asks the KDC where the ccache holds no ticket for the service.
+
+        Args:
+            bindings: What the channel below is known by; empty for a channel without a name of its own.
 
         Raises:
             Failure: Of the Kerberos kind.
         """
+        self._bindings = bindings
         major, _, token = self._step(_SPNEGO, b"")
         if major != _CONTINUE_NEEDED or not token:
             raise self._reason()
@@ -97,6 +114,8 @@ class Initiator:
         minor, oid, out = c_uint32(), _oid(mech), _Buffer()
         kept = ctypes.create_string_buffer(token, len(token))
         given = _Buffer(len(token), ctypes.addressof(kept))
+        named = ctypes.create_string_buffer(self._bindings, len(self._bindings))
+        bindings = _Bindings(application_data=_Buffer(len(self._bindings), ctypes.addressof(named)))
         major = self._gss.gss_init_sec_context(
             byref(minor),
             None,  # the default credential: the caller's ccache
@@ -105,7 +124,7 @@ class Initiator:
             byref(oid),
             _MUTUAL,
             0,  # the default lifetime
-            None,  # no channel bindings
+            byref(bindings) if self._bindings else None,
             byref(given) if token else None,
             None,
             byref(out),
@@ -163,9 +182,9 @@ def _load() -> ctypes.CDLL:
         gss = ctypes.CDLL(_LIBRARY)
     except OSError as error:
         raise Failure("kerberos_missing", str(error)) from error
-    status, buffer, oid = POINTER(c_uint32), POINTER(_Buffer), POINTER(_Oid)
+    status, buffer, oid, bindings = POINTER(c_uint32), POINTER(_Buffer), POINTER(_Oid), POINTER(_Bindings)
     gss.gss_init_sec_context.argtypes = (
-        *(status, c_void_p, POINTER(c_void_p), c_void_p, oid, c_uint32, c_uint32, c_void_p),
+        *(status, c_void_p, POINTER(c_void_p), c_void_p, oid, c_uint32, c_uint32, bindings),
         *(buffer, POINTER(c_void_p), buffer, status, status),
     )
     gss.gss_import_name.argtypes = (status, buffer, oid, POINTER(c_void_p))

@@ -7,13 +7,13 @@ key: an event has no place to put one.
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from broker.core.clock import rfc3339
 from broker.core.credentials import Credentials
+from broker.core.identity import Identity
 from broker.core.principal import Principal
 
 
@@ -24,6 +24,7 @@ class Kind(enum.StrEnum):
     STOP = "broker_stop"
     RECOVERY = "recovery"
     RECOVERED = "audit_recovered"
+    RELOAD = "reload"
     INTENT = "intent"
     ISSUED = "issued"
     SHOWN = "shown"
@@ -51,9 +52,18 @@ class Event:
     access_key_id: str | None = None
     expiration: datetime | None = None
     source_identity: str | None = None
+    channel_bound: bool | None = None
+    indicators: frozenset[str] = frozenset()
     origin: str | None = None
-    details: Mapping[str, Any] = field(default_factory=dict)
+    details: dict[str, Any] = field(default_factory=dict)
     measures: dict[str, float] = field(default_factory=dict)
+
+    def asked_by(self, identity: Identity) -> None:
+        """Say who asks, and how they were authenticated."""
+        self.principal = identity.principal
+        self.source_identity = identity.principal.session_name()
+        self.channel_bound = identity.channel_bound
+        self.indicators = identity.indicators
 
     def issued(self, credentials: Credentials, *, origin: str) -> None:
         """Say that these credentials are handed out. ``origin`` is ``sts`` or ``cache``."""
@@ -94,6 +104,8 @@ class Event:
             "expiration": rfc3339(self.expiration) if self.expiration else None,
             "source_identity": self.source_identity,
             "session_name": self.source_identity,
+            "channel_bound": self.channel_bound,
+            "indicators": sorted(self.indicators),
             "origin": self.origin,
         }
 

@@ -58,3 +58,33 @@ def child(content: bytes, tag: int) -> bytes:
         if found == tag:
             return value
     raise Malformed(f"no element {tag:#x}")
+
+
+def sequence(content: bytes, *, required: tuple[int, ...], optional: frozenset[int] = frozenset()) -> dict[int, bytes]:
+    """The members of a SEQUENCE by tag, in ascending order of tags, each at most once, none unknown.
+
+    Strict on purpose: where two readers could disagree about which element is meant, there is no answer.
+
+    Raises:
+        Malformed: A member missing, repeated, out of order or unknown.
+    """
+    found: dict[int, bytes] = {}
+    for tag, value in children(content):
+        if (tag not in required and tag not in optional) or any(tag <= earlier for earlier in found):
+            raise Malformed(f"element {tag:#x} does not belong here")
+        found[tag] = value
+    if any(tag not in found for tag in required):
+        raise Malformed("an element is missing")
+    return found
+
+
+def only(data: bytes, tag: int) -> bytes:
+    """The content of an element that is all there is.
+
+    Raises:
+        Malformed: Another tag, or something behind it.
+    """
+    found, content, end = read(data)
+    if found != tag or end != len(data):
+        raise Malformed(f"expected one element {tag:#x} and nothing behind it")
+    return content

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-from broker.core.errors import AccessDenied, AuthFailed
+from broker.core.errors import AuthFailed
 from broker.core.principal import MalformedPrincipal, Principal
 
 _COMPONENT = re.compile(r"[A-Za-z0-9._+~$-]{1,128}")
@@ -41,13 +41,3 @@ def principal_from(printed: bytes, *, anonymous: bool) -> Principal:
     if len(principal.components) > _COMPONENTS_MAX or not all(map(_COMPONENT.fullmatch, principal.components)):
         raise AuthFailed(reason="name_malformed")
     return principal
-
-
-def require_realm(principal: Principal, *, realms: frozenset[str]) -> None:
-    """Trust between realms is the KDC's word; whom we serve is ours.
-
-    Raises:
-        AccessDenied: The realm is not listed in ``kerberos.realms``.
-    """
-    if principal.realm not in realms:
-        raise AccessDenied(reason="realm_not_allowed")

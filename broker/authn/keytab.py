@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from broker.core.errors import ConfigurationError
-from broker.core.private_file import PermissionProblem, open_private
+from broker.core.private_file import PermissionProblem, open_private, private_files
 
 SERVICE = "HTTP"
 
@@ -24,6 +24,7 @@ _VERSION = b"\x05\x02"
 # RFC 3962 and RFC 8009. DES, 3DES, RC4 and Camellia are not answered with.
 _AES = frozenset({17, 18, 19, 20})
 _RC4 = frozenset({23, 24})
+_RC4_FIX = "fix: remove it with ktutil, and make AES keys only"
 
 
 class UnusableKeytab(ValueError):
@@ -32,12 +33,13 @@ class UnusableKeytab(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """One entry. ``raw`` is the entry as it stands in the file, key included; it shows in no repr."""
+    """One entry. ``made_at`` is in Unix seconds; ``raw`` is the entry as it stands in the file, and shows in no repr."""
 
     components: tuple[str, ...]
     realm: str
     kvno: int
     enctype: int
+    made_at: int
     raw: bytes
 
     def __repr__(self) -> str:
@@ -45,13 +47,29 @@ class Key:
 
 
 class AcceptorKeys:
-    """The keys that count, as a keytab that exists in memory only."""
+    """The keys that count, as a keytab that exists in memory only.
 
-    def __init__(self, keys: Sequence[Key]) -> None:
-        self.keys = tuple(keys)
+    ``reload()`` follows the files: a rotation is taken over whole, a file that cannot be used changes nothing. A ticket
+    made with an old key is taken as long as that key's version is still in the files (``kadmin ktadd`` appends).
+    """
+
+    def __init__(self, paths: Sequence[Path], *, realms: frozenset[str], hosts: frozenset[str] | None) -> None:
+        """Read keytab files, and every file of folders, and keep the keys for ``HTTP/HOST@REALM``.
+
+        Args:
+            paths: Files or folders.
+            realms: Realms this broker serves.
+            hosts: Host names it answers to; None for all that the keytabs have an HTTP key for.
+
+        Raises:
+            ConfigurationError: A file that is open to others, no keytab, or holds RC4 keys for us; no usable key at all.
+        """
+        self._paths = paths
+        self._realms = realms
+        self._hosts = hosts
+        self.keys = self._read()
         self._descriptor = os.memfd_create("zerotrust-keytab", os.MFD_CLOEXEC)
-        content = _VERSION + b"".join(struct.pack(">i", len(key.raw)) + key.raw for key in self.keys)
-        os.write(self._descriptor, content)
+        self._write()
 
     @property
     def name(self) -> str:
@@ -63,44 +81,54 @@ class AcceptorKeys:
         """The host names that clients may ask for."""
         return frozenset(key.components[1] for key in self.keys)
 
-    def close(self) -> None:
-        """Forget the keys."""
-        os.close(self._descriptor)
+    def reload(self) -> bool:
+        """Take over what the files hold now; whether that is something else than before.
 
+        To be called where tickets are accepted (the event loop), so that no accept sees half a keytab.
 
-def load(paths: Sequence[Path], *, realms: frozenset[str], hosts: frozenset[str] | None) -> AcceptorKeys:
-    """Read keytab files, and every file of folders, and keep the keys for ``HTTP/HOST@REALM``.
+        Raises:
+            ConfigurationError: As at the start. The keys stay what they were.
+        """
+        keys = self._read()
+        if keys == self.keys:
+            return False
+        self.keys = keys
+        self._write()
+        return True
 
-    Args:
-        paths: Files or folders.
-        realms: Realms this broker serves.
-        hosts: Host names it answers to; None for all that the keytabs have an HTTP key for.
+    def _read(self) -> tuple[Key, ...]:
+        problems: list[str] = []
+        keys: list[Key] = []
+        for file in _files(self._paths, problems):
+            place = f"{file}: kerberos.keytabs:"
+            try:
+                ours = [key for key in read(file) if self._is_ours(key)]
+            except UnusableKeytab as error:
+                problems.append(f"{place} {error} — fix: write it anew with kadmin ktadd, and rename it into place")
+            except (PermissionProblem, OSError) as error:
+                problems.append(f"{place} {error}")
+            else:
+                keys += ours
+                problems += [f"{place} {key!r} is an RC4 key — {_RC4_FIX}" for key in ours if key.enctype in _RC4]
+        usable = tuple(key for key in keys if key.enctype in _AES)
+        if not usable and not problems:
+            names = " or ".join(f"{SERVICE}/{host}" for host in sorted(self._hosts or {"HOST"}))
+            where = ", ".join(map(str, self._paths))
+            fix = f"kadmin ktadd -k FILE {SERVICE}/HOST"
+            problems.append(f"kerberos.keytabs: no AES key for {names} in {where} — fix: {fix}")
+        if problems:
+            raise ConfigurationError(problems)
+        return usable
 
-    Raises:
-        ConfigurationError: A file that is open to others, no keytab, or holds RC4 keys for us; no usable key at all.
-    """
-    problems: list[str] = []
-    keys: list[Key] = []
-    for file in _files(paths, problems):
-        try:
-            keys += [key for key in read(file) if _is_ours(key, realms, hosts)]
-        except (UnusableKeytab, PermissionProblem, OSError) as error:
-            problems.append(f"{file}: kerberos.keytabs: {error}")
-    problems += [
-        f"kerberos.keytabs: {key!r} is an RC4 key — fix: remove it with ktutil, and make AES keys only"
-        for key in keys
-        if key.enctype in _RC4
-    ]
-    usable = [key for key in keys if key.enctype in _AES]
-    if not usable and not problems:
-        names = " or ".join(f"{SERVICE}/{host}" for host in sorted(hosts or {"HOST"}))
-        where = ", ".join(map(str, paths))
-        problems.append(
-            f"kerberos.keytabs: no AES key for {names} in {where} — fix: kadmin ktadd -k FILE {SERVICE}/HOST"
-        )
-    if problems:
-        raise ConfigurationError(problems)
-    return AcceptorKeys(usable)
+    def _write(self) -> None:
+        content = _VERSION + b"".join(struct.pack(">i", len(key.raw)) + key.raw for key in self.keys)
+        os.ftruncate(self._descriptor, 0)
+        os.pwrite(self._descriptor, content, 0)
+
+    def _is_ours(self, key: Key) -> bool:
+        if len(key.components) != 2 or key.components[0] != SERVICE or key.realm not in self._realms:  # noqa: PLR2004
+            return False
+        return self._hosts is None or key.components[1] in self._hosts
 
 
 def read(path: Path) -> list[Key]:
@@ -119,19 +147,14 @@ def read(path: Path) -> list[Key]:
 
 def _files(paths: Sequence[Path], problems: list[str]) -> Iterator[Path]:
     for path in paths:
-        if path.is_dir():
-            found = sorted(file for file in path.iterdir() if not file.name.startswith((".", "README")))
-            if not found:
-                problems.append(f"{path}: kerberos.keytabs: no keytab in this folder — fix: put one there")
-            yield from found
-        else:
-            yield path
-
-
-def _is_ours(key: Key, realms: frozenset[str], hosts: frozenset[str] | None) -> bool:
-    if len(key.components) != 2 or key.components[0] != SERVICE or key.realm not in realms:  # noqa: PLR2004
-        return False
-    return hosts is None or key.components[1] in hosts
+        try:
+            found = private_files(path)
+        except PermissionProblem as error:
+            problems.append(f"{path}: kerberos.keytabs: {error}")
+            continue
+        if not found:
+            problems.append(f"{path}: kerberos.keytabs: no keytab in this folder — fix: put one there")
+        yield from found
 
 
 def _entries(data: bytes) -> Iterator[Key]:
@@ -153,7 +176,8 @@ def _entry(raw: bytes, size: int) -> Key:
     for _ in range(count):
         component, offset = _counted(raw, offset)
         components.append(component)
-    offset += 4 + 4  # name type, timestamp
+    made_at = _unpack(">I", raw, offset + 4)  # behind the name type
+    offset += 4 + 4
     kvno = _unpack(">B", raw, offset)
     enctype = _unpack(">H", raw, offset + 1)
     key_end = offset + 5 + _unpack(">H", raw, offset + 3)
@@ -161,7 +185,7 @@ def _entry(raw: bytes, size: int) -> Key:
         raise UnusableKeytab("is cut short")
     if len(raw) - key_end >= 4:  # noqa: PLR2004  # a 32-bit kvno may follow and then counts
         kvno = _unpack(">I", raw, key_end) or kvno
-    return Key(components=tuple(components), realm=realm, kvno=kvno, enctype=enctype, raw=raw)
+    return Key(components=tuple(components), realm=realm, kvno=kvno, enctype=enctype, made_at=made_at, raw=raw)
 
 
 def _counted(raw: bytes, offset: int) -> tuple[str, int]:

@@ -17,8 +17,11 @@ _NTLM_SIGNATURE = b"NTLMSSP\x00"
 # 1.3.6.1.4.1.311.2.2.10, as DER writes it behind tag and length.
 _NTLM_OID = bytes.fromhex("2b06010401823702020a")
 _SPNEGO_OID = bytes.fromhex("2b0601050502")
+_KERBEROS_OID = bytes.fromhex("2a864886f712010202")
 
 _APPLICATION_0 = 0x60
+_AP_REQ = 0x6E  # [APPLICATION 14], RFC 4120 section 5.5.1
+_AP_REQ_TOKEN_ID = b"\x01\x00"  # RFC 4121 section 4.1
 _KRB_ERROR = 0x7E  # [APPLICATION 30], RFC 4120 section 5.9.1
 _KRB_ERROR_TOKEN_ID = b"\x03\x00"  # RFC 1964 section 1.1
 _CONTEXT = 0xA0
@@ -61,6 +64,35 @@ def offers_only_ntlm(token: bytes) -> bool:
         return False
 
 
+def authenticator(token: UnverifiedToken) -> bytes:
+    """The encrypted authenticator of the AP-REQ in a token: what makes this use of the ticket this use.
+
+    Everything around it can be altered without Kerberos noticing (about one bit in sixteen), so whether a token was used
+    before is asked of these bytes, and a token in which two readers could find different ones is refused.
+
+    Raises:
+        AuthFailed: Not a Kerberos token, or not in the one form that leaves no choice.
+    """
+    try:
+        content = der.only(token, _APPLICATION_0)
+        _, oid, after_oid = der.read(content)
+        if oid == _SPNEGO_OID:
+            content = der.only(_mech_token(content[after_oid:]), _APPLICATION_0)
+            _, oid, after_oid = der.read(content)
+        if oid != _KERBEROS_OID or content[after_oid : after_oid + 2] != _AP_REQ_TOKEN_ID:
+            raise AuthFailed(reason="mechanism_unknown")
+        request = der.only(der.only(content[after_oid + 2 :], _AP_REQ), _SEQUENCE)
+        members = der.sequence(request, required=tuple(range(_CONTEXT, _CONTEXT + 5)))
+        encrypted = der.sequence(
+            der.only(members[_CONTEXT + 4], _SEQUENCE),
+            required=(_CONTEXT, _CONTEXT + 2),
+            optional=frozenset({_CONTEXT + 1}),
+        )
+        return der.only(encrypted[_CONTEXT + 2], _OCTET_STRING)
+    except der.Malformed as error:
+        raise AuthFailed(str(error), reason="token_malformed") from error
+
+
 def error_code(token: bytes | None) -> int | None:
     """The code of the KRB-ERROR that an acceptor wants to answer with, wrapped in SPNEGO or not; None where it has none."""
     if token is None:
@@ -80,6 +112,16 @@ def error_code(token: bytes | None) -> int | None:
         return int.from_bytes(der.child(code, _INTEGER), "big", signed=True)
     except der.Malformed:
         return None
+
+
+def _mech_token(init: bytes) -> bytes:
+    """The mechToken of a NegTokenInit (RFC 4178 section 4.2.1; [3] is negHints or mechListMIC, [4] mechListMIC)."""
+    members = der.sequence(
+        der.only(der.only(init, _CONTEXT), _SEQUENCE),
+        required=(_CONTEXT, _CONTEXT + 2),
+        optional=frozenset({_CONTEXT + 1, _CONTEXT + 3, _CONTEXT + 4}),
+    )
+    return der.only(members[_CONTEXT + 2], _OCTET_STRING)
 
 
 def _mechanisms(token: bytes) -> list[bytes]:

@@ -1,6 +1,7 @@
 """The decision. ``decide()`` is the only maker of a ``Grant``.
 
-A request is granted by the first rule, in the order of the file, that names the principal, the address and the role. There are
+A request is granted by the first rule, in the order of the file, that names the asker, the address and the role, and whose
+requirements the ticket meets. There are
 no deny rules, so adding a rule never takes anything away, and removing one never gives anything.
 """
 
@@ -13,10 +14,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
-from broker.core.errors import AccessDenied, AuthFailed
+from broker.core.errors import AccessDenied, AuthFailed, DirectoryUnavailable, StepUpRequired
 from broker.core.grant import Grant
+from broker.core.identity import Identity
 from broker.core.pattern import PrincipalPattern
-from broker.core.principal import Principal
 from broker.core.roles import SHORTEST, Role, RoleName
 
 Address = IPv4Address | IPv6Address
@@ -25,15 +26,48 @@ Network = IPv4Network | IPv6Network
 # Where a ticket ends before the role would, credentials end with it: by the minute, so that requests with one
 # ticket share one cache entry although clocks tick between them.
 _END_GRAIN_SECONDS = 60
+# What has to be left, so that the credentials of a ticket's last minutes still live as long as AWS wants.
+_LEFT = SHORTEST + timedelta(seconds=_END_GRAIN_SECONDS)
+
+
+@dataclass(frozen=True, slots=True)
+class Requirements:
+    """What a ticket must be like, beside naming the right person. The default asks for nothing.
+
+    ``indicators``: at least one of them (RFC 8129), as MIT's ``require_auth`` counts. ``max_ticket_age`` is counted from when
+    somebody authenticated, not from the last renewal.
+    """
+
+    indicators: frozenset[str] = frozenset()
+    max_ticket_age: timedelta | None = None
+    channel_binding: bool = False
+
+    def unmet(self, identity: Identity, *, now: datetime) -> str | None:
+        """What the caller must do, as words behind "this role needs"; None where the ticket is good enough."""
+        if self.indicators and not self.indicators & identity.indicators:
+            return f"a ticket obtained with {' or '.join(sorted(self.indicators))}"
+        if self.max_ticket_age is not None and now + _LEFT > identity.authenticated_at + self.max_ticket_age:
+            return f"a ticket obtained within the last {self.max_ticket_age - _LEFT}"
+        if self.channel_binding and not identity.channel_bound:
+            return "a client that binds the ticket to its TLS connection"
+        return None
+
+    def good_until(self, identity: Identity) -> datetime:
+        """When the ticket stops meeting them, or ends."""
+        if self.max_ticket_age is None:
+            return identity.ticket_end
+        return min(identity.ticket_end, identity.authenticated_at + self.max_ticket_age)
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """Principals, and optionally where they ask from, to roles. Empty ``networks`` means anywhere."""
+    """Whoever is named by a principal pattern or by a group (SID or name), to roles. Empty ``networks`` means anywhere."""
 
     name: str
     principals: tuple[PrincipalPattern, ...]
+    groups: frozenset[str]
     networks: tuple[Network, ...]
+    require: Requirements
     roles: frozenset[RoleName]
 
     def allows_from(self, address: Address | None) -> bool:
@@ -52,21 +86,26 @@ class Policy:
         self._rules = tuple(rules)
         self._literal: dict[tuple[tuple[str, ...], str], list[int]] = {}
         self._wildcard: dict[tuple[int, str], list[tuple[int, PrincipalPattern]]] = {}
+        self._groups: dict[str, list[int]] = {}
         for place, rule in enumerate(self._rules):
             self._index(place, rule.principals)
+            for group in rule.groups:
+                self._groups.setdefault(group, []).append(place)
 
-    def rules_for(self, principal: Principal, address: Address | None) -> Iterator[Rule]:
-        """The rules that name this principal and hold for this address, in the order of the file."""
-        places = set(self._literal.get((principal.components, principal.realm), ()))
+    def rules_for(self, identity: Identity, address: Address | None) -> Iterator[Rule]:
+        """The rules that name this somebody and hold for this address, in the order of the file."""
+        principal = identity.principal
+        places = {place for group in identity.groups for place in self._groups.get(group, ())}
+        places.update(self._literal.get((principal.components, principal.realm), ()))
         candidates = self._wildcard.get((len(principal.components), principal.realm), ())
         places.update(place for place, pattern in candidates if pattern.matches(principal))
         for place in sorted(places):
             if self._rules[place].allows_from(address):
                 yield self._rules[place]
 
-    def roles_for(self, principal: Principal, address: Address | None) -> list[Role]:
-        """The roles a principal may have, each once, by name."""
-        names = {name for rule in self.rules_for(principal, address) for name in rule.roles}
+    def roles_for(self, identity: Identity, address: Address | None) -> list[Role]:
+        """The roles somebody may have, with a better ticket perhaps, each once, by name."""
+        names = {name for rule in self.rules_for(identity, address) for name in rule.roles}
         return [self.roles[name] for name in sorted(names)]
 
     def digest(self, name: RoleName) -> str:
@@ -82,28 +121,35 @@ class Policy:
                 self._wildcard.setdefault(key, []).append((place, pattern))
 
 
-def decide(
-    policy: Policy,
-    *,
-    principal: Principal,
-    role: RoleName,
-    address: Address | None,
-    ticket_end: datetime,
-    now: datetime,
-) -> Grant:
-    """Grant a role to a principal.
+def decide(policy: Policy, *, identity: Identity, role: RoleName, address: Address | None, now: datetime) -> Grant:
+    """Grant a role to somebody.
 
     Raises:
         AccessDenied: No rule gives it; a role that does not exist is refused in the same words and by the same way.
+        StepUpRequired: A rule would, with a stronger or fresher ticket.
         AuthFailed: The ticket ends so soon that AWS makes no credentials that end with it (15 minutes).
+        DirectoryUnavailable: No rule gives it without a group, and which groups they are in is unknown: no word on the role.
     """
-    rule = next((rule for rule in policy.rules_for(principal, address) if role in rule.roles), None)
-    if rule is None:
-        raise AccessDenied(reason="no_rule")
+    unmet = None
+    for rule in policy.rules_for(identity, address):
+        if role in rule.roles:
+            needed = rule.require.unmet(identity, now=now)
+            if needed is None:
+                return _grant(policy, rule, identity, role, now)
+            unmet = unmet or needed
+    if unmet is not None:
+        raise StepUpRequired(reason="ticket_too_weak", hint=f"this role needs {unmet}: run zerotrust login")
+    if identity.groups_unknown is not None:
+        raise DirectoryUnavailable(reason=identity.groups_unknown)
+    raise AccessDenied(reason="no_rule")
+
+
+def _grant(policy: Policy, rule: Rule, identity: Identity, role: RoleName, now: datetime) -> Grant:
     chosen = policy.roles[role]
     lifetime, ends_at = chosen.duration, None
-    if ticket_end < now + chosen.duration:
-        end = int(ticket_end.timestamp())
+    good_until = rule.require.good_until(identity)
+    if good_until < now + chosen.duration:
+        end = int(good_until.timestamp())
         ends_at = end - end % _END_GRAIN_SECONDS
         lifetime = timedelta(seconds=ends_at - int(now.timestamp()))
         if lifetime <= SHORTEST:
@@ -112,7 +158,7 @@ def decide(
                 hint="your ticket ends within 15 minutes: renew it with kinit, then try again",
             )
     return Grant(
-        principal=principal,
+        principal=identity.principal,
         role=chosen,
         rule=rule.name,
         policy_digest=policy.digest(role),

@@ -19,7 +19,9 @@ class Elsewhere:
     """Names and facts of the whole configuration."""
 
     has_tls: bool
+    has_redis: bool
     realms: frozenset[str] | None
+    directories: frozenset[str] | None
     roles: frozenset[str] | None
     accounts: frozenset[str] | None
     rule_names: Counter[str]
@@ -28,12 +30,14 @@ class Elsewhere:
     def of(cls, tree: Tree) -> Elsewhere:
         """Drawn from a tree that nobody has validated yet."""
         kerberos, aws = _mapping(tree.data.get("kerberos")), _mapping(tree.data.get("aws"))
-        rules = tree.data.get("rules")
+        realms, rules = kerberos.get("realms"), tree.data.get("rules")
         names = [_mapping(rule).get("name") for rule in rules] if isinstance(rules, tuple) else []
         accounts = aws.get("allowed_accounts")
         return cls(
             has_tls="tls" in tree.data,
-            realms=_names(kerberos.get("realms")),
+            has_redis="redis" in tree.data,
+            realms=_names(realms),
+            directories=_having(realms, "ldap"),
             roles=_names(tree.data.get("roles", {})),
             accounts=_texts(accounts),
             rule_names=Counter(name for name in names if isinstance(name, str)),
@@ -57,6 +61,12 @@ def _mapping(value: Value) -> dict[str, Value]:
 
 def _names(value: Value) -> frozenset[str] | None:
     return frozenset(value) if isinstance(value, dict) else None
+
+
+def _having(value: Value, key: str) -> frozenset[str] | None:
+    return (
+        frozenset(name for name, below in value.items() if key in _mapping(below)) if isinstance(value, dict) else None
+    )
 
 
 def _texts(value: Value) -> frozenset[str] | None:

@@ -6,6 +6,7 @@ it, for it gives the validators what they must compare with (``Elsewhere``). A k
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Annotated, Literal, TypeVar
@@ -20,18 +21,21 @@ from broker.config.values import (
     AbsolutePath,
     AccountNumber,
     AsText,
+    Authorities,
     Duration,
     HostName,
     Keytabs,
     Listener,
     Networks,
     PrivateFile,
+    RateText,
     ReadableFile,
     SecretText,
     TcpListener,
     key_bytes,
     matching,
     parse_key,
+    parse_ldap_url,
     parse_listener,
     parse_redis_url,
     parse_sts_endpoint,
@@ -50,6 +54,17 @@ _HOPS_MAX = 5
 _T = TypeVar("_T")
 
 
+_DOMAIN_SID = r"S-1-5-21(-[0-9]{1,10}){3}"
+# MS-DTYP section 2.4.2.1: up to fifteen sub-authorities.
+_SID = r"S-1-[0-9]{1,15}(-[0-9]{1,10}){1,15}"
+
+
+_REALM = r"[A-Za-z0-9][A-Za-z0-9.-]{0,254}"
+# What stands between a realm and a group's name; realms have none, and names of groups that rules can use neither.
+_IN_REALM = "\\"
+_GROUP_NAME = r"[^\x00-\x1f\x7f\\]{1,256}"
+
+
 class _Section(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="forbid", strict=True, hide_input_in_errors=True, arbitrary_types_allowed=True
@@ -63,6 +78,21 @@ def _needs_tls_section(listener: Listener, info: ValidationInfo) -> Listener:
     if isinstance(listener, TcpListener) and listener.tls and not Elsewhere.seen_by(info).has_tls:
         raise fault("needs a certificate", "add the section tls with certificate and private_key", shown=str(listener))
     return listener
+
+
+class RateLimit(_Section):
+    """How often somebody may ask, over all instances that share a Redis; beyond that: 429 with Retry-After. None by default."""
+
+    per_principal: RateText | None = Field(
+        default=None,
+        description="For each principal: `60/minute` (or second, hour). Where 100 helpers run at once "
+        "in one account: `600/minute`. Without it: no limit.",
+    )
+    per_address: RateText | None = Field(
+        default=None,
+        description="For each client address (IPv6: each /64), before its ticket is looked at. Without it: no limit. "
+        "As much as all principals of a host need together. Local sockets have no address and no such limit.",
+    )
 
 
 class Server(_Section):
@@ -83,6 +113,12 @@ class Server(_Section):
     allowed_networks: Networks | None = Field(
         default=None, description="Networks (CIDR) that may connect. Without it: all."
     )
+    trusted_proxies: Networks | None = Field(
+        default=None,
+        description="Networks (CIDR) of proxies in front of the broker: only from these does `X-Forwarded-For` or "
+        "`Forwarded` name the client's address. Without it: from nobody. Each proxy must add the address it saw.",
+    )
+    rate_limit: RateLimit = Field(default=RateLimit(), description="How often somebody may ask.")
 
 
 class Tls(_Section):
@@ -98,6 +134,10 @@ class Tls(_Section):
     )
     certificate: ReadableFile = Field(description="PEM file: the server's certificate, then its intermediates.")
     private_key: PrivateFile = Field(description="PEM file with the certificate's key, mode 0600.")
+    client_ca: ReadableFile | None = Field(
+        default=None,
+        description="PEM file: clients must show a certificate that one of these CAs signed. Without it: none asked.",
+    )
 
     @property
     def openssl_ciphers(self) -> str:
@@ -108,13 +148,53 @@ class Tls(_Section):
 # --- kerberos --------------------------------------------------------------------------------------------------------
 
 
+class Ldap(_Section):
+    """A realm's directory, asked for groups by name. The broker shows itself there with its own Kerberos key."""
+
+    url: Annotated[str, AsText(parse_ldap_url)] = Field(
+        description="`ldaps://HOST[:PORT]`, or `ldap://HOST[:PORT]`, which Kerberos encrypts. HOST as in `ldap/HOST@REALM`."
+    )
+    base: Annotated[
+        str,
+        matching(r"[A-Za-z0-9.-]+=[^=\x00-\x1f\x7f]+(,.+)?", "is not a distinguished name", "write dc=example,dc=com"),
+    ] = Field(description="Below this entry are people and groups: `dc=example,dc=com`.")
+    user_attribute: Literal["krbPrincipalName", "uid", "sAMAccountName", "userPrincipalName"] | None = Field(
+        default=None,
+        description="What a person's entry is found by. Without it: `sAMAccountName` where `domain_sid` is set, else "
+        "`krbPrincipalName`.",
+    )
+    ca: Authorities | None = Field(
+        default=None, description="For `ldaps`: PEM file with the authorities to trust. Without it: the system's."
+    )
+
+
 class RealmOptions(_Section):
-    """Options of one realm. There are none yet."""
+    """What tickets of one realm must be like, and where its groups have names."""
+
+    domain_sid: Annotated[str, matching(_DOMAIN_SID, "is not a domain's SID", "write S-1-5-21-A-B-C")] | None = Field(
+        default=None,
+        description="Active Directory: the domain's SID. Only groups of this domain count; without it, no group does.",
+    )
+    require_pac: bool = Field(
+        default=False,
+        description="Active Directory: refuse tickets without the signed list of groups.",
+    )
+    allow_impersonation: bool = Field(
+        default=False,
+        description="Take tickets that a service obtained in a user's name (S4U). They show nobody's presence.",
+    )
+    ldap: Ldap | None = Field(
+        default=None, description="The directory of this realm. Rules may then name its groups: `'REALM\\NAME'`."
+    )
 
 
-RealmName = Annotated[
-    str, matching(r"[A-Za-z0-9][A-Za-z0-9.-]{0,254}", "is not a realm name", "use letters, digits, dots and dashes")
-]
+RealmName = Annotated[str, matching(_REALM, "is not a realm name", "use letters, digits, dots and dashes")]
+
+
+def _guard_has_redis(guard: str | None, info: ValidationInfo) -> str | None:
+    if guard == "shared" and not Elsewhere.seen_by(info).has_redis:
+        raise fault("needs redis", "add the section redis, or set local for a single host")
+    return guard
 
 
 class Kerberos(_Section):
@@ -127,6 +207,16 @@ class Kerberos(_Section):
         min_length=1,
         description="The realms whose principals are accepted, each with its options: `{EXAMPLE.COM: {}}`. "
         "Every other realm is refused.",
+    )
+    channel_binding: Literal["off", "allow", "require"] = Field(
+        default="allow",
+        description="Tickets bound to the TLS connection (RFC 5929): `off` ignores it, `allow` refuses a wrong binding, "
+        "`require` also refuses none. curl and browsers on Linux send none; `zerotrust` does.",
+    )
+    replay_guard: Annotated[Literal["shared", "local"] | None, AfterValidator(_guard_has_redis)] = Field(
+        default=None,
+        description="Where a ticket's use is remembered: `shared` in Redis, for all instances (the default with `redis`); "
+        "`local` in MIT's replay file, for all instances of this host (the default without).",
     )
 
 
@@ -276,9 +366,37 @@ def _principal_pattern(text: str) -> str:
     try:
         PrincipalPattern.parse(text)
     except UnsafePattern as error:
-        reason = str(error).removeprefix(repr(text)).lstrip(": ")
-        fix = "write name@REALM or name/instance@REALM, with * for one whole component"
-        raise fault(f"is no pattern that a rule can have: {reason}", fix, shown=text) from None
+        raise fault(error.what, error.fix, shown=text) from None
+    return text
+
+
+def _useful_age(age: timedelta) -> timedelta:
+    if age < SHORTEST_DURATION:
+        raise fault("is under 20 minutes: AWS makes no credentials of less than 15", "write 20m or more")
+    return age
+
+
+def _named(rule: Rule) -> Rule:
+    if not rule.principals and not rule.groups:
+        raise fault("names nobody", "add principals or groups")
+    return rule
+
+
+def _group(text: str) -> str:
+    realm, separator, name = text.partition(_IN_REALM)
+    is_named = re.fullmatch(_REALM, realm) and re.fullmatch(_GROUP_NAME, name)
+    if not (is_named if separator else re.fullmatch(_SID, text)):
+        fix = r"write S-1-5-21-...-1105, or REALM\NAME for a realm with ldap"
+        raise fault("is no group's SID or name", fix, shown=text)
+    return text
+
+
+def _in_directory(text: str, info: ValidationInfo) -> str:
+    directories = Elsewhere.seen_by(info).directories
+    realm, separator, _ = text.partition(_IN_REALM)
+    if separator and directories is not None and realm not in directories:
+        fix = f"{nearest(realm, directories)}add ldap to kerberos.realms.{realm}, or write the group's SID"
+        raise fault("is of a realm without a directory", fix, shown=text)
     return text
 
 
@@ -291,6 +409,22 @@ def _in_known_realm(text: str, info: ValidationInfo) -> str:
     return text
 
 
+class Require(_Section):
+    """What a ticket must be like for a rule to hold; otherwise the answer is 403 step_up_required."""
+
+    indicators: tuple[
+        Annotated[str, matching(r"[A-Za-z0-9_.-]{1,64}", "is not an indicator", "write pkinit or otp")], ...
+    ] = Field(
+        default=(),
+        description="At least one of these authentication indicators (RFC 8129), as the KDC names them: `[pkinit, otp]`.",
+    )
+    max_ticket_age: Annotated[Duration, AfterValidator(_useful_age)] | None = Field(
+        default=None,
+        description="Since somebody authenticated, renewals not counted. Credentials end no later.",
+    )
+    channel_binding: bool = Field(default=False, description="The ticket must be bound to the TLS connection.")
+
+
 class Rule(_Section):
     """Who may have which roles. What no rule allows is denied."""
 
@@ -300,10 +434,16 @@ class Rule(_Section):
         AfterValidator(_used_once),
     ] = Field(description="A name of its own, for the audit record.")
     principals: tuple[Annotated[str, AsText(_principal_pattern), AfterValidator(_in_known_realm)], ...] = Field(
-        min_length=1,
+        default=(),
         description="Principals as `klist` prints them. A `*` stands for one whole component: `*/admin@EXAMPLE.COM`.",
     )
+    groups: tuple[Annotated[str, AsText(_group), AfterValidator(_in_directory)], ...] = Field(
+        default=(),
+        description="Groups of Active Directory by SID, or of a realm with `ldap` by name: `'REALM\\NAME'`; whoever is in "
+        "one, or is named above, is meant. Nested groups count.",
+    )
     networks: Networks | None = Field(default=None, description="Only from these networks (CIDR). Without it: any.")
+    require: Require = Field(default=Require(), description="What the ticket must be like.")
     roles: tuple[Annotated[RoleName, AsText(RoleName), AfterValidator(_known_role)], ...] = Field(
         min_length=1, description="Names from `roles`."
     )
@@ -351,7 +491,9 @@ class Settings(_Section):
     role_entries: Mapping[NewRoleName, RoleEntry] = Field(
         default_factory=dict, alias="roles", description="Role names, each with its chain."
     )
-    rules: tuple[Rule, ...] = Field(default=(), description="Who may have which roles. What no rule allows is denied.")
+    rules: tuple[Annotated[Rule, AfterValidator(_named)], ...] = Field(
+        default=(), description="Who may have which roles. What no rule allows is denied."
+    )
     redis: Redis | None = None
     encryption: Encryption
     audit: Audit

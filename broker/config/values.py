@@ -7,6 +7,7 @@ import binascii
 import ipaddress
 import os
 import re
+import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -19,6 +20,7 @@ from pydantic_core import CoreSchema, core_schema
 
 from broker.config.fault import fault
 from broker.core.private_file import PermissionProblem, open_private, private_files
+from broker.core.rate import Rate
 from broker.core.secret import Secret
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -31,6 +33,8 @@ ENCRYPTION_KEY_BYTES = 32
 # How os.environ holds bytes that are no UTF-8 (PEP 383).
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+_PERIODS = {"second": 1, "minute": 60, "hour": 3600}
+_RATE = re.compile(r"([0-9]{1,7})/(second|minute|hour)")
 _DURATION = re.compile(r"([0-9]{1,6})([smhd])")
 _HOST_NAME = re.compile(r"(?=.{1,253}$)[A-Za-z0-9](?:[A-Za-z0-9-]{0,62})(?:\.[A-Za-z0-9][A-Za-z0-9-]{0,62})*")
 _LISTEN = re.compile(r"(https?)://(\[[0-9A-Fa-f:.]+\]|[^/\[\]:@]+):([0-9]{1,5})")
@@ -79,6 +83,14 @@ def duration_text(duration: timedelta) -> str:
     return f"{seconds // _SECONDS[unit]}{unit}"
 
 
+def parse_rate(text: str) -> Rate:
+    """``60/minute``."""
+    match = _RATE.fullmatch(text)
+    if match is None or int(match[1]) == 0:
+        raise fault("is not a rate", "write a number and its period: 60/minute (or second, hour)", shown=text)
+    return Rate(number=int(match[1]), seconds=_PERIODS[match[2]])
+
+
 def parse_network(text: str) -> Network:
     """CIDR, or one address; bits behind the prefix are a slip, not a network."""
     try:
@@ -90,6 +102,15 @@ def parse_network(text: str) -> Network:
     except ValueError:
         raise fault("is not a network", "write it as 10.0.0.0/8 or fd00::/8", shown=text) from None
     raise fault("has bits set behind the prefix", f"write {meant}, or {text.partition('/')[0]} alone", shown=text)
+
+
+def is_address(host: str) -> bool:
+    """Whether a host is written as an IP address."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def is_loopback(host: str) -> bool:
@@ -177,6 +198,14 @@ def _readable(path: Path) -> Path:
         raise fault(what, "create it, correct the path, or let the broker's account read it", shown=str(path)) from None
 
 
+def _authorities(path: Path) -> Path:
+    try:
+        ssl.create_default_context(cafile=str(path))
+    except ssl.SSLError:
+        raise fault("holds no certificates", "name a PEM file", shown=str(path)) from None
+    return path
+
+
 def _private(path: Path) -> Path:
     try:
         open_private(path).close()
@@ -222,6 +251,18 @@ def parse_sts_endpoint(text: str) -> str:
         raise fault("is not an endpoint", "write https://HOST or https://HOST:PORT")
     if url.scheme != "https" and not (url.scheme == "http" and is_loopback(url.hostname)):
         raise fault("is not https", "use https://; http:// is for a test double on loopback")
+    return text.rstrip("/")
+
+
+def parse_ldap_url(text: str) -> str:
+    """ldaps, or ldap, which is encrypted by Kerberos itself. By name: tickets are for names."""
+    if "@" in text:
+        raise fault("names a user", "take it out: the broker shows itself by Kerberos")
+    url = split_url(text)
+    if url.scheme not in ("ldaps", "ldap") or url.path not in ("", "/"):
+        raise fault("is not the URL of a directory", "write ldaps://HOST or ldap://HOST")
+    if not url.hostname or is_address(url.hostname):
+        raise fault("has no host name, and no Kerberos ticket is for an address", "write ldaps://HOST")
     return text.rstrip("/")
 
 
@@ -282,12 +323,14 @@ def _one_or_many(value: object) -> object:
 
 AbsolutePath = Annotated[Path, AsText(parse_path)]
 ReadableFile = Annotated[AbsolutePath, AfterValidator(_readable)]
+Authorities = Annotated[ReadableFile, AfterValidator(_authorities)]
 PrivateFile = Annotated[AbsolutePath, AfterValidator(_private)]
 Keytab = Annotated[AbsolutePath, AfterValidator(_private_keytab)]
 ONE_OR_MANY = BeforeValidator(_one_or_many)
 Keytabs = Annotated[tuple[Keytab, ...], ONE_OR_MANY, Field(min_length=1)]
 SecretText = Annotated[Secret, AsText(Secret)]
 Duration = Annotated[timedelta, AsText(parse_duration)]
+RateText = Annotated[Rate, AsText(parse_rate)]
 Networks = Annotated[tuple[Annotated[Network, AsText(parse_network)], ...], Field(min_length=1)]
 HostName = Annotated[str, AsText(parse_host_name)]
 AccountNumber = Annotated[

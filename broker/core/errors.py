@@ -95,6 +95,16 @@ class HostNotAllowed(BrokerError):
     code = "host_not_allowed"
 
 
+class RateLimited(BrokerError):
+    """Asked more often than ``server.rate_limit`` allows. ``retry_after``: whole seconds until one more request may pass."""
+
+    code = "rate_limited"
+
+    def __init__(self, message: str = "", *, retry_after: int) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
 class StsError(BrokerError):
     """AWS did not give what was asked for."""
 
@@ -121,6 +131,24 @@ class AuditUnavailable(BrokerError):
     """The record cannot be written, therefore nothing is handed out."""
 
     code = "audit_unavailable"
+
+
+class ReplayGuardUnavailable(BrokerError):
+    """Nobody can say whether the ticket was used before, therefore it does not count."""
+
+    code = "replay_guard_unavailable"
+
+
+class DirectoryUnavailable(BrokerError):
+    """Nobody can say which groups somebody is in, and no rule allows it without."""
+
+    code = "directory_unavailable"
+
+
+class StepUpRequired(BrokerError):
+    """Allowed, with a stronger or fresher ticket. The hint says which."""
+
+    code = "step_up_required"
 
 
 class Draining(BrokerError):

@@ -19,7 +19,12 @@ _FOLDED_SERVICE_NAMES = frozenset(map(str.lower, SERVICE_NAMES))
 
 
 class UnsafePattern(ValueError):
-    """Not a pattern, or one that would match more than anybody means."""
+    """Not a pattern, or one that would match more than anybody means: ``what`` is wrong with it, and the ``fix``."""
+
+    def __init__(self, what: str, fix: str) -> None:
+        super().__init__(f"{what} — fix: {fix}")
+        self.what = what
+        self.fix = fix
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,22 +39,22 @@ class PrincipalPattern:
         """Take a rule's text apart.
 
         Raises:
-            UnsafePattern: No name@REALM, a ``*`` inside a component or in the realm, or beside a service's name.
+            UnsafePattern: No name@REALM, a ``*`` inside a component, in the realm, everywhere, or beside a service's name.
         """
         try:
             principal = Principal.parse(text)
         except MalformedPrincipal as error:
-            raise UnsafePattern(str(error)) from error
-        if "" in principal.components or not principal.realm:
-            raise UnsafePattern(f"{text!r} has an empty component or no realm")
-        if WILDCARD in principal.realm:
-            raise UnsafePattern(f"{text!r}: the realm must be literal; write one pattern for each realm")
+            raise UnsafePattern("is not a principal", "write name@REALM or name/instance@REALM") from error
+        if "" in principal.components:
+            raise UnsafePattern("has an empty component", "write name@REALM or name/instance@REALM")
+        if WILDCARD in principal.realm or not principal.realm:
+            raise UnsafePattern("names no realm", "write the realm out: rules never span realms")
         if any(WILDCARD in part and part != WILDCARD for part in principal.components):
-            raise UnsafePattern(f"{text!r}: a * stands for one whole component and for nothing less")
-        if WILDCARD in principal.components and principal.components[0].lower() in _FOLDED_SERVICE_NAMES:
-            raise UnsafePattern(f"{text!r} would match every {principal.components[0]} service; name each one")
+            raise UnsafePattern("has a * inside a component", "let * stand for one whole component: *@R, */admin@R")
         if principal.components.count(WILDCARD) > 1:
-            raise UnsafePattern(f"{text!r} would match services under any name; write one * only")
+            raise UnsafePattern("would match every service (host/..., krbtgt/...)", "name one component: */admin@R")
+        if WILDCARD in principal.components and principal.components[0].lower() in _FOLDED_SERVICE_NAMES:
+            raise UnsafePattern(f"would match every {principal.components[0]} service", "name each one")
         return cls(components=principal.components, realm=principal.realm)
 
     @property

@@ -1,4 +1,4 @@
-"""THE WAY: from a ticket to credentials, every step of it on this page.
+"""THE WAY: from a ticket, or a session made with one, to credentials, every step of it on this page.
 
     ask -> authenticate -> authorise -> cache -> (miss) intent, STS role chain -> audit -> answer
 
@@ -15,8 +15,12 @@ from dataclasses import dataclass
 
 from broker.audit.event import Event, Kind
 from broker.audit.log import AuditLog
-from broker.authn import spnego
-from broker.authn.acceptor import Authenticator, Identity
+from broker.authn import session, spnego
+from broker.authn.acceptor import Authenticator
+from broker.authn.directory import Directories
+from broker.authn.replay import ReplayGuard
+from broker.authn.session import Sessions, Unopened
+from broker.authz.limits import Limits
 from broker.authz.policy import Address, Policy, decide
 from broker.cache.sealed import CredentialCache
 from broker.cache.single_flight import SingleFlight
@@ -24,27 +28,42 @@ from broker.core.clock import Clock
 from broker.core.credentials import Credentials
 from broker.core.errors import AccessDenied, AuthRequired
 from broker.core.grant import Grant
+from broker.core.identity import Identity, SealedSession, UnverifiedProof
 from broker.core.roles import ROLE_NAME, Role, RoleName
 from broker.sts.client import StsClient
 
 
 @dataclass(slots=True)
 class Ask:
-    """What a door knows of a request. ``identity`` is filled in once the asker is known, also if refused after that."""
+    """What a door knows of a request. ``identity`` is filled in once the asker is known, also if refused after that.
+
+    ``cookie`` is a browser's session, where the request is one that a cookie counts for. ``peer_uid`` is the account behind a
+    local socket, as the kernel says; it proves nothing about who asks.
+    """
 
     authorization: str | None
+    cookie: str | None
+    proof: UnverifiedProof | None
     request_id: str
     source_ip: str | None
     address: Address | None
+    binding: bytes | None
     identity: Identity | None = None
+    peer_uid: int | None = None
+
+    @property
+    def session(self) -> Unopened | None:
+        """What it shows instead of a ticket, if it does."""
+        return session.shown(authorization=self.authorization, cookie=self.cookie)
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Who somebody is to the broker, and what they may have."""
+    """Who somebody is to the broker, and what they may have; with a cookie for the next time, where one was asked for."""
 
     identity: Identity
     roles: list[Role]
+    cookie: SealedSession | None
 
 
 class Issuer:
@@ -54,6 +73,10 @@ class Issuer:
         self,
         *,
         authenticator: Authenticator,
+        directories: Directories,
+        replay_guard: ReplayGuard,
+        sessions: Sessions,
+        limits: Limits,
         policy: Policy,
         cache: CredentialCache,
         sts: StsClient,
@@ -61,6 +84,10 @@ class Issuer:
         clock: Clock,
     ) -> None:
         self._authenticator = authenticator
+        self._directories = directories
+        self._replay_guard = replay_guard
+        self._sessions = sessions
+        self._limits = limits
         self._policy = policy
         self._cache = cache
         self._sts = sts
@@ -69,30 +96,34 @@ class Issuer:
         self._flights: SingleFlight[Credentials] = SingleFlight()
 
     async def issue(self, ask: Ask, *, role: str) -> Credentials:
-        """Credentials for a role, to the sender of a ticket.
+        """Credentials for a role, to the sender of a ticket or the holder of a session.
 
         Raises:
             BrokerError: Nobody, not allowed, not available, or not recorded.
         """
         async with self._attempt(ask, action="get_credentials", resource=role) as event:
             event.role = _printable(role)
-            identity = self._authenticate(ask, event)
+            identity = await self._directories.complete(await self._authenticate(ask, event))
             grant = self._authorise(ask, identity, role)
             credentials = await self._cached(grant, event)
             if credentials is None:
                 credentials = await self._minted(grant, event)
         return credentials
 
-    async def standing(self, ask: Ask, *, action: str) -> Standing:
-        """Who the sender of a ticket is, and which roles are theirs.
-
-        Raises:
-            BrokerError: Nobody, or not recorded.
-        """
+    async def standing(self, ask: Ask, *, action: str, remember: bool = False) -> Standing:
+        """Who somebody is, and which roles are theirs; ``remember`` makes a cookie of a ticket. Raises like ``issue``."""
         async with self._attempt(ask, action=action, resource="self") as event:
-            identity = self._authenticate(ask, event)
+            identity = await self._directories.complete(await self._authenticate(ask, event))
+            cookie = self._sessions.for_browser(identity) if remember and ask.session is None else None
             event.shown()
-        return Standing(identity=identity, roles=self._policy.roles_for(identity.principal, ask.address))
+        return Standing(identity=identity, roles=self._policy.roles_for(identity, ask.address), cookie=cookie)
+
+    async def open_session(self, ask: Ask) -> SealedSession:
+        """A session for the sender of a ticket; a session makes no session. Raises like ``issue``."""
+        async with self._attempt(ask, action="open_session", resource="self") as event:
+            made = await self._sessions.made(await self._by_ticket(ask, event), proof=ask.proof)
+            event.shown()
+        return made
 
     async def drain(self) -> None:
         """Wait for the chains under way, so that what AWS made is recorded."""
@@ -100,21 +131,39 @@ class Issuer:
 
     @asynccontextmanager
     async def _attempt(self, ask: Ask, *, action: str, resource: str) -> AsyncIterator[Event]:
-        # Without a ticket nobody has attempted anything yet: the client is challenged and nothing is written.
-        if ask.authorization is None:
+        # Without a ticket or session nobody has attempted anything yet: the client is challenged and nothing is written.
+        if ask.authorization is None and ask.cookie is None:
             raise AuthRequired(reason="no_token")
         event = Event(action=action, resource=_printable(resource), request_id=ask.request_id, source_ip=ask.source_ip)
+        if ask.peer_uid is not None:
+            event.details["peer_uid"] = ask.peer_uid
         async with self._audit.attempt(event):
             yield event
 
-    def _authenticate(self, ask: Ask, event: Event) -> Identity:
+    async def _authenticate(self, ask: Ask, event: Event) -> Identity:
+        unopened = ask.session
+        return await (self._by_session(unopened, ask, event) if unopened else self._by_ticket(ask, event))
+
+    async def _by_session(self, unopened: Unopened, ask: Ask, event: Event) -> Identity:
+        event.details["via"] = unopened.kind.value
+        opened = self._sessions.open(unopened)
+        event.asked_by(opened.identity)
+        await self._sessions.prove(opened, ask.proof)
+        ask.identity = opened.identity
+        await self._limits.principal(opened.identity.principal)
+        return opened.identity
+
+    async def _by_ticket(self, ask: Ask, event: Event) -> Identity:
+        event.details["via"] = "ticket"
         started = time.perf_counter()
         token = spnego.unverified_token(ask.authorization)
-        identity = self._authenticator.accept(token)
+        authenticator = spnego.authenticator(token)
+        identity = self._authenticator.accept(token, binding=ask.binding)
         event.measures["spnego"] = time.perf_counter() - started
-        event.principal = identity.principal
-        event.source_identity = identity.principal.session_name()
+        event.asked_by(identity)
+        await self._replay_guard.spend(authenticator)
         ask.identity = identity
+        await self._limits.principal(identity.principal)
         return identity
 
     def _authorise(self, ask: Ask, identity: Identity, role: str) -> Grant:
@@ -122,10 +171,9 @@ class Issuer:
             raise AccessDenied(reason="role_malformed")
         return decide(
             self._policy,
-            principal=identity.principal,
+            identity=identity,
             role=RoleName(role),
             address=ask.address,
-            ticket_end=identity.ticket_end,
             now=self._clock.now(),
         )
 

@@ -2,16 +2,25 @@
 
 A derived key is HKDF-SHA256 (RFC 5869) of the master key with the label as ``info``. No key is used for two things, and a
 label carries a version, so that a use can change its key without touching the others.
+
+Keys that change daily carry the day in their label too, so that every instance with the same master key has them at the same
+moment and nobody stores or sends any.
 """
 
 from __future__ import annotations
 
 import enum
+from datetime import datetime
 
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from broker.keys.envelope import KEY_BYTES
+from broker.core.clock import Clock
+from broker.keys.envelope import KEY_BYTES, Envelope
+
+# Which days' keys open, counted from today. Today's seals. Yesterday's are still in use after midnight, for a whole day, and
+# tomorrow's come from an instance whose clock is ahead.
+_DAYS_OPEN = (0, -1, 1)
 
 
 class Use(enum.Enum):
@@ -20,6 +29,7 @@ class Use(enum.Enum):
     CACHE_SEAL = b"zerotrust/cache-seal/v1"
     CACHE_NAME = b"zerotrust/cache-name/v1"
     AUDIT_SIGNATURE = b"zerotrust/audit-signature/v1"
+    SESSION_SEAL = b"zerotrust/session-seal/v1"
 
 
 class KeyHierarchy:
@@ -35,6 +45,28 @@ class KeyHierarchy:
             raise ValueError(f"a master key has {KEY_BYTES} bytes, not {len(master)}")
         self._master = master
 
-    def derive(self, use: Use) -> bytes:
-        """The 32-byte key for one use."""
-        return HKDF(algorithm=SHA256(), length=KEY_BYTES, salt=None, info=use.value).derive(self._master)
+    def derive(self, use: Use, *, period: int | None = None) -> bytes:
+        """The 32-byte key for one use, in one period where the use has periods."""
+        label = use.value if period is None else b"%b/%d" % (use.value, period)
+        return HKDF(algorithm=SHA256(), length=KEY_BYTES, salt=None, info=label).derive(self._master)
+
+
+class DailyEnvelope:
+    """An envelope whose keys change at midnight UTC. What it sealed opens for 24 hours at least and 48 at most."""
+
+    def __init__(self, *, hierarchy: KeyHierarchy, use: Use, clock: Clock) -> None:
+        self._hierarchy = hierarchy
+        self._use = use
+        self._clock = clock
+        self._made = self._made_on(clock.now())
+
+    def now(self) -> Envelope:
+        """Today's."""
+        moment = self._clock.now()
+        if moment.toordinal() != self._made[0]:
+            self._made = self._made_on(moment)
+        return self._made[1]
+
+    def _made_on(self, moment: datetime) -> tuple[int, Envelope]:
+        day = moment.toordinal()
+        return day, Envelope(keys=[self._hierarchy.derive(self._use, period=day + days) for days in _DAYS_OPEN])

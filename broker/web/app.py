@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from aiohttp import HttpVersion11, hdrs, web
 from aiohttp.typedefs import Handler, Middleware
@@ -13,20 +13,31 @@ from broker import wire
 from broker.core import errors
 from broker.issuing.issue import Issuer
 from broker.web import guards, problems
+from broker.web.address import ADDRESS, Address, Network, address_of
 from broker.web.credentials import Credentials
-from broker.web.guards import Network
 from broker.web.health import Health
-from broker.web.negotiate import REQUEST_ID, prove_ourselves
+from broker.web.negotiate import REQUEST_ID, TLS, prove_ourselves
 from broker.web.portal.page import Page
+from broker.web.sessions import Sessions
+from broker.web.tls import ServerTls
 from broker.web.unreadable import CLIENT_FAULTS
 
 _log = logging.getLogger(__name__)
 
 _REQUEST_ID_BYTES = 12
 
+Limit = Callable[[Address | None], Awaitable[None]]
+
 
 def build(
-    *, issuer: Issuer, health: Health, hostnames: frozenset[str], networks: Sequence[Network], https: bool
+    *,
+    issuer: Issuer,
+    health: Health,
+    hostnames: frozenset[str],
+    networks: Sequence[Network],
+    trusted_proxies: Sequence[Network],
+    limit: Limit,
+    tls: ServerTls | None,
 ) -> web.Application:
     """The application.
 
@@ -35,18 +46,25 @@ def build(
         health: What it says of itself.
         hostnames: The names a Host header may carry, lower case.
         networks: Who may ask at all; empty for anybody.
-        https: Whether browsers may be told to stay with https.
+        trusted_proxies: Whose word on a client's address counts.
+        limit: Raises where an address asks too often.
+        tls: The TLS side of the listeners, where there is one.
     """
     page = Page(issuer=issuer)
     credentials = Credentials(issuer=issuer)
+    sessions = Sessions(issuer=issuer)
+    guard = _guard(hostnames, networks, trusted_proxies, limit, health)
     app = web.Application(
         client_max_size=wire.REQUEST_BODY_MAX,
-        middlewares=[_answer_errors(page, health, https=https), _guard(hostnames, networks, health)],
+        middlewares=[_answer_errors(page, health, https=tls is not None), guard],
     )
+    app[TLS] = tls
     for methods, path, handler in (
         ("POST", wire.CREDENTIALS_PATH, credentials.post),
         ("GET", wire.ROLES_PATH, credentials.roles),
         ("GET", wire.WHOAMI_PATH, credentials.whoami),
+        ("POST", wire.SESSIONS_PATH, sessions.post),
+        ("DELETE", wire.CURRENT_SESSION_PATH, sessions.end),
         ("GET", "/", page.show),
         ("GET HEAD", "/page.css", page.style),
         ("GET HEAD", "/icon.svg", page.icon),
@@ -101,10 +119,20 @@ async def _expectation(request: web.Request) -> None:
         request.writer.output_size = 0  # The answer itself has not begun.
 
 
-def _guard(hostnames: frozenset[str], networks: Sequence[Network], health: Health) -> Middleware:
+def _guard(
+    hostnames: frozenset[str],
+    networks: Sequence[Network],
+    trusted_proxies: Sequence[Network],
+    limit: Limit,
+    health: Health,
+) -> Middleware:
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-        guards.check(request, hostnames=hostnames, networks=networks)
+        address = request[ADDRESS] = address_of(request, trusted=trusted_proxies)
+        guards.check(request, address=address, hostnames=hostnames, networks=networks)
+        # After the guards: another site's page must not use up what its visitor's address may ask.
+        if request.path not in guards.PROBES:
+            await limit(address)
         if health.draining and request.path.startswith("/v1/"):
             raise errors.Draining
         return await handler(request)

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from ipaddress import IPv4Network, IPv6Network, ip_address
 
-from aiohttp import hdrs, web
+from aiohttp import HttpVersion10, HttpVersion11, hdrs, web
 
 from broker import wire
 from broker.core.errors import AccessDenied, BadRequest, CrossSiteBlocked, HostNotAllowed, UnsupportedMediaType
+from broker.web.address import Address, Network
 
 _CHANGING = frozenset({hdrs.METH_POST, hdrs.METH_PUT, hdrs.METH_DELETE, hdrs.METH_PATCH})
 _FOREIGN_SITES = frozenset({"cross-site", "same-site"})
@@ -21,11 +21,9 @@ _FOREIGN_SITES = frozenset({"cross-site", "same-site"})
 # set is what keeps pages out, not the media type.
 _CURL_DEFAULT = "application/x-www-form-urlencoded"
 # Probes come by address, and these two answer anybody the same.
-_PROBES = frozenset({"/healthz", "/readyz"})
+PROBES = frozenset({"/healthz", "/readyz"})
 # host [":" port], RFC 9110 section 7.2. User information or a path in it is nobody's typing.
 _HOST = re.compile(r"\[?([a-z0-9_.:-]+?)\]?(?::[0-9]{1,5})?")
-
-Network = IPv4Network | IPv6Network
 
 SECURITY_HEADERS = {
     "Cache-Control": "no-store",
@@ -40,35 +38,51 @@ SECURITY_HEADERS = {
 }
 
 
-def check(request: web.Request, *, hostnames: frozenset[str], networks: Sequence[Network]) -> None:
+def check(
+    request: web.Request, *, address: Address | None, hostnames: frozenset[str], networks: Sequence[Network]
+) -> None:
     """Refuse what is not plainly a request to us.
 
     Raises:
-        BadRequest: An absolute-form target, or a header that must be single and is not.
+        BadRequest: Not HTTP/1, an absolute-form target, no Host, a header that must be single and is not, a body in a form
+            that a proxy before us may read otherwise.
         AccessDenied: From outside ``server.allowed_networks``; no challenge, so no ticket is ever sent.
         HostNotAllowed: Another host name than ours (DNS rebinding).
         CrossSiteBlocked: Another page asks, or a changing request lacks the header that no foreign page can set.
         UnsupportedMediaType: A body that does not claim to be plain JSON.
     """
     headers = request.headers
-    if networks and request.remote and not any(ip_address(request.remote) in network for network in networks):
+    if networks and address and not any(address in network for network in networks):
         raise AccessDenied(reason="network_not_allowed")
-    if not request.raw_path.startswith("/"):
-        # An absolute-form target would take the place of the Host header (RFC 9112 section 3.2.2).
-        raise BadRequest("absolute-form request target", hint="send the path alone as the request target")
-    for name in (hdrs.AUTHORIZATION, hdrs.HOST):
-        if len(headers.getall(name, ())) > 1:
-            raise BadRequest(f"more than one {name}", hint=f"send one {name} header")
-    if request.path not in _PROBES and _host(headers.get(hdrs.HOST, "")) not in hostnames:
+    _refuse_odd_forms(request)
+    if request.path not in PROBES and _host(headers.get(hdrs.HOST, "")) not in hostnames:
         raise HostNotAllowed
     _refuse_foreign_pages(request)
     if request.method in _CHANGING:
         if headers.get(wire.REQUEST_HEADER) != wire.REQUEST_HEADER_VALUE:
             raise CrossSiteBlocked(reason="request_header_missing")
-        if request.content_type not in (wire.JSON, _CURL_DEFAULT):
+        if request.body_exists and request.content_type not in (wire.JSON, _CURL_DEFAULT):
             raise UnsupportedMediaType
         if hdrs.CONTENT_ENCODING in headers:
             raise UnsupportedMediaType(hint="send the body as it is, without Content-Encoding")
+
+
+def _refuse_odd_forms(request: web.Request) -> None:
+    if request.version not in (HttpVersion10, HttpVersion11):
+        raise BadRequest("another HTTP version", hint="send HTTP/1.1")
+    if not request.raw_path.startswith("/"):
+        # An absolute-form target would take the place of the Host header (RFC 9112 section 3.2.2).
+        raise BadRequest("absolute-form request target", hint="send the path alone as the request target")
+    for name in (hdrs.AUTHORIZATION, hdrs.HOST, wire.DPOP):
+        if len(request.headers.getall(name, ())) > 1:
+            raise BadRequest(f"more than one {name}", hint=f"send one {name} header")
+    if hdrs.HOST not in request.headers:
+        # Nobody who speaks HTTP/1.1 leaves it out (RFC 9112 section 3.2); HTTP/0.9 cannot send it.
+        raise BadRequest("no Host", hint="send HTTP/1.1 with a Host header")
+    coding = request.headers.get(hdrs.TRANSFER_ENCODING)
+    if coding is not None and (coding.lower() != "chunked" or request.version == HttpVersion10):
+        # RFC 9112 section 6.1: where two parties read the end of a body differently, a second request hides in it.
+        raise BadRequest("a transfer coding other than chunked", hint="send the body with Content-Length")
 
 
 def _refuse_foreign_pages(request: web.Request) -> None:

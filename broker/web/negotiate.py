@@ -1,30 +1,55 @@
-"""Between HTTP and an ``Ask``: the ticket in, the proof of the broker's own identity out (RFC 4559)."""
+"""Between HTTP and an ``Ask``: the ticket or session in, the proof of the broker's own identity out (RFC 4559)."""
 
 from __future__ import annotations
 
 import base64
-from ipaddress import ip_address
 
 from aiohttp import hdrs, web
 
+from broker import wire
+from broker.core.identity import UnverifiedProof
 from broker.issuing.issue import Ask
+from broker.web import cookie
+from broker.web.address import ADDRESS, peer_uid
+from broker.web.tls import ServerTls
 
 REQUEST_ID: web.RequestKey[str] = web.RequestKey("request_id", str)
+TLS: web.AppKey[ServerTls | None] = web.AppKey("tls")
 ASK: web.RequestKey[Ask] = web.RequestKey("ask", Ask)
 
 
 def ask_of(request: web.Request) -> Ask:
     """What the rooms may know of a request."""
     # A local socket has no address; a rule that names networks then does not hold.
-    remote = request.remote or None
+    address = request[ADDRESS]
     ask = Ask(
         authorization=request.headers.get(hdrs.AUTHORIZATION),
+        cookie=cookie.of(request),
+        proof=_proof(request),
         request_id=request[REQUEST_ID],
-        source_ip=remote,
-        address=ip_address(remote) if remote else None,
+        source_ip=str(address) if address else None,
+        address=address,
+        binding=_binding(request),
+        peer_uid=peer_uid(request) if address is None else None,
     )
     request[ASK] = ask
     return ask
+
+
+def _proof(request: web.Request) -> UnverifiedProof | None:
+    text = request.headers.get(wire.DPOP)
+    if text is None:
+        return None
+    # Guarded: the target is a path, and the Host header one of our names.
+    url = f"{request.scheme}://{request.headers[hdrs.HOST]}{request.raw_path.partition('?')[0]}"
+    return UnverifiedProof(text=text, method=request.method, url=url)
+
+
+def _binding(request: web.Request) -> bytes | None:
+    tls, transport = request.app[TLS], request.transport
+    if tls is None or transport is None:
+        return None
+    return tls.binding(transport.get_extra_info("ssl_object"))
 
 
 def prove_ourselves(request: web.Request, response: web.StreamResponse) -> None:

@@ -25,6 +25,7 @@ TABLE: dict[type[errors.BrokerError], Answer] = {
     errors.AuthRequired: Answer(401, "A Kerberos ticket is needed", "run kinit, then try again"),
     errors.AuthFailed: Answer(401, "The ticket was not accepted", "run kinit for a new ticket, then try again"),
     errors.AccessDenied: Answer(403, "Not allowed", "see `zerotrust roles` for what you may have"),
+    errors.StepUpRequired: Answer(403, "A stronger or fresher ticket is needed", "run zerotrust login"),
     errors.CrossSiteBlocked: Answer(
         403, "Asked by another web page", f"send the header {wire.REQUEST_HEADER}: {wire.REQUEST_HEADER_VALUE}"
     ),
@@ -33,11 +34,14 @@ TABLE: dict[type[errors.BrokerError], Answer] = {
     errors.TooLarge: Answer(413, "The body is too large", f"send at most {wire.REQUEST_BODY_MAX} bytes"),
     errors.UnsupportedMediaType: Answer(415, "The body is not JSON", f"send Content-Type: {wire.JSON}"),
     errors.HostNotAllowed: Answer(421, "Not a name of this broker", "use the host name in server.hostnames"),
+    errors.RateLimited: Answer(429, "Too many requests", "wait as long as Retry-After says, then try again"),
     errors.HeadersTooLarge: Answer(431, "The headers are too large", "send a smaller ticket, without other headers"),
     errors.InternalError: Answer(500, "The broker failed", "tell its administrator the request id"),
     errors.StsRejected: Answer(502, "AWS refused", "tell the broker's administrator the request id"),
     errors.StsUnavailable: Answer(503, "AWS is not available", "try again in a moment"),
     errors.AuditUnavailable: Answer(503, "The audit log is not available", "tell the broker's administrator"),
+    errors.ReplayGuardUnavailable: Answer(503, "The replay guard is not available", "try again in a moment"),
+    errors.DirectoryUnavailable: Answer(503, "The directory is not available", "try again in a moment"),
     errors.Draining: Answer(503, "The broker is going down", "try again in a moment"),
     errors.StsTimeout: Answer(504, "AWS did not answer in time", "try again in a moment"),
 }
@@ -65,6 +69,8 @@ def headers(error: errors.BrokerError) -> dict[str, str]:
         return {"WWW-Authenticate": "Negotiate"}
     if isinstance(error, errors.MethodNotAllowed):
         return {"Allow": ", ".join(error.allowed)}
+    if isinstance(error, errors.RateLimited):
+        return {"Retry-After": str(error.retry_after)}
     if status == 503:  # noqa: PLR2004
         return {"Retry-After": str(RETRY_AFTER)}
     return {}

@@ -1,4 +1,4 @@
-"""What cannot be read as HTTP, or does not come: answered in our own words, and never repeated; or closed in time.
+"""What cannot be read as HTTP: answered in our own words, and never repeated.
 
 aiohttp answers such bytes before any middleware runs, and quotes up to a hundred of them in the body and, with a stack trace, in
 the log: the beginning of a ticket that is too long, and as much log as an attacker cares to write. There is no public way
@@ -7,7 +7,6 @@ to change that, so the one method that does it is replaced.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import secrets
 
@@ -22,36 +21,12 @@ from broker.web import guards, problems
 # A user in a thousand groups sends 25 kB of delegated ticket; aiohttp's own limit is 8 kB.
 HEADER_BYTES = 131_072
 
-# A client that has nothing to say keeps a descriptor from others. Promised: 10 s for the head of its first request.
-_HEAD_SECONDS = 9.0
-# For the rest of a body that was refused, so that its sender still reads why.
-_LINGER_SECONDS = 2.0
-
 # Faults of what a client sent, in a body too.
 CLIENT_FAULTS = (HttpProcessingError, web.RequestPayloadError)
 
 _REQUEST_ID_BYTES = 12
 
 _log = logging.getLogger(__name__)
-
-
-class Runner(web.AppRunner):
-    """Runs an application on connections whose garbage is answered by ``refusal()``."""
-
-    def __init__(self, app: web.Application, *, shutdown_timeout: float) -> None:
-        super().__init__(
-            app,
-            access_log=None,
-            max_field_size=HEADER_BYTES,
-            lingering_time=_LINGER_SECONDS,
-            shutdown_timeout=shutdown_timeout,
-        )
-
-    async def _make_server(self) -> web.Server:
-        server = await super()._make_server()
-        # aiohttp makes the server and its protocols itself and takes no class for either.
-        server.__class__ = _Server
-        return server
 
 
 def refusal(error: BaseException | None, *, status: int) -> web.Response:
@@ -75,28 +50,13 @@ def refusal(error: BaseException | None, *, status: int) -> web.Response:
     return response
 
 
-class _Server(web.Server):
-    def __call__(self) -> RequestHandler:
-        return _Handler(self, loop=self._loop, **self._kwargs)
+class Handler(RequestHandler):
+    """aiohttp's connection handler, in our words."""
 
-
-class _Handler(RequestHandler):
-    __slots__ = ("_head_deadline",)
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        super().connection_made(transport)
-        self._head_deadline = self._loop.call_later(_HEAD_SECONDS, self._close_if_nothing_came)
-
-    def connection_lost(self, exc: BaseException | None) -> None:
-        self._head_deadline.cancel()
-        super().connection_lost(exc)
-
-    def _close_if_nothing_came(self) -> None:
-        # Later ones are held by aiohttp's own keep-alive timeout.
-        if self._request_count == 0 and self.transport is not None:
-            self.transport.abort()
+    __slots__ = ()
 
     def log_exception(self, *args: object, **kw: object) -> None:
+        """Log defects of ours."""
         # The rest of a body that was refused already may be garbage too; a client must not fill the log with traces.
         if not isinstance(kw.get("exc_info"), CLIENT_FAULTS):
             super().log_exception(*args, **kw)
@@ -108,6 +68,7 @@ class _Handler(RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,  # noqa: ARG002  # this is where the quoted bytes are
     ) -> web.StreamResponse:
+        """Answer what is no request."""
         if isinstance(exc, ConnectionError):
             raise exc  # The client hung up in the middle: aiohttp lets the connection go, and says nothing.
         if request.writer.output_size > 0:

@@ -129,6 +129,16 @@ class BrokerProcess:
         self.process = None
         return code
 
+    def reload(self) -> None:
+        """SIGHUP. What comes of it is in the log and in the records."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGHUP)
+
+    def check_config(self) -> subprocess.CompletedProcess[str]:
+        """``zerotrust-broker check-config``."""
+        command = [str(PROGRAMS / "zerotrust-broker"), "check-config", "--config", str(self.config)]
+        return subprocess.run(command, env=self._env, capture_output=True, text=True, check=False, timeout=60)
+
     def kill(self) -> None:
         """SIGKILL."""
         if self.process is not None:

@@ -11,7 +11,7 @@ from aiohttp import hdrs, web
 from broker.core.clock import rfc3339
 from broker.core.errors import AuthFailed, AuthRequired, BrokerError
 from broker.issuing.issue import Issuer
-from broker.web import problems
+from broker.web import cookie, problems
 from broker.web.negotiate import ask_of
 
 _HERE = files(__package__ or "broker.web.portal")
@@ -35,15 +35,21 @@ class Page:
         self._refused = environment.get_template("refused.html")
 
     async def show(self, request: web.Request) -> web.Response:
-        """The page of somebody who came with a ticket."""
-        standing = await self._issuer.standing(ask_of(request), action="open_page")
+        """The page of somebody who came with a ticket or a cookie. A browser asks its user's ticket for a cookie here.
+
+        Otherwise it would answer our challenge with a ticket at every single request.
+        """
+        standing = await self._issuer.standing(ask_of(request), action="open_page", remember=True)
         html = self._known.render(
             principal=str(standing.identity.principal),
             ticket_end=rfc3339(standing.identity.ticket_end),
             roles=standing.roles,
             broker=f"{request.scheme}://{request.host}",
         )
-        return web.Response(text=html, content_type="text/html")
+        response = web.Response(text=html, content_type="text/html")
+        if standing.cookie is not None:
+            cookie.give(response, standing.cookie)
+        return response
 
     async def style(self, _: web.Request) -> web.Response:
         """The style sheet, the same for everybody."""

@@ -28,9 +28,10 @@ def test_every_key_has_a_meaning_in_the_page():
     for model in _models(Settings)[1:]:
         assert model.model_fields == {} or model.__doc__ in text
         for key, info in keys(model):
-            assert f"| `{key}` |" in text
             assert info.description
-            assert info.description.replace("|", r"\|") in text
+            if shape(info).model is None:
+                assert f"| `{key}` |" in text
+                assert info.description.replace("|", r"\|") in text
 
 
 def test_the_example_of_the_page_is_accepted(host):

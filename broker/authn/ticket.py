@@ -1,0 +1,118 @@
+"""What an accepted ticket says beside the name, and which tickets are not taken although Kerberos is content with them.
+
+Kerberos answers for the name and, in krb5_rd_req, for the realms on the way of a foreign ticket (RFC 4120 section 2.7: the KDC's
+TRANSITED-POLICY-CHECKED flag, or the acceptor's own capaths). That the session uses a strong cipher and that nobody else made
+the ticket in the user's name (S4U) is asked here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import gssapi
+from gssapi import raw
+from gssapi.raw.named_tuples import AcceptSecContextResult
+
+from broker.authn import pac
+from broker.core.errors import AccessDenied, AuthFailed
+from broker.core.principal import Principal
+
+# GSS_C_INQ_SSPI_SESSION_KEY; its last arc is the session's encryption type.
+_SESSION_KEY = gssapi.OID.from_int_seq("1.2.840.113554.1.2.2.5.5")
+# RFC 3962 and RFC 8009.
+_AES = frozenset({17, 18, 19, 20})
+
+_INDICATORS = b"auth-indicators"
+_LOGON_INFO = b"urn:mspac:logon-info"
+# MS-PAC 2.9: present in tickets that a service obtained in a user's name (S4U2Proxy).
+_DELEGATION_INFO = b"urn:mspac:delegation-info"
+
+
+@dataclass(frozen=True, slots=True)
+class RealmRules:
+    """What one realm's tickets must be like. ``domain_sid`` filters groups: others' SIDs do not count."""
+
+    domain_sid: str | None = None
+    require_pac: bool = False
+    allow_impersonation: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """The facts, before any of them was judged. ``logon`` is None without Active Directory's part of a PAC."""
+
+    enctype: int
+    authenticated_at: datetime
+    indicators: frozenset[str]
+    logon: pac.Logon | None
+    is_delegated: bool
+
+    @classmethod
+    def of(cls, accepted: AcceptSecContextResult) -> Ticket:
+        """Read them off an accepted context.
+
+        Raises:
+            gssapi.raw.GSSError: It holds less than any Kerberos context does.
+            AuthFailed: A PAC that cannot be read.
+        """
+        context, name = accepted.context, accepted.initiator_name
+        present = frozenset(raw.inquire_name(name, mech_name=False).attrs or ())
+        indicators = frozenset(_values(name, _INDICATORS)) if _INDICATORS in present else frozenset()
+        return cls(
+            enctype=_enctype(context),
+            authenticated_at=datetime.fromtimestamp(raw.krb5_extract_authtime_from_sec_context(context), UTC),
+            indicators=frozenset(value.decode("ascii", "replace") for value in indicators),
+            logon=_logon(name) if _LOGON_INFO in present else None,
+            is_delegated=_DELEGATION_INFO in present,
+        )
+
+    def admit(self, principal: Principal, *, realms: Mapping[str, RealmRules]) -> frozenset[str]:
+        """Judge, and return the groups that count: SIDs of the realm's own domain.
+
+        Raises:
+            AccessDenied: A realm that is not served, or a ticket that somebody else made.
+            AuthFailed: A weak session key, or no PAC where one is required.
+        """
+        rules = realms.get(principal.realm)
+        if rules is None:
+            # Trust between realms is the KDC's word; whom we serve is ours.
+            raise AccessDenied(reason="realm_not_allowed")
+        if self.enctype not in _AES:
+            raise AuthFailed(reason="session_key_not_aes")
+        if rules.require_pac and self.logon is None:
+            raise AuthFailed(reason="pac_missing")
+        if self.logon is not None and rules.domain_sid not in (None, self.logon.domain_sid):
+            raise AuthFailed(reason="pac_of_another_domain")
+        if self._is_impersonation and not rules.allow_impersonation:
+            raise AccessDenied(reason="impersonated")
+        if self.logon is None or rules.domain_sid is None:
+            return frozenset()
+        return frozenset(sid for sid in self.logon.groups if pac.within(rules.domain_sid, sid))
+
+    @property
+    def _is_impersonation(self) -> bool:
+        return self.is_delegated or (self.logon is not None and pac.SERVICE_ASSERTED_IDENTITY in self.logon.groups)
+
+
+def _enctype(context: raw.SecurityContext) -> int:
+    _, oid = raw.inquire_sec_context_by_oid(context, _SESSION_KEY)
+    # The OID's elements as DER; an encryption type below 128 is its last byte.
+    return int(oid[-1])
+
+
+def _values(name: raw.Name, attribute: bytes) -> list[bytes]:
+    found = raw.get_name_attribute(name, attribute)
+    # What is not authenticated came from the client itself.
+    return list(found.values) if found.authenticated else []
+
+
+def _logon(name: raw.Name) -> pac.Logon | None:
+    values = _values(name, _LOGON_INFO)
+    if len(values) != 1:
+        return None
+    try:
+        return pac.groups(values[0])
+    except pac.MalformedPac as error:
+        raise AuthFailed(str(error), reason="pac_malformed") from error

@@ -1,0 +1,48 @@
+"""Somebody who was authenticated, and how; and what they show instead of a ticket from then on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from broker.core.principal import Principal
+from broker.core.secret import Secret
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who, and what the ticket says beside the name. All times are timezone-aware.
+
+    ``authenticated_at`` is when the password, card or code was shown, however often the ticket was renewed since.
+    ``groups`` are SIDs of the realm's own domain, empty without Active Directory; and names, once the realm's directory was
+    asked (``groups_unknown``: why it could not say). ``mutual_token`` proves the broker to the client.
+    """
+
+    principal: Principal
+    ticket_end: datetime
+    authenticated_at: datetime
+    channel_bound: bool
+    indicators: frozenset[str]
+    groups: frozenset[str]
+    mutual_token: bytes | None
+    groups_unknown: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SealedSession:
+    """What a client is given, to show it with later requests."""
+
+    value: Secret
+    lifetime: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class UnverifiedProof:
+    """A ``DPoP`` header (RFC 9449), and the request that it came with: what it must have been made for.
+
+    ``url`` is scheme, authority and path as the client addressed us, without query.
+    """
+
+    text: str
+    method: str
+    url: str
