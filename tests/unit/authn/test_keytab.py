@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from broker.authn import keytab
-from broker.authn.keytab import UnusableKeytab
+from broker.authn.keytab import AcceptorKeys, UnusableKeytab
 from broker.core.errors import ConfigurationError
 from broker.core.private_file import PermissionProblem
 
@@ -58,9 +58,14 @@ def write(path: Path, *entries: bytes, version: bytes = b"\x05\x02") -> Path:
     return path
 
 
+def served(keys: AcceptorKeys) -> bytes:
+    """What GSS-API reads at the next accept."""
+    return Path(keys.name.removeprefix("FILE:")).read_bytes()
+
+
 def faults(*paths: Path, hosts: frozenset[str] | None = None) -> str:
     with pytest.raises(ConfigurationError) as caught:
-        keytab.load(paths, realms=REALMS, hosts=hosts)
+        AcceptorKeys(paths, realms=REALMS, hosts=hosts)
     return str(caught.value)
 
 
@@ -114,13 +119,10 @@ def test_a_name_that_is_not_utf8_is_refused(file: Path) -> None:
 
 
 def test_the_keys_of_a_keytab_show_in_no_repr(file: Path) -> None:
-    keys = keytab.load([write(file, entry())], realms=REALMS, hosts=None)
-    try:
-        shown = repr(keys.keys) + repr(keys)
-        assert "HTTP/localhost@EXAMPLE.COM" in shown
-        assert "canary" not in shown
-    finally:
-        keys.close()
+    keys = AcceptorKeys([write(file, entry())], realms=REALMS, hosts=None)
+    shown = repr(keys.keys) + repr(keys)
+    assert "HTTP/localhost@EXAMPLE.COM" in shown
+    assert "canary" not in shown
 
 
 def test_only_our_service_on_our_hosts_in_our_realms_is_answered_for(file: Path) -> None:
@@ -135,23 +137,16 @@ def test_only_our_service_on_our_hosts_in_our_realms_is_answered_for(file: Path)
         entry("HTTP/localhost", realm="PARTNER.EXAMPLE"),
         entry("krbtgt/EXAMPLE.COM"),
     )
-    keys = keytab.load([file], realms=REALMS, hosts=frozenset({"localhost"}))
-    try:
-        assert [str(key) for key in keys.keys] == ["Key(HTTP/localhost@EXAMPLE.COM, kvno 1, enctype 18)"]
-        # What GSS-API opens holds that one key and nothing else.
-        served = Path(keys.name.removeprefix("FILE:")).read_bytes()
-        assert served == b"\x05\x02" + entry("HTTP/localhost")
-        assert keys.hosts == {"localhost"}
-    finally:
-        keys.close()
+    keys = AcceptorKeys([file], realms=REALMS, hosts=frozenset({"localhost"}))
+    assert [str(key) for key in keys.keys] == ["Key(HTTP/localhost@EXAMPLE.COM, kvno 1, enctype 18)"]
+    # What GSS-API opens holds that one key and nothing else.
+    assert served(keys) == b"\x05\x02" + entry("HTTP/localhost")
+    assert keys.hosts == {"localhost"}
 
 
 def test_all_versions_of_a_key_are_kept_for_tickets_that_are_still_out(file: Path) -> None:
-    keys = keytab.load([write(file, entry(kvno=1), entry(kvno=2, enctype=AES128_SHA2))], realms=REALMS, hosts=None)
-    try:
-        assert [(key.kvno, key.enctype) for key in keys.keys] == [(1, AES256), (2, AES128_SHA2)]
-    finally:
-        keys.close()
+    keys = AcceptorKeys([write(file, entry(kvno=1), entry(kvno=2, enctype=AES128_SHA2))], realms=REALMS, hosts=None)
+    assert [(key.kvno, key.enctype) for key in keys.keys] == [(1, AES256), (2, AES128_SHA2)]
 
 
 @pytest.mark.parametrize("entries", [(RC4,), (AES256, RC4), (24,)])
@@ -162,7 +157,8 @@ def test_an_rc4_key_of_ours_does_not_start(file: Path, entries: tuple[int, ...])
 
 
 def test_a_foreign_service_s_rc4_key_is_simply_not_ours(file: Path) -> None:
-    keytab.load([write(file, entry(), entry("nfs/x", enctype=RC4))], realms=REALMS, hosts=None).close()
+    keys = AcceptorKeys([write(file, entry(), entry("nfs/x", enctype=RC4))], realms=REALMS, hosts=None)
+    assert [key.enctype for key in keys.keys] == [AES256]
 
 
 @pytest.mark.parametrize("enctype", [1, 3, 16, 25, 26])

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address, ip_network
+from typing import cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.authz.policy import Address, Policy, Rule, decide
-from broker.core.errors import AccessDenied, AuthFailed, BrokerError
+from broker.authz.policy import Address, Policy, Requirements, Rule, decide
+from broker.core.errors import AccessDenied, AuthFailed, BrokerError, DirectoryUnavailable
 from broker.core.grant import Grant
+from broker.core.identity import Identity
 from broker.core.pattern import PrincipalPattern
 from broker.core.principal import NameType, Principal
 from broker.core.roles import Hop, Role, RoleArn, RoleName
@@ -31,12 +33,35 @@ def role(name: str, *, external_id: str = "x-1", duration: timedelta = timedelta
 ROLES = {RoleName(name): role(name) for name in ("developer", "readonly", "admin")}
 
 
-def rule(name: str, *principals: str, roles: Sequence[str], networks: Sequence[str] = ()) -> Rule:
+def rule(
+    name: str, *principals: str, roles: Sequence[str], networks: Sequence[str] = (), groups: Sequence[str] = ()
+) -> Rule:
     return Rule(
         name=name,
         principals=tuple(map(PrincipalPattern.parse, principals)),
+        groups=frozenset(groups),
         networks=tuple(map(ip_network, networks)),
+        require=Requirements(),
         roles=frozenset(map(RoleName, roles)),
+    )
+
+
+def somebody(
+    principal: Principal,
+    *,
+    ticket_end: datetime = TOMORROW,
+    groups: Sequence[str] = (),
+    groups_unknown: str | None = None,
+) -> Identity:
+    return Identity(
+        principal=principal,
+        ticket_end=ticket_end,
+        authenticated_at=NOW,
+        channel_bound=False,
+        indicators=frozenset(),
+        groups=frozenset(groups),
+        mutual_token=None,
+        groups_unknown=groups_unknown,
     )
 
 
@@ -48,13 +73,14 @@ def ask(
     ticket_end: datetime = TOMORROW,
     now: datetime = NOW,
     roles: dict[RoleName, Role] = ROLES,
+    groups: Sequence[str] = (),
+    groups_unknown: str | None = None,
 ) -> Grant:
     return decide(
         Policy(roles=roles, rules=rules),
-        principal=Principal.parse(who),
+        identity=somebody(Principal.parse(who), ticket_end=ticket_end, groups=groups, groups_unknown=groups_unknown),
         role=RoleName(role),
         address=address,
-        ticket_end=ticket_end,
         now=now,
     )
 
@@ -142,6 +168,59 @@ def test_a_local_socket_has_no_address_and_is_in_no_network() -> None:
     assert ask(ENGINEERS, address=None).rule == "engineers"
 
 
+# ---- groups ----
+
+DEVELOPERS = "S-1-5-21-1-2-3-1105"
+BY_GROUP = rule("by-group", groups=[DEVELOPERS, "R\\aws-dev"], roles=["developer"])
+
+
+@pytest.mark.parametrize("group", [DEVELOPERS, "R\\aws-dev"])
+def test_a_rule_means_whoever_is_in_one_of_its_groups(group: str) -> None:
+    assert ask(BY_GROUP, who="mallory@R", groups=["S-1-5-21-1-2-3-999", group]).rule == "by-group"
+
+
+@pytest.mark.parametrize(
+    "groups",
+    [
+        [],
+        ["S-1-5-21-1-2-3-110"],
+        ["S-1-5-21-1-2-3-11050"],
+        ["S-1-5-21-9-9-9-1105"],
+        ["s-1-5-21-1-2-3-1105"],
+        ["R\\AWS-DEV"],
+        ["S\\aws-dev"],
+        ["aws-dev"],
+        ["alice@R"],
+    ],
+)
+def test_another_group_is_not_this_one(groups: list[str]) -> None:
+    assert denied(BY_GROUP, groups=groups).reason == "no_rule"
+
+
+def test_a_group_called_like_a_principal_is_not_that_principal() -> None:
+    assert denied(ENGINEERS, who="mallory@R", groups=["alice@R", "alice", "developer"]).reason == "no_rule"
+
+
+@pytest.mark.parametrize("order", [("person", "group"), ("group", "person")])
+def test_the_first_rule_of_the_file_wins_named_in_person_or_by_group(order: tuple[str, str]) -> None:
+    rules = {
+        "person": rule("person", "alice@R", roles=["developer"]),
+        "group": rule("group", groups=[DEVELOPERS], roles=["developer"]),
+    }
+    assert ask(*(rules[name] for name in order), groups=[DEVELOPERS]).rule == order[0]
+
+
+def test_who_is_named_in_person_needs_no_directory() -> None:
+    assert ask(BY_GROUP, ENGINEERS, groups_unknown="directory_timeout").rule == "engineers"
+
+
+@pytest.mark.parametrize("role", ["developer", "admin", "no-such-role"])
+def test_while_groups_are_unknown_nobody_is_told_that_they_may_not_and_every_role_looks_alike(role: str) -> None:
+    with pytest.raises(DirectoryUnavailable) as caught:
+        ask(BY_GROUP, who="mallory@R", role=role, groups_unknown="directory_timeout")
+    assert (caught.value.reason, caught.value.hint) == ("directory_timeout", None)
+
+
 # ---- the ticket's end ----
 
 
@@ -163,7 +242,7 @@ def test_a_ticket_that_ends_within_a_quarter_of_an_hour_is_refused_with_what_to_
     with pytest.raises(AuthFailed) as caught:
         ask(ENGINEERS, ticket_end=NOW + left)
     assert caught.value.reason == "ticket_ends_too_soon"
-    assert "kinit" in (caught.value.hint or "")
+    assert "renew it" in (caught.value.hint or "")
 
 
 def test_who_may_not_have_a_role_learns_nothing_of_it_from_a_short_ticket() -> None:
@@ -188,10 +267,12 @@ def test_a_grant_never_outlives_the_ticket_nor_the_role(seconds: int, tick: int,
 # ---- the policy as a whole ----
 
 _NAMES = ["alice@R", "mallory@R", "alice/admin@R", "alice@S", "HTTP/web.example.com@R", "DC1$@R"]
+_GROUPS = [DEVELOPERS, "R\\aws-dev", "S\\aws-dev"]
 _PATTERNS = [*_NAMES, "*@R", "*/admin@R", "alice/*@R", "*@S"]
 _RULES = st.builds(
-    lambda principals, roles, networks: rule("r", *principals, roles=roles, networks=networks),
-    st.lists(st.sampled_from(_PATTERNS), min_size=1, max_size=3),
+    lambda principals, groups, roles, networks: rule("r", *principals, groups=groups, roles=roles, networks=networks),
+    st.lists(st.sampled_from(_PATTERNS), max_size=3),
+    st.lists(st.sampled_from(_GROUPS), max_size=2),
     st.lists(st.sampled_from(list(ROLES)), min_size=1, max_size=2),
     st.lists(st.sampled_from(["10.0.0.0/8", "127.0.0.0/8"]), max_size=1),
 )
@@ -200,6 +281,8 @@ _ASKED = st.fixed_dictionaries(
         "who": st.sampled_from(_NAMES),
         "role": st.sampled_from([*ROLES, "none"]),
         "address": st.sampled_from([None, ip_address("127.0.0.1"), ip_address("10.0.0.1")]),
+        "groups": st.lists(st.sampled_from(_GROUPS), max_size=2),
+        "groups_unknown": st.sampled_from([None, "directory_timeout"]),
     }
 )
 
@@ -222,11 +305,11 @@ def test_adding_a_rule_never_takes_anything_away(
 
 @given(st.lists(_RULES, max_size=5), _ASKED)
 def test_the_index_decides_as_reading_every_rule_would(rules: list[Rule], asked: dict[str, object]) -> None:
-    principal = Principal.parse(str(asked["who"]))
+    principal, groups = Principal.parse(str(asked["who"])), set(cast("list[str]", asked["groups"]))
     holds = any(
         asked["role"] in one.roles
-        and one.allows_from(asked["address"])  # type: ignore[arg-type]
-        and any(pattern.matches(principal) for pattern in one.principals)
+        and one.allows_from(cast("Address | None", asked["address"]))
+        and (any(pattern.matches(principal) for pattern in one.principals) or one.groups & groups)
         for one in rules
     )
     assert given_to(rules, asked) == holds
@@ -234,7 +317,8 @@ def test_the_index_decides_as_reading_every_rule_would(rules: list[Rule], asked:
 
 @given(st.lists(_RULES, max_size=5), _ASKED)
 def test_the_roles_that_are_listed_are_the_roles_that_are_given(rules: list[Rule], asked: dict[str, object]) -> None:
-    listed = Policy(roles=ROLES, rules=rules).roles_for(Principal.parse(str(asked["who"])), asked["address"])  # type: ignore[arg-type]
+    identity = somebody(Principal.parse(str(asked["who"])), groups=cast("list[str]", asked["groups"]))
+    listed = Policy(roles=ROLES, rules=rules).roles_for(identity, cast("Address | None", asked["address"]))
     assert [one.name for one in listed] == [name for name in sorted(ROLES) if given_to(rules, {**asked, "role": name})]
 
 
@@ -255,10 +339,9 @@ def test_the_name_type_is_part_of_who_somebody_is_in_a_grant() -> None:
     grants = [
         decide(
             policy,
-            principal=Principal(("alice",), "R", kind),
+            identity=somebody(Principal(("alice",), "R", kind)),
             role=RoleName("developer"),
             address=None,
-            ticket_end=TOMORROW,
             now=NOW,
         )
         for kind in (NameType.PRINCIPAL, NameType.SRV_INST)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import itertools
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
@@ -12,8 +13,12 @@ import pytest
 
 from broker.audit.event import Event
 from broker.audit.log import AuditLog
-from broker.authn.acceptor import Identity
-from broker.authz.policy import Policy, Rule
+from broker.authn import spnego
+from broker.authn.directory import Directories
+from broker.authn.dpop import ProofGuard
+from broker.authn.session import Sessions
+from broker.authz.limits import Limits, Of
+from broker.authz.policy import Policy, Requirements, Rule
 from broker.cache.sealed import CredentialCache
 from broker.cache.store import MemoryStore
 from broker.core.credentials import Credentials
@@ -23,21 +28,34 @@ from broker.core.errors import (
     AuthFailed,
     AuthRequired,
     BrokerError,
+    DirectoryUnavailable,
+    RateLimited,
+    ReplayGuardUnavailable,
     StsRejected,
     StsTimeout,
     StsUnavailable,
 )
 from broker.core.grant import Grant
+from broker.core.identity import Identity
 from broker.core.pattern import PrincipalPattern
 from broker.core.principal import Principal
+from broker.core.rate import Rate
 from broker.core.roles import Hop, Role, RoleArn, RoleName
 from broker.core.secret import Secret
 from broker.issuing.issue import Ask, Issuer
 from broker.keys.envelope import Envelope
+from broker.keys.hierarchy import DailyEnvelope, KeyHierarchy, Use
 
 HOUR = timedelta(hours=1)
 ARN = RoleArn.parse("arn:aws:iam::111122223333:role/Developer")
 ROLE = Role(name=RoleName("developer"), chain=(Hop(arn=ARN, external_id="x-1"),), duration=HOUR)
+
+
+# More than any other test here asks in one minute.
+PER_MINUTE = 40
+# 1.2.840.113554.1.2.2 with tag and length.
+KERBEROS = bytes.fromhex("06092a864886f712010202")
+_uses = itertools.count()
 
 
 class MovedClock:
@@ -51,17 +69,75 @@ class MovedClock:
         return self.moment.timestamp()
 
 
+def token_for(who: str) -> str:
+    """An ``Authorization`` header with a Kerberos token in form, a new one each time; its authenticator says the name.
+
+    RFC 2743 section 3.1 around RFC 4121 section 4.1 around an AP-REQ (RFC 4120 section 5.5.1).
+    """
+    cipher = der(0xA0, der(0x02, b"\x12")) + der(0xA2, der(0x04, f"{who} {next(_uses)}".encode()))
+    members = [der(0x02, b"\x05"), der(0x02, b"\x0e"), der(0x03, bytes(5)), der(0x61, b""), der(0x30, cipher)]
+    request = der(0x6E, der(0x30, b"".join(der(0xA0 + place, member) for place, member in enumerate(members))))
+    token = der(0x60, KERBEROS + b"\x01\x00" + request)
+    return "Negotiate " + base64.b64encode(token).decode()
+
+
+def der(tag: int, content: bytes) -> bytes:
+    assert len(content) < 0x80
+    return bytes([tag, len(content)]) + content
+
+
 class Names:
     """An authenticator that believes whatever name a token says."""
 
     def __init__(self, clock: MovedClock) -> None:
         self._clock = clock
+        self.accepted = 0
 
-    def accept(self, token: bytes) -> Identity:
-        if token == b"broken":
+    def accept(self, token: bytes, *, binding: bytes | None) -> Identity:
+        who, _ = spnego.authenticator(spnego.UnverifiedToken(token)).decode().split(" ")
+        if who == "broken":
             raise AuthFailed(reason="token_unusable")
-        ends = self._clock.now() + timedelta(hours=10)
-        return Identity(principal=Principal.parse(token.decode()), ticket_end=ends, mutual_token=b"proof")
+        self.accepted += 1
+        return Identity(
+            principal=Principal.parse(who),
+            ticket_end=self._clock.now() + timedelta(hours=10),
+            authenticated_at=self._clock.now(),
+            channel_bound=binding is not None,
+            indicators=frozenset({"otp"}),
+            groups=frozenset(),
+            mutual_token=b"proof",
+        )
+
+
+class Guard:
+    """Remembers what was used; cannot say, when the test says so."""
+
+    def __init__(self) -> None:
+        self.used: set[bytes] = set()
+        self.error: BrokerError | None = None
+
+    async def spend(self, authenticator: bytes) -> None:
+        if self.error is not None:
+            raise self.error
+        if authenticator in self.used:
+            raise AuthFailed(reason="ticket_replayed")
+        self.used.add(authenticator)
+
+    async def ping(self) -> str | None:
+        return None
+
+
+class Groups:
+    """A realm's directory: who is in what, or why it cannot say."""
+
+    def __init__(self) -> None:
+        self.of: dict[str, set[str]] = {}
+        self.error: DirectoryUnavailable | None = None
+
+    async def groups(self, principal: Principal, of_ticket: frozenset[str]) -> frozenset[str]:
+        if self.error is not None:
+            raise self.error
+        return of_ticket | self.of.get(str(principal), set())
 
 
 class Sts:
@@ -113,11 +189,33 @@ class House:
     def __init__(self) -> None:
         self.clock = MovedClock()
         self.diary: list[str] = []
+        self.names = Names(self.clock)
+        self.guard = Guard()
+        self.directory = Groups()
         self.sts = Sts(self.clock, self.diary)
         self.audit = Diary(self.diary)
-        rule = Rule("engineers", (PrincipalPattern.parse("alice@R"),), (), frozenset({ROLE.name}))
+        rule = Rule(
+            name="engineers",
+            principals=(PrincipalPattern.parse("alice@R"),),
+            groups=frozenset({"R\\aws-dev"}),
+            networks=(),
+            require=Requirements(),
+            roles=frozenset({ROLE.name}),
+        )
+        hierarchy = KeyHierarchy(master=b"m" * 32)
         self.issuer = Issuer(
-            authenticator=cast("Any", Names(self.clock)),
+            authenticator=cast("Any", self.names),
+            directories=Directories(cast("Any", {"R": self.directory})),
+            replay_guard=self.guard,
+            sessions=Sessions(
+                envelope=DailyEnvelope(hierarchy=hierarchy, use=Use.SESSION_SEAL, clock=self.clock),
+                proofs=ProofGuard(shared=None, clock=self.clock),
+                epoch=lambda _: 0,
+                clock=self.clock,
+            ),
+            limits=Limits(
+                rates={Of.PRINCIPAL: Rate(PER_MINUTE, 60)}, client=None, name_key=b"n" * 32, clock=self.clock
+            ),
             policy=Policy(roles={ROLE.name: ROLE}, rules=[rule]),
             cache=CredentialCache(
                 store=MemoryStore(clock=self.clock),
@@ -130,10 +228,19 @@ class House:
             clock=self.clock,
         )
 
+    def asking(self, *, authorization: str | None = None, cookie: str | None = None) -> Ask:
+        return Ask(
+            authorization=authorization,
+            cookie=cookie,
+            proof=None,
+            request_id="r-1",
+            source_ip="127.0.0.1",
+            address=None,
+            binding=None,
+        )
+
     async def ask(self, who: str | None = "alice@R", role: str = "developer") -> Credentials:
-        token = None if who is None else "Negotiate " + base64.b64encode(who.encode()).decode()
-        ask = Ask(authorization=token, request_id="r-1", source_ip="127.0.0.1", address=None)
-        return await self.issuer.issue(ask, role=role)
+        return await self.issuer.issue(self.asking(authorization=who and token_for(who)), role=role)
 
     async def refused(self, error: type[BrokerError], **asked: Any) -> BrokerError:
         with pytest.raises(error) as caught:
@@ -152,6 +259,7 @@ async def test_the_intent_is_recorded_before_sts_and_the_outcome_before_the_answ
     intent, issued = house.audit.events
     assert (intent.access_key_id, intent.details) == (None, {"rule": "engineers"})
     assert (issued.access_key_id, issued.success) == (credentials.access_key_id, True)
+    assert (issued.channel_bound, issued.indicators, issued.details) == (False, {"otp"}, {"via": "ticket"})
 
 
 async def test_a_hit_is_recorded_too_and_needs_no_intent(house: House) -> None:
@@ -194,6 +302,103 @@ async def test_a_refusal_is_recorded_with_its_reason_and_reaches_neither_cache_n
     last = house.audit.events[-1]
     assert (last.success, last.reason, last.access_key_id) == (False, reason, None)
     assert (last.role or "").isprintable()
+
+
+@pytest.mark.parametrize(
+    "token", ["Negotiate bm8gS2VyYmVyb3M=", "Negotiate ????", "Negotiate", "Basic YTpi", "DPoP x", ""]
+)
+async def test_a_header_that_holds_no_ticket_is_refused_before_any_accept_and_recorded(
+    house: House, token: str
+) -> None:
+    with pytest.raises(AuthFailed):
+        await house.issuer.issue(house.asking(authorization=token), role="developer")
+    assert (house.diary, house.names.accepted) == (["refused"], 0)
+    assert house.audit.events[-1].principal is None
+
+
+async def test_a_ticket_that_is_shown_twice_is_refused_in_its_owners_name_and_proves_nothing_to_the_sender(
+    house: House,
+) -> None:
+    token = token_for("alice@R")
+    await house.issuer.issue(house.asking(authorization=token), role="developer")
+    again = house.asking(authorization=token)
+    with pytest.raises(AuthFailed):
+        await house.issuer.issue(again, role="developer")
+    last = house.audit.events[-1]
+    assert (last.success, last.reason, str(last.principal)) == (False, "ticket_replayed", "alice@R")
+    assert again.identity is None, "whoever replays gets no mutual token"
+
+
+async def test_while_nobody_can_say_whether_a_ticket_is_new_it_does_not_count(house: House) -> None:
+    await house.ask()
+    house.guard.error = ReplayGuardUnavailable()
+    await house.refused(ReplayGuardUnavailable)
+    assert (house.audit.events[-1].reason, house.sts.calls) == ("replay_guard_unavailable", 1)
+
+
+async def test_a_ticket_that_is_not_accepted_is_not_spent(house: House) -> None:
+    await house.refused(AuthFailed, who="broken")
+    assert house.guard.used == set()
+
+
+async def test_whoever_asks_too_often_is_refused_and_recorded_and_the_others_are_not(house: House) -> None:
+    for _ in range(PER_MINUTE):
+        await house.ask()
+    refused = await house.refused(RateLimited)
+    assert cast("RateLimited", refused).retry_after > 0
+    assert (house.audit.events[-1].success, house.audit.events[-1].reason) == (False, "rate_limited")
+    await house.refused(AccessDenied, who="mallory@R")
+
+
+async def test_a_directory_gives_groups_and_while_it_is_silent_only_who_is_named_in_person_goes_on(
+    house: House,
+) -> None:
+    await house.refused(AccessDenied, who="bob@R")
+    house.directory.of["bob@R"] = {"R\\aws-dev"}
+    await house.ask("bob@R")
+    house.directory.error = DirectoryUnavailable(reason="directory_timeout")
+    await house.refused(DirectoryUnavailable, who="bob@R")
+    assert house.audit.events[-1].reason == "directory_timeout"
+    await house.ask("alice@R")
+
+
+async def test_a_session_stands_for_the_ticket_that_it_was_made_with_and_the_record_says_so(house: House) -> None:
+    first = house.asking(authorization=token_for("alice@R"))
+    standing = await house.issuer.standing(first, action="open_page", remember=True)
+    assert standing.cookie is not None
+    cookie = standing.cookie.value.reveal()
+    later = house.asking(cookie=cookie)
+    assert (await house.issuer.issue(later, role="developer")).access_key_id == "ASIA0000000000000001"
+    issued = house.audit.events[-1]
+    assert (str(issued.principal), issued.indicators, issued.details) == ("alice@R", {"otp"}, {"via": "cookie"})
+    assert house.names.accepted == 1
+    assert cookie not in repr(house.audit.events)
+    again = await house.issuer.standing(later, action="open_page", remember=True)
+    assert again.cookie is None, "a session that renews itself would never end"
+
+
+async def test_a_session_that_is_altered_is_refused_and_recorded_as_nobodys(house: House) -> None:
+    first = house.asking(authorization=token_for("alice@R"))
+    standing = await house.issuer.standing(first, action="open_page", remember=True)
+    assert standing.cookie is not None
+    with pytest.raises(AuthFailed):
+        await house.issuer.issue(house.asking(cookie=standing.cookie.value.reveal()[:-4] + "AAAA"), role="developer")
+    last = house.audit.events[-1]
+    assert (last.success, last.reason, last.principal) == (False, "session_altered", None)
+    assert house.sts.calls == 0
+
+
+async def test_without_a_record_no_session_is_opened(house: House) -> None:
+    house.audit.broken = lambda _: True
+    with pytest.raises(AuditUnavailable):
+        await house.issuer.open_session(house.asking(authorization=token_for("alice@R")))
+
+
+async def test_a_session_opens_no_session(house: House) -> None:
+    made = await house.issuer.open_session(house.asking(authorization=token_for("alice@R")))
+    with pytest.raises(AuthRequired):
+        await house.issuer.open_session(house.asking(cookie=made.value.reveal()))
+    assert [event.success for event in house.audit.events] == [True, False]
 
 
 async def test_a_refusal_that_cannot_be_recorded_is_still_one(house: House) -> None:
