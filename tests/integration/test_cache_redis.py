@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 
 from tests.fakes.broker import BrokerProcess, configuration
 from tests.fakes.realm import Realm
@@ -67,8 +68,16 @@ class Caller:
 
 @contextmanager
 def broker_beside(
-    redis: RedisServer, tmp_path: Path, realm: Realm, sts: StrictSts, alice: dict[str, str], *, password: str
+    server: RedisServer,
+    tmp_path: Path,
+    realm: Realm,
+    sts: StrictSts,
+    alice: dict[str, str],
+    *,
+    password: str,
+    replay_guard: str = "local",
 ) -> Iterator[Caller]:
+    """Redis is the cache alone, unless ``replay_guard`` says otherwise: then it must be there for a ticket to count."""
     sts.clear()
     password_file = tmp_path / "redis_password"
     password_file.touch(mode=0o600)
@@ -77,8 +86,9 @@ def broker_beside(
         tmp_path,
         keytab=realm.keytab(tmp_path / "http.keytab", "HTTP/localhost"),
         sts_endpoint=sts.url,
-        redis={"url": redis.url, "password_file": str(password_file)},
+        redis={"url": server.url, "password_file": str(password_file)},
     )
+    settings["kerberos"]["replay_guard"] = replay_guard
     with BrokerProcess(tmp_path, settings, env=realm.env) as broker:
         yield Caller(broker, alice)
 
@@ -101,21 +111,31 @@ def wait_until_well(caller: Caller) -> float:
 
 
 def test_redis_holds_no_plaintext_and_forgets_by_itself(
-    caller: Caller, redis_server: RedisServer, sts: StrictSts
+    redis_server: RedisServer, tmp_path: Path, realm: Realm, sts: StrictSts, alice: dict[str, str]
 ) -> None:
-    body, _ = caller.credentials()
-    names = redis_server.cli("--scan").split()
-    assert len(names) == 1
-    dump = redis_server.cli("--scan") + redis_server.cli("--no-raw", "DUMP", names[0])
-    dump += redis_server.cli("GET", names[0])
-    secrets = [body[name] for name in ("AccessKeyId", "SecretAccessKey", "SessionToken", "AccountId", "RoleArn")]
-    for plain in (*secrets, body["SessionToken"][:24], "alice", "EXAMPLE.COM", "developer", "engineers"):
-        assert plain.lower() not in dump.lower()
-    # 60 minutes less the 15.5 that nobody may have any more.
-    assert 44 * 60 < int(redis_server.cli("TTL", names[0])) <= 44.5 * 60
-    again, _ = caller.credentials()
+    # With everything in Redis that can be there.
+    with broker_beside(
+        redis_server, tmp_path, realm, sts, alice, password=redis_server.password, replay_guard="shared"
+    ) as caller:
+        body, _ = caller.credentials()
+        again, _ = caller.credentials()
     assert again == body
     assert len(sts.calls()) == 2
+    with redis.Redis.from_url(redis_server.url_with_password) as client:
+        names = sorted(client.scan_iter())
+        kinds = [name.rsplit(b":", maxsplit=1)[0] for name in names]
+        held = {name: (client.get(name), client.ttl(name)) for name in names}
+    assert kinds == [b"zerotrust:credentials", b"zerotrust:replay", b"zerotrust:replay"]
+    secrets = [body[name] for name in ("AccessKeyId", "SecretAccessKey", "SessionToken", "AccountId", "RoleArn")]
+    dump = b"".join(name + (value or b"") for name, (value, _) in held.items()).lower()
+    for plain in (*secrets, body["SessionToken"][:24], "alice", "EXAMPLE.COM", "developer", "engineers"):
+        assert plain.lower().encode() not in dump
+    credentials, *spent = held.values()
+    assert len(credentials[0] or b"") > len(body["SessionToken"])
+    # 60 minutes less the 15.5 that nobody may have any more.
+    assert 44 * 60 < credentials[1] <= 44.5 * 60
+    # Twice the clock skew of Kerberos, and a minute.
+    assert all(value == b"" and 10 * 60 < seconds <= 11 * 60 for value, seconds in spent)
 
 
 def test_two_instances_share_the_cache(

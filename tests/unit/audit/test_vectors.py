@@ -8,52 +8,75 @@ from pathlib import Path
 
 import pytest
 
+from broker.audit.event import Kind
 from broker.audit.verify import verify
 from broker.keys.envelope import Envelope
 from broker.keys.hierarchy import KeyHierarchy, Use
 from tests.vectors.audit import build
 
-FOLDER = build.FOLDER
-JWKS = json.loads((FOLDER / "jwks.json").read_text())
+RECORDS_FILE = f"audit-{build.INSTANCE}.jsonl"
 
 # Whoever changes a frozen file has to change this too, and to think about it.
 FROZEN = {
-    "records/audit-broker.example.com-1.jsonl": "41a2ad2c85757716507e53979cbfcdfce9d41903fb40be09e035a936de5c0ddc",
-    "records/checkpoints-broker.example.com-1.jws": "ea1b028d620dd973d0489861b48a4e2364a60cb3dc3dc5cd912a888df6a55a22",
-    "jwks.json": "246bd4ef825b93ddd254fc1878a2a8dff6b6e9ed96de102ce62fcb0b9728a110",
-    "sealed.hex": "4680005de5eed16879adf9066461572a3578eba7a7f65ed2d3169c79c3940957",
+    "v1/records/audit-broker.example.com-1.jsonl": "41a2ad2c85757716507e53979cbfcdfce9d41903fb40be09e035a936de5c0ddc",
+    "v1/records/checkpoints-broker.example.com-1.jws": "ea1b028d620dd973d0489861b48a4e2364a60cb3dc3dc5cd912a888df6a55a22",
+    "v1/jwks.json": "246bd4ef825b93ddd254fc1878a2a8dff6b6e9ed96de102ce62fcb0b9728a110",
+    "v1/sealed.hex": "4680005de5eed16879adf9066461572a3578eba7a7f65ed2d3169c79c3940957",
+    "v2/records/audit-broker.example.com-1.jsonl": "0441e0b6ee8bb4b6e8cb5524889044f21817785810fa5ddf4e0e7f73c020fb25",
+    "v2/records/checkpoints-broker.example.com-1.jws": "91932f0c3f0b4f00ae23574f0a4753fda23964da18157051fe5517a34367cb38",
+    "v2/jwks.json": "246bd4ef825b93ddd254fc1878a2a8dff6b6e9ed96de102ce62fcb0b9728a110",
+    "v2/sealed.hex": "589b23828ac18f100605bbde849d3fe2a2c7a27b36382878d79305d7da158340",
 }
+# Records, instances, checkpoints.
+HELD = {"v1": (9, 1, 3), "v2": (12, 1, 3)}
+VERSIONS = sorted(HELD)
+
+
+def jwks(version: str) -> dict[str, object]:
+    found: dict[str, object] = json.loads((build.ALL / version / "jwks.json").read_text())
+    return found
 
 
 def test_the_frozen_files_are_as_they_were_frozen() -> None:
-    files = [path for path in FOLDER.rglob("*") if path.is_file()]
-    assert {str(path.relative_to(FOLDER)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files} == FROZEN
+    files = [path for version in VERSIONS for path in (build.ALL / version).rglob("*") if path.is_file()]
+    found = {str(path.relative_to(build.ALL)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+    assert found == FROZEN
+    assert {path.name for path in build.ALL.glob("v*")} == set(VERSIONS)
 
 
-def test_the_frozen_records_and_checkpoints_verify() -> None:
-    report = verify([build.RECORDS], jwks=JWKS)
+@pytest.mark.parametrize("version", VERSIONS)
+def test_the_frozen_records_and_checkpoints_verify(version: str) -> None:
+    report = verify([build.ALL / version / "records"], jwks=jwks(version))
     assert (report.findings, report.remarks) == ([], [])
-    assert (report.records, report.instances, report.checkpoints) == (9, 1, 3)
+    assert (report.records, report.instances, report.checkpoints) == HELD[version]
 
 
-@pytest.mark.parametrize("number", range(9))
-def test_a_frozen_record_that_is_changed_is_found(tmp_path: Path, number: int) -> None:
-    for path in build.RECORDS.iterdir():
+@pytest.mark.parametrize(
+    ("version", "number"), [(version, number) for version in VERSIONS for number in range(HELD[version][0])]
+)
+def test_a_frozen_record_that_is_changed_is_found(tmp_path: Path, version: str, number: int) -> None:
+    for path in (build.ALL / version / "records").iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())
-    path = tmp_path / "audit-broker.example.com-1.jsonl"
+    path = tmp_path / RECORDS_FILE
     lines = path.read_bytes().split(b"\n")
     lines[number] = lines[number].replace(b'"timestamp":"2026', b'"timestamp":"2027')
     path.write_bytes(b"\n".join(lines))
-    assert verify([tmp_path], jwks=JWKS).findings[0].seq == number + 1
+    assert verify([tmp_path], jwks=jwks(version)).findings[0].seq == number + 1
 
 
 def test_the_same_events_make_the_same_bytes_today() -> None:
     lines, statements = build.records()
-    assert lines == (build.RECORDS / "audit-broker.example.com-1.jsonl").read_bytes()
-    assert statements == (build.RECORDS / "checkpoints-broker.example.com-1.jws").read_bytes()
+    assert lines == (build.RECORDS / RECORDS_FILE).read_bytes()
+    assert statements == (build.RECORDS / f"checkpoints-{build.INSTANCE}.jws").read_bytes()
 
 
-def test_the_frozen_envelope_opens() -> None:
+def test_the_newest_files_hold_every_kind_of_event_there_is() -> None:
+    lines = (build.RECORDS / RECORDS_FILE).read_bytes().splitlines()
+    assert {json.loads(line)["event"] for line in lines} == set(Kind)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_the_frozen_envelope_opens(version: str) -> None:
     envelope = Envelope(keys=[KeyHierarchy(master=build.MASTER).derive(Use.CACHE_SEAL)])
-    sealed = bytes.fromhex((FOLDER / "sealed.hex").read_text())
+    sealed = bytes.fromhex((build.ALL / version / "sealed.hex").read_text())
     assert envelope.open(sealed, context=build.CONTEXT) == build.PLAINTEXT

@@ -1,7 +1,10 @@
 """Made the files in this folder, once. They are frozen: every later version must verify and open them as they are.
 
-A new format gets a new folder beside `v1` and this script a new constant; a file that exists is never written again, because
-`python -m tests.vectors.audit.build` stops where the folder stands. Nothing here is random but the nonce of the sealed blob.
+This script makes the newest folder. A new format gets a new folder and this script its name; a file that exists is never written
+again, because `python -m tests.vectors.audit.build` stops where the folder stands. Nothing here is random but the nonce of the
+sealed blob.
+
+`v1`: the first. `v2`: records say how somebody was authenticated (channel_bound, indicators, via), and there are reloads.
 """
 
 from __future__ import annotations
@@ -19,11 +22,12 @@ from broker.keys.envelope import Envelope
 from broker.keys.hierarchy import KeyHierarchy, Use
 from tests.fakes.audit import NOON, an_event
 
-FOLDER = Path(__file__).parent / "v1"
+ALL = Path(__file__).parent
+FOLDER = ALL / "v2"
 RECORDS = FOLDER / "records"
 MASTER = b"the master key of these vectors "
 INSTANCE = "broker.example.com-1"
-PLAINTEXT = b"what was sealed in the first version"
+PLAINTEXT = b"what was sealed in the first version"  # and in each since: the seal is what may change
 CONTEXT = b"the context it was sealed in"
 
 
@@ -32,24 +36,30 @@ def records() -> tuple[bytes, bytes]:
     signer, head = signer_of(MASTER), Head()
     nobody = {"principal": None, "source_identity": None, "role": None, "account": None, "access_key_id": None}
     nobody |= {"expiration": None, "origin": None, "request_id": None, "source_ip": None}
+    session = {"channel_bound": False, "indicators": frozenset({"otp"})}
     events = [
         an_event(1, **nobody, action="run", resource="broker", kind=Kind.START),
         an_event(2, kind=Kind.INTENT, access_key_id=None, expiration=None, origin=None, details={"rule": "engineers"}),
-        an_event(3),
-        an_event(4, origin="cache"),
+        an_event(3, channel_bound=True, indicators=frozenset({"pkinit", "otp"}), details={"via": "ticket"}),
+        an_event(4, origin="cache", channel_bound=False, details={"via": "dpop"}),
         an_event(
             5, principal=Principal(("HTTP", "wéb"), "EXAMPLE.COM", NameType.SRV_INST), resource='\u2028\x7f"\\\t?'
         ),
         an_event(6, **nobody, kind=Kind.REFUSED, success=False, reason="ticket_expired"),
         an_event(7, **nobody, action="recover", resource="audit", kind=Kind.RECOVERY, reason="torn_tail"),
-        an_event(8, action="whoami", resource="self", kind=Kind.SHOWN),
-        an_event(9, **nobody, action="run", resource="broker", kind=Kind.STOP),
+        an_event(
+            8, **session, action="whoami", resource="self", kind=Kind.SHOWN, details={"via": "cookie", "peer_uid": 0}
+        ),
+        an_event(9, **nobody, action="reload", resource="keytabs", kind=Kind.RELOAD),
+        an_event(10, **nobody, action="reload", resource="tls", kind=Kind.RELOAD, success=False, reason="unusable"),
+        an_event(11, **nobody, action="run", resource="broker", kind=Kind.RECOVERED, details={"failure": "ENOSPC"}),
+        an_event(12, **nobody, action="run", resource="broker", kind=Kind.STOP),
     ]
     lines, statements = b"", b""
     for event in events:
         line, head = link(head, {**event.members(), "instance": INSTANCE}, signer=signer)
         lines += line + b"\n"
-        if head.seq in {1, 5, 9}:
+        if head.seq in {1, 5, 12}:
             position = Position(instance=INSTANCE, head=head)
             moment = rfc3339(NOON + timedelta(seconds=head.seq))
             statements += seal_checkpoint(position, timestamp=moment, signer=signer).encode() + b"\n"
