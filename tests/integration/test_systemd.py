@@ -23,9 +23,7 @@ def unit(tmp_path: Path) -> Path:
 
 
 def test_systemd_finds_nothing_wrong_with_the_unit(unit: Path) -> None:
-    run = subprocess.run(
-        ["systemd-analyze", "verify", "--man=no", unit], capture_output=True, text=True, check=False
-    )
+    run = subprocess.run(["systemd-analyze", "verify", "--man=no", unit], capture_output=True, text=True, check=False)
     assert (run.returncode, run.stdout + run.stderr) == (0, "")
 
 

@@ -208,3 +208,65 @@ def test_every_problem_is_told_at_once(tmp_path: Path) -> None:
     said = faults(tmp_path)
     assert str(bad) in said
     assert str(link) in said
+
+
+# ---- reload ----
+
+
+def test_a_rotation_is_taken_over_whole_and_told_once(file: Path) -> None:
+    keys = AcceptorKeys([write(file, entry(kvno=1))], realms=REALMS, hosts=None)
+    name = keys.name
+    assert keys.reload() is False
+    write(file, entry(kvno=1), entry("HTTP/other", kvno=2))
+    assert keys.reload() is True
+    assert keys.reload() is False
+    assert keys.name == name, "GSS-API goes on opening the same one"
+    assert served(keys) == b"\x05\x02" + entry(kvno=1) + entry("HTTP/other", kvno=2)
+    assert keys.hosts == {"localhost", "other"}
+
+
+def test_a_keytab_that_has_become_shorter_leaves_nothing_of_the_longer_one(file: Path) -> None:
+    keys = AcceptorKeys([write(file, entry(kvno=1), entry(kvno=2))], realms=REALMS, hosts=None)
+    write(file, entry(kvno=2))
+    keys.reload()
+    assert served(keys) == b"\x05\x02" + entry(kvno=2)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"garbage",
+        b"\x05\x02",
+        b"\x05\x02" + entry(kvno=2)[:-1],
+        b"\x05\x02" + entry(kvno=2) + entry(enctype=RC4),
+        b"\x05\x02" + entry("host/localhost"),
+    ],
+)
+def test_files_that_cannot_be_used_change_nothing(file: Path, content: bytes) -> None:
+    keys = AcceptorKeys([write(file, entry(kvno=1))], realms=REALMS, hosts=None)
+    before = (keys.keys, served(keys))
+    file.write_bytes(content)
+    with pytest.raises(ConfigurationError):
+        keys.reload()
+    assert (keys.keys, served(keys)) == before
+    file.chmod(0o644)
+    write(file, entry(kvno=2))
+    with pytest.raises(ConfigurationError):
+        keys.reload()
+    assert (keys.keys, served(keys)) == before
+    file.chmod(0o600)
+    assert keys.reload() is True
+
+
+def test_a_folder_is_followed_as_files_come_and_go(tmp_path: Path) -> None:
+    folder = tmp_path / "keytabs"
+    folder.mkdir(mode=0o700)
+    for name in ("a", "b"):
+        (folder / f"{name}.keytab").touch(mode=0o600)
+        write(folder / f"{name}.keytab", entry(f"HTTP/{name}"))
+    keys = AcceptorKeys([folder], realms=REALMS, hosts=None)
+    assert keys.hosts == {"a", "b"}
+    (folder / "a.keytab").unlink()
+    assert keys.reload() is True
+    assert keys.hosts == {"b"}
