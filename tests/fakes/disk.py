@@ -2,7 +2,7 @@
 
 It is ext4 on a loop device, so every fault is the kernel's own: ENOSPC, EROFS after a file system error, EIO after a shutdown,
 and a write that does not come back while the file system is frozen. Needs root. Mounts live in a mount namespace of
-the test process and end with it, however it ends.
+the test process and end with it, however it ends; in a chroot, whose mounts others share, they end with the context manager.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 SIZE = 4 << 20
 FILLER = "filler"
 _CLONE_NEWNS = 0x00020000  # linux/sched.h
+_MS_REC, _MS_PRIVATE = 0x4000, 0x40000  # linux/mount.h
 _EXT4_IOC_SHUTDOWN = 0x8004587D  # _IOR('X', 125, __u32), fs/ext4/ext4.h
 _WITH_LOG_FLUSH = 1  # What was durable stays so.
 
@@ -119,7 +120,10 @@ def _own_namespace() -> None:
         number = ctypes.get_errno()
         hint = "; these tests mount a disk: run them as root" if number == errno.EPERM else ""
         raise OSError(number, os.strerror(number) + hint)
-    _run("mount", "--make-rprivate", "/")
+    # EINVAL: / is no mount point but the folder of a chroot. What holds it is out of reach, so its mounts stay shared: they are
+    # seen outside too, and `umount` ends them there as well.
+    if libc.mount(None, b"/", None, _MS_REC | _MS_PRIVATE, None) != 0 and ctypes.get_errno() != errno.EINVAL:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), "/")
 
 
 def _run(*command: str) -> str:
