@@ -69,6 +69,8 @@ class Handler(RequestHandler):
         message: str | None = None,  # noqa: ARG002  # this is where the quoted bytes are
     ) -> web.StreamResponse:
         """Answer what is no request."""
+        if isinstance(exc, ConnectionError):
+            raise exc  # The client has gone in the middle of its body; that is no defect, and nobody is left to hear of it.
         if request.writer.output_size > 0:
             raise ConnectionError("the answer has begun; nothing can be said any more")
         return refusal(exc, status=status)
