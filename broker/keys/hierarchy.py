@@ -20,9 +20,8 @@ from broker.keys.envelope import Envelope
 
 KEY_BYTES = 32
 
-# Which days' keys open, counted from today. Today's seals. Yesterday's are still in use after midnight, for a whole day, and
-# tomorrow's come from an instance whose clock is ahead.
-_DAYS_OPEN = (0, -1, 1)
+# An instance whose clock is ahead seals with tomorrow's key.
+_TOMORROW = 1
 
 
 class Use(enum.Enum):
@@ -32,6 +31,8 @@ class Use(enum.Enum):
     CACHE_NAME = b"zerotrust/cache-name/v1"
     AUDIT_SIGNATURE = b"zerotrust/audit-signature/v1"
     SESSION_SEAL = b"zerotrust/session-seal/v1"
+    JOB_PASS_SEAL = b"zerotrust/job-pass-seal/v1"
+    JOB_PASS_ENTRY = b"zerotrust/job-pass-entry/v1"
 
 
 class KeyHierarchy:
@@ -54,12 +55,14 @@ class KeyHierarchy:
 
 
 class DailyEnvelope:
-    """An envelope whose keys change at midnight UTC. What it sealed opens for 24 hours at least and 48 at most."""
+    """An envelope whose keys change at midnight UTC. What it sealed opens for so many ``days`` at least, one more at most."""
 
-    def __init__(self, *, hierarchy: KeyHierarchy, use: Use, clock: Clock) -> None:
+    def __init__(self, *, hierarchy: KeyHierarchy, use: Use, clock: Clock, days: int = 1) -> None:
         self._hierarchy = hierarchy
         self._use = use
         self._clock = clock
+        # Counted from today, whose key seals; what was sealed late on a day opens until late on the last of these.
+        self._days = (0, _TOMORROW, *range(-1, -days - 1, -1))
         self._made = self._made_on(clock.now())
 
     def now(self) -> Envelope:
@@ -71,4 +74,4 @@ class DailyEnvelope:
 
     def _made_on(self, moment: datetime) -> tuple[int, Envelope]:
         day = moment.toordinal()
-        return day, Envelope(keys=[self._hierarchy.derive(self._use, period=day + days) for days in _DAYS_OPEN])
+        return day, Envelope(keys=[self._hierarchy.derive(self._use, period=day + days) for days in self._days])
