@@ -56,6 +56,7 @@ PROBLEM_CODES = (
     "sts_timeout",
     "audit_unavailable",
     "replay_guard_unavailable",
+    "directory_unavailable",
     "overloaded",
     "draining",
 )
