@@ -120,7 +120,7 @@ class Initiator:
         self._keys = keys
         self._realm = realm
         # The process's own memory knows caches by name, for as long as it lives.
-        self._tickets = f"MEMORY:zerotrust-{next(_numbers)}"
+        self._tickets = f"MEMORY:zerotrust-{next(_numbers)}".encode()
         self._asking: threading.Thread | None = None
 
     async def begin(self, service: str, *, is_private: bool, binding: bytes | None) -> tuple[Handshake, bytes]:
@@ -161,10 +161,8 @@ class Initiator:
             begun.get_loop().call_soon_threadsafe(_deliver, begun, result)
 
     def _begin(self, service: str, *, is_private: bool, binding: bytes | None) -> tuple[Handshake, bytes]:
-        store: dict[bytes | str, bytes | str] = {
-            "client_keytab": self._keys.name,
-            "ccache": self._tickets,
-        }
+        # Octets, not text: python-gssapi 1.12 frees what it encodes itself before GSS-API reads it.
+        store: dict[bytes | str, bytes | str] = {b"client_keytab": self._keys.name.encode(), b"ccache": self._tickets}
         ours = _name("/".join(self._key.components) + "@" + self._key.realm)
         credentials = raw.acquire_cred_from(store, name=ours, usage="initiate").creds
         bindings = raw.ChannelBindings(application_data=binding) if binding else None
