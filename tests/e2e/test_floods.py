@@ -330,8 +330,9 @@ def test_a_crowd_that_is_let_go_leaves_no_descriptor_behind(serving):
         assert open_connections(port) == 0
 
 
-def test_garbage_by_the_thousand_fills_no_log(serving):
-    with serving() as process:
+@pytest.mark.parametrize("tls", [False, True], ids=["http", "https"])
+def test_garbage_by_the_thousand_fills_no_log(serving, tls):
+    with serving(tls=tls) as process:
         port = port_of(process)
         before = process.output.stat().st_size
         for number in range(1500):
