@@ -61,7 +61,7 @@ quietly apt update
 quietly apt install --yes --no-install-recommends "${missing[@]}"
 
 for package in "${missing[@]}"; do
-    if [[ -e /lib/systemd/system/$package.service ]] && command -v systemctl >/dev/null; then
+    if [[ -e /lib/systemd/system/$package.service || -e /etc/init.d/$package ]] && command -v systemctl >/dev/null; then
         quietly "${as_root[@]}" systemctl disable "$package.service"
     fi
 done
