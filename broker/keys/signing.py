@@ -61,14 +61,11 @@ class KeySet:
         members = jwks.get("keys")
         if not isinstance(members, list):
             raise UnusableKeySet("a JWKS has a member `keys` that is a list")
-        self._keys: dict[str, tuple[bytes, Ed25519PublicKey]] = {}
+        self._keys: dict[str, tuple[str, Ed25519PublicKey]] = {}
         for jwk in members:
             if isinstance(jwk, dict) and jwk.get("kty") == "OKP" and jwk.get("crv") == "Ed25519":
-                public = _base64url_decode(str(jwk.get("x")))
-                if len(public) != _ED25519_BYTES or jwk.get("kid") != _thumbprint(public):
-                    raise UnusableKeySet("a key's kid is not its RFC 7638 thumbprint")
-                key = Ed25519PublicKey.from_public_bytes(public)
-                self._keys[jwk["kid"]] = (base64url(_header(jwk["kid"])), key)
+                kid, key = _public_key(jwk)
+                self._keys[kid] = (base64url(_header(kid)).decode(), key)
         if not self._keys:
             raise UnusableKeySet("the JWKS holds no Ed25519 key")
 
@@ -86,14 +83,11 @@ class KeySet:
         except KeyError as error:
             raise BadSignature(f"no key {kid!r} in the key set") from error
         header, dots, signature = jws.partition("..")
-        if not dots or header.encode() != expected_header:
+        if not dots or header != expected_header:
             raise BadSignature("not the JWS header of this log")
         raw = _base64url_decode(signature)
-        # Base64 has spare bits in its last character: only the one canonical spelling counts.
-        if base64url(raw) != signature.encode():
-            raise BadSignature("the signature is not canonical base64url")
         try:
-            key.verify(raw, b"%b.%b" % (expected_header, base64url(payload)))
+            key.verify(raw, b"%b.%b" % (expected_header.encode(), base64url(payload)))
         except InvalidSignature as error:
             raise BadSignature("the signature does not match") from error
 
@@ -105,12 +99,10 @@ class KeySet:
         """
         header, _, rest = jws.partition(".")
         payload_text, _, signature = rest.partition(".")
-        kid = next((kid for kid, (expected, _) in self._keys.items() if expected == header.encode()), None)
+        kid = next((kid for kid, (expected, _) in self._keys.items() if expected == header), None)
         if kid is None:
             raise BadSignature("no key of the key set made this")
         payload = _base64url_decode(payload_text)
-        if base64url(payload) != payload_text.encode():
-            raise BadSignature("the payload is not canonical base64url")
         self.verify_detached(f"{header}..{signature}", kid=kid, payload=payload)
         return payload
 
@@ -121,10 +113,24 @@ def base64url(data: bytes) -> bytes:
 
 
 def _base64url_decode(text: str) -> bytes:
+    """The one canonical spelling only: base64 has spare bits in its last character, and Python takes ``+/`` beside ``-_``."""
     try:
-        return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+        data = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
     except ValueError as error:
         raise BadSignature("not base64url") from error
+    if base64url(data).decode() != text:
+        raise BadSignature("not canonical base64url")
+    return data
+
+
+def _public_key(jwk: Mapping[str, Any]) -> tuple[str, Ed25519PublicKey]:
+    try:
+        public = _base64url_decode(str(jwk.get("x")))
+    except BadSignature as error:
+        raise UnusableKeySet(f"a key's x is {error}") from error
+    if len(public) != _ED25519_BYTES or jwk.get("kid") != _thumbprint(public):
+        raise UnusableKeySet("a key's kid is not its RFC 7638 thumbprint")
+    return _thumbprint(public), Ed25519PublicKey.from_public_bytes(public)
 
 
 def _header(kid: str) -> bytes:
