@@ -330,13 +330,21 @@ def test_a_crowd_that_is_let_go_leaves_no_descriptor_behind(serving):
         assert open_connections(port) == 0
 
 
-@pytest.mark.parametrize("tls", [False, True], ids=["http", "https"])
-def test_garbage_by_the_thousand_fills_no_log(serving, tls):
+@pytest.mark.parametrize(
+    ("tls", "garbage"),
+    [
+        (False, b"\x16\x03\x01 garbage \x00\xff" * 20 + b"\r\n\r\n"),
+        (True, PING),
+        (True, b"\x16\x03\x01\x00\x05" + b"\xff" * 5),
+    ],
+    ids=["TLS to http", "http to TLS", "a broken hello"],
+)
+def test_garbage_by_the_thousand_fills_no_log(serving, tls, garbage):
     with serving(tls=tls) as process:
         port = port_of(process)
         before = process.output.stat().st_size
         for number in range(1500):
             with connected(port, number=number) as client, contextlib.suppress(ConnectionResetError):
-                client.sendall(b"\x16\x03\x01 garbage \x00\xff" * 20 + b"\r\n\r\n")
+                client.sendall(garbage)
                 client.recv(4096)
         assert process.output.stat().st_size - before < MIB / 60
