@@ -40,6 +40,7 @@ from broker.config.values import (
     parse_redis_url,
     parse_sts_endpoint,
 )
+from broker.core.identity import LONGEST_DELEGATION
 from broker.core.pattern import PrincipalPattern, UnsafePattern
 from broker.core.roles import EXTERNAL_ID, LONGEST, ROLE_NAME, Hop, MalformedArn, Role, RoleArn, RoleName
 from broker.core.secret import Secret
@@ -382,6 +383,31 @@ def _named(rule: Rule) -> Rule:
     return rule
 
 
+def _passes_can_count(rule: Rule) -> Rule:
+    if rule.job_passes is not None:
+        if rule.require.channel_binding:
+            fix = "remove job_passes, or require.channel_binding"
+            raise fault("lets job passes be made that never count: no pass is bound to a connection", fix)
+        if rule.require.max_ticket_age is not None and rule.require.max_ticket_age < rule.job_passes:
+            fix = "write job_passes no longer than require.max_ticket_age"
+            raise fault("lets job passes be made that go on after the age it asks for", fix)
+    return rule
+
+
+def _passes_can_be_cancelled(longest: timedelta | None, info: ValidationInfo) -> timedelta | None:
+    if longest is not None and not Elsewhere.seen_by(info).has_redis:
+        raise fault("needs redis, where it is known which passes are in force", "add the section redis")
+    return longest
+
+
+def _pass_length(longest: timedelta) -> timedelta:
+    if longest > LONGEST_DELEGATION:
+        raise fault(
+            f"is over {LONGEST_DELEGATION.days} days", "write 7d or less; jobs that take longer need a ticket again"
+        )
+    return _useful_age(longest)
+
+
 def _group(text: str) -> str:
     realm, separator, name = text.partition(_IN_REALM)
     is_named = re.fullmatch(_REALM, realm) and re.fullmatch(_GROUP_NAME, name)
@@ -447,6 +473,13 @@ class Rule(_Section):
     roles: tuple[Annotated[RoleName, AsText(RoleName), AfterValidator(_known_role)], ...] = Field(
         min_length=1, description="Names from `roles`."
     )
+    job_passes: Annotated[
+        Annotated[Duration, AfterValidator(_pass_length)] | None, AfterValidator(_passes_can_be_cancelled)
+    ] = Field(
+        default=None,
+        description="For how long jobs may go on by this rule after their owner showed a ticket, `20m` to `7d`; needs `redis`. "
+        "Without it: a ticket is needed each time.",
+    )
 
 
 # --- redis, encryption, audit ----------------------------------------------------------------------------------------
@@ -491,7 +524,7 @@ class Settings(_Section):
     role_entries: Mapping[NewRoleName, RoleEntry] = Field(
         default_factory=dict, alias="roles", description="Role names, each with its chain."
     )
-    rules: tuple[Annotated[Rule, AfterValidator(_named)], ...] = Field(
+    rules: tuple[Annotated[Rule, AfterValidator(_named), AfterValidator(_passes_can_count)], ...] = Field(
         default=(), description="Who may have which roles. What no rule allows is denied."
     )
     redis: Redis | None = None
