@@ -98,7 +98,9 @@ class Directory:
             DirectoryUnavailable: Nobody can say.
         """
         layout, wanted = self._layout, self._wanted
-        known = of_ticket or await self._answer(principal, lambda asked: layout.memberships(asked, principal))
+        # Tickets carry SIDs and nothing else. Whatever else is there was asked for earlier, for a session: it is asked anew.
+        sids = frozenset(group for group in of_ticket if group.startswith("S-1-"))
+        known = sids or await self._answer(principal, lambda asked: layout.memberships(asked, principal))
         if not wanted or not known:
             return known
         named = await self._answer(_NAMES, lambda asked: layout.groups(asked, wanted))
@@ -202,7 +204,7 @@ class Directories:
             groups = await directory.groups(identity.principal, identity.groups)
         except DirectoryUnavailable as error:
             return replace(identity, groups_unknown=error.reason)
-        return replace(identity, groups=groups)
+        return replace(identity, groups=groups, groups_unknown=None)
 
     def probes(self) -> dict[str, Callable[[], Awaitable[str | None]]]:
         """What tells how each of them is."""

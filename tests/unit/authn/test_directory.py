@@ -46,6 +46,7 @@ class Book:
 
     def __init__(self, **members: set[str]) -> None:
         self.members = members
+        self.prefix = "#"
         self.asked: list[str] = []
         self.connections = 0
         self.failure: DirectoryUnavailable | None = None
@@ -62,11 +63,11 @@ class Book:
         self.asked.append(str(principal))
         await self.gate.wait()
         who = principal.components[0]
-        return frozenset(f"#{name}" for name, members in self.members.items() if who in members)
+        return frozenset(f"{self.prefix}{name}" for name, members in self.members.items() if who in members)
 
     async def groups(self, _: Connection, names: frozenset[str]) -> dict[str, str]:
         self.asked.append("names")
-        return {name: f"#{name}" for name in names if name in self.members}
+        return {name: f"{self.prefix}{name}" for name in names if name in self.members}
 
     def open(self, *wanted: str, clock: HandClock | None = None) -> Directory:
         return Directory(
@@ -105,9 +106,22 @@ async def test_only_names_that_rules_use_and_groups_somebody_is_in_come_back():
 
 
 async def test_what_the_ticket_says_is_not_asked_again():
-    book = Book(dev=set())
-    assert await book.open("dev").groups(ALICE, frozenset({"#dev"})) == {"#dev", "EXAMPLE.COM\\dev"}
+    book = Book(**{"S-1-dev": set()})
+    book.prefix = ""
+    assert await book.open("S-1-dev").groups(ALICE, frozenset({"S-1-dev"})) == {"S-1-dev", "EXAMPLE.COM\\S-1-dev"}
     assert book.asked == ["names"]
+
+
+async def test_what_was_asked_for_a_session_is_asked_anew_and_forgotten_with_it():
+    book, clock = Book(dev={"alice"}), HandClock()
+    directories = Directories({"EXAMPLE.COM": book.open("dev", clock=clock)})
+    kept = await directories.complete(somebody())
+    assert names(kept.groups) == {"EXAMPLE.COM\\dev"}
+    book.members["dev"].clear()
+    clock.seconds += 6
+    assert (await directories.complete(kept)).groups == frozenset()
+    unsure = await unknown()
+    assert (await directories.complete(unsure)).groups_unknown is None
 
 
 async def test_who_goes_away_takes_no_others_answer_along():
