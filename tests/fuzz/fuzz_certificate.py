@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from broker.keys.certificate import end_point_binding
 from tests.fakes.certificates import SIGNATURES, server_certificate
+from tests.fuzz import der_tree
 from zerotrust_kerberos.end_point import end_point
 from zerotrust_kerberos.failures import Failure
 
@@ -32,6 +33,7 @@ def one_input(data: bytes) -> None:
     except Failure as failure:
         assert failure.code == "tls_failed"
         return
+    der_tree.split(data)  # raises where there is less than is announced
     assert not ours or len(ours) in LENGTHS
     try:
         theirs = end_point_binding(pem(data))

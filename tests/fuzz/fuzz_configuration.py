@@ -53,6 +53,19 @@ def seeds() -> Iterator[bytes]:
     yield minimal + b"\0ZEROTRUST_ROLES={dev: {chain: [{arn: 'arn:aws:iam::111122223333:role/Dev'}]}}"
     yield minimal + b"\0ZEROTRUST_REDIS_PASSWORD_FILE=" + ENVIRON["REDIS_PASSWORD_FILE"].encode()
     yield minimal + b"\0AWS_ACCESS_KEY_ID=AKIA\0AWS_SECRET_ACCESS_KEY=x\0CREDENTIALS_DIRECTORY=" + os.fsencode(FOLDER)
+    for place in (b"eu-central-1", b"http://127.0.0.1:0", b"/var/log/zerotrust/audit", b"EXAMPLE.COM"):
+        yield minimal.replace(place, b'"${REDIS_PASSWORD}"').replace(b'""', b'"')
+    yield minimal + b"rules: [{name: r, principals: ['${REDIS_PASSWORD}'], roles: ['${REDIS_PASSWORD}']}]"
+    yield minimal + b"roles: {dev: {chain: [{arn: '${REDIS_PASSWORD}'}], duration: '${REDIS_PASSWORD}'}}"
+    yield minimal + b"\0ZEROTRUST_SERVER_LISTEN=" + CANARY.encode()
+    yield (
+        minimal
+        + b"\0ZEROTRUST_AWS_REGION="
+        + CANARY.encode()
+        + b"\0ZEROTRUST_KERBEROS_REALMS={A: ["
+        + CANARY.encode()
+        + b"]}"
+    )
     yield b"redis: {url: '${REDIS_PASSWORD}', password: ['${REDIS_PASSWORD}']}\nroles: {'${KEY_FILE}': '${REDIS_PASSWORD}'}"
 
 
@@ -66,16 +79,17 @@ def one_input(data: bytes) -> None:
     try:
         settings = load(FILE, environ=environ)
     except ConfigurationError as error:
-        judge(error.problems, environ)
+        judge(error.problems, text)
         return
     assert isinstance(settings, Settings)
     assert load(FILE, environ=environ) == settings
 
 
-def judge(problems: list[str], environ: dict[str, str]) -> None:
+def judge(problems: list[str], text: bytes) -> None:
     assert problems
     for problem in problems:
         assert problem.isprintable(), problem
         assert " — fix: " in problem, problem
-        assert CANARY not in problem, problem
+        # What stands in the file for all its readers may be quoted; what only the environment or another file holds, never.
+        assert CANARY not in problem or CANARY.encode() in text, problem
         assert KEY not in problem, problem

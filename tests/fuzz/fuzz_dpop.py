@@ -55,6 +55,8 @@ def seeds() -> Iterator[bytes]:
         ("htu", URL + ":443#x?y"),
     ):
         yield bytes([_CLAIMS_ONLY]) + json.dumps(CLAIMS | {name: value}).encode()
+    # As deep as a proof of the longest length can be.
+    yield bytes([_CLAIMS_ONLY]) + b"[" * 2_700
     es256 = {"kty": "EC", "crv": "P-256", "x": "A" * 43, "y": "A" * 43}
     for header in ({"typ": "dpop+jwt", "alg": "ES256", "jwk": es256}, {"typ": "dpop+jwt", "alg": "none", "jwk": JWK}):
         yield bytes([_SIGNED]) + json.dumps(header).encode() + b"\n" + claims

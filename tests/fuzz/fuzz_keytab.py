@@ -72,8 +72,22 @@ def judge_reading() -> None:
         found = read(FILE)
     except UnusableKeytab:
         return
+    for key in found:
+        judge_key(key)
     written(VERSION + b"".join(struct.pack(">i", len(key.raw)) + key.raw for key in found))
     assert read(FILE) == found
+
+
+def judge_key(key: Key) -> None:
+    """What was read stands in the entry, and the key itself too, whole."""
+    names = [part.encode() for part in (key.realm, *key.components)]
+    head = struct.pack(">H", len(key.components)) + b"".join(struct.pack(">H", len(name)) + name for name in names)
+    assert key.raw.startswith(head)
+    _, made_at, short_kvno, enctype, length = struct.unpack_from(">IIBHH", key.raw, len(head))
+    behind = key.raw[len(head) + 13 + length :]
+    assert (key.made_at, key.enctype) == (made_at, enctype)
+    assert len(head) + 13 + length <= len(key.raw)
+    assert key.kvno in {short_kvno, int.from_bytes(behind[:4], "big")}
 
 
 def judge_reload() -> None:

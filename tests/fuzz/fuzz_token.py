@@ -11,10 +11,12 @@ import base64
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from broker.authn import der, spnego
+from broker.authn import spnego
 from broker.core.errors import AuthFailed
+from tests.fuzz import der_tree
 
 if TYPE_CHECKING:
+    import random
     from collections.abc import Iterator
 
 VECTORS = Path(__file__).parents[1] / "vectors" / "tokens"
@@ -50,19 +52,22 @@ def one_input(data: bytes) -> None:
         assert careless(data, which) == found
 
 
+def mutate(data: bytes, chance: random.Random) -> bytes:
+    return der_tree.mutated(data, chance)
+
+
 def careless(token: bytes, which: int) -> bytes:
     """The authenticator as somebody reads it who passes over what is unknown and takes the first (0) or last (-1) of several."""
     content = inside(token, _APPLICATION_0, which)
-    _, oid, after_oid = der.read(content)
+    _, oid, rest = der_tree.split(content)
     if oid == _SPNEGO_OID:
-        init = inside(inside(content[after_oid:], _CONTEXT, which), _SEQUENCE, which)
+        init = inside(inside(rest, _CONTEXT, which), _SEQUENCE, which)
         mech_token = inside(inside(init, _CONTEXT + 2, which), _OCTET_STRING, which)
-        content = inside(mech_token, _APPLICATION_0, which)
-        _, _, after_oid = der.read(content)
-    request = inside(inside(content[after_oid + _TOKEN_ID_BYTES :], _AP_REQ, which), _SEQUENCE, which)
+        _, _, rest = der_tree.split(inside(mech_token, _APPLICATION_0, which))
+    request = inside(inside(rest[_TOKEN_ID_BYTES:], _AP_REQ, which), _SEQUENCE, which)
     encrypted = inside(inside(request, _CONTEXT + 4, which), _SEQUENCE, which)
     return inside(inside(encrypted, _CONTEXT + 2, which), _OCTET_STRING, which)
 
 
 def inside(content: bytes, tag: int, which: int) -> bytes:
-    return [value for found, value in der.children(content) if found == tag][which]
+    return [value for found, value in der_tree.elements(content) if found == tag][which]
