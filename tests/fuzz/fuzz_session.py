@@ -1,17 +1,20 @@
-"""Sealed sessions, as cookie and as token: only the exact text that we made opens, and it opens to who it was made for."""
+"""Sealed sessions and job passes: only the exact text that we made opens, in its own place, and to who it was made for."""
 
 from __future__ import annotations
 
 import base64
 from datetime import UTC, datetime, timedelta
+from ipaddress import ip_network
 from typing import TYPE_CHECKING, NamedTuple
 
 from multidict import CIMultiDict
 
 from broker import wire
 from broker.authn.dpop import ProofGuard
+from broker.authn.job_pass import JobPasses, delegated
+from broker.authn.job_pass import shown as pass_shown
 from broker.authn.session import Kind, Sessions, Unopened, shown
-from broker.core.errors import AuthFailed, BadRequest
+from broker.core.errors import AuthFailed, BadRequest, PassRefused
 from broker.core.identity import Identity
 from broker.core.principal import Principal
 from broker.keys.hierarchy import DailyEnvelope, KeyHierarchy, Use
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+PREFIX = "ztpass_"
 REASONS = {f"session_{what}" for what in ("altered", "key_unknown", "expired", "ended")}
 
 
@@ -59,8 +63,41 @@ assert MADE is not None
 TEXT = MADE.value.reveal()
 
 
+class NoRegister:
+    """Opening a pass asks nobody; whether it is still in force is asked later."""
+
+    async def enter(self, _identifier: str, _principal: Principal, *, until: datetime) -> None:
+        raise AssertionError(until)
+
+    async def strike(self, _identifier: str, _principal: Principal) -> bool:
+        raise AssertionError
+
+    async def knows(self, _lineage: tuple[str, ...], _principal: Principal) -> bool:
+        raise AssertionError
+
+
+PASSES = JobPasses(
+    # The same keys as the sessions have, which is worse than it is: so nothing but the context tells them apart.
+    envelope=DailyEnvelope(hierarchy=KeyHierarchy(master=b"m" * 32), use=Use.SESSION_SEAL, clock=CLOCK),
+    register=NoRegister(),
+    epoch=lambda _: 0,
+    clock=CLOCK,
+)
+PASS = PASSES.made(
+    delegated(ALICE, now=NOON),
+    role="developer",
+    networks=(ip_network("192.0.2.0/24"),),
+    lifetime=timedelta(hours=8),
+    until=NOON + timedelta(days=1),
+)
+PASS_TEXT = PASSES.seal(PASS).reveal()
+
+
 def seeds() -> Iterator[bytes]:
     yield TEXT.encode()
+    yield PASS_TEXT.encode()
+    yield b"Bearer " + PASS_TEXT.encode()
+    yield base64.urlsafe_b64decode(PASS_TEXT.removeprefix(PREFIX))
     yield base64.urlsafe_b64decode(TEXT)
     yield f"{wire.SESSION_COOKIE}={TEXT}".encode()
     yield f"a=b; {wire.SESSION_COOKIE}={TEXT}; c=d".encode()
@@ -68,8 +105,11 @@ def seeds() -> Iterator[bytes]:
 
 
 def one_input(data: bytes) -> None:
+    text = data.decode("utf-8", "surrogateescape")
     judge_header(data)
-    judge(data.decode("utf-8", "surrogateescape"))
+    judge(text)
+    judge_pass(text)
+    judge_pass(f"Bearer {PREFIX}{base64.urlsafe_b64encode(data).decode()}")
     # The fuzzer is no good at base64: what it invents counts as the sealed bytes too.
     judge(base64.urlsafe_b64encode(data).decode())
 
@@ -83,6 +123,19 @@ def judge(text: str) -> None:
         else:
             assert (kind, text) == (Kind.COOKIE, TEXT)
             assert session.identity == ALICE
+
+
+def judge_pass(authorization: str) -> None:
+    text = pass_shown(authorization)
+    if text is None:
+        return
+    try:
+        opened = PASSES.open(text)
+    except PassRefused as error:
+        assert error.reason in {"pass_altered", "pass_key_unknown"}, error.reason
+    else:
+        assert text == PASS_TEXT
+        assert opened == PASS
 
 
 def judge_header(data: bytes) -> None:
