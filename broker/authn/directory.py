@@ -200,6 +200,9 @@ class Directories:
         directory = self._directories.get(identity.principal.realm)
         if directory is None:
             return identity
+        if identity.delegated_at is not None:
+            # A job pass goes on for days: what its ticket said is old, and here somebody knows better.
+            identity = replace(identity, groups=frozenset())
         try:
             groups = await directory.groups(identity.principal, identity.groups)
         except DirectoryUnavailable as error:

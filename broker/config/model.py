@@ -32,6 +32,7 @@ from broker.config.values import (
     ReadableFile,
     SecretText,
     TcpListener,
+    duration_text,
     key_bytes,
     matching,
     parse_key,
@@ -383,20 +384,16 @@ def _named(rule: Rule) -> Rule:
     return rule
 
 
-def _passes_can_count(rule: Rule) -> Rule:
-    if rule.job_passes is not None:
-        if rule.require.channel_binding:
-            fix = "remove job_passes, or require.channel_binding"
-            raise fault("lets job passes be made that never count: no pass is bound to a connection", fix)
-        if rule.require.max_ticket_age is not None and rule.require.max_ticket_age < rule.job_passes:
-            fix = "write job_passes no longer than require.max_ticket_age"
-            raise fault("lets job passes be made that go on after the age it asks for", fix)
-    return rule
-
-
-def _passes_can_be_cancelled(longest: timedelta | None, info: ValidationInfo) -> timedelta | None:
-    if longest is not None and not Elsewhere.seen_by(info).has_redis:
+def _passes_can_count(longest: timedelta | None, info: ValidationInfo) -> timedelta | None:
+    if longest is None:
+        return None
+    if not Elsewhere.seen_by(info).has_redis:
         raise fault("needs redis, where it is known which passes are in force", "add the section redis")
+    require = info.data.get("require")  # None where it has a fault of its own
+    if require is not None and require.channel_binding:
+        raise fault("is of no use: no job pass is bound to a connection", "remove it, or require.channel_binding")
+    if require is not None and require.max_ticket_age is not None and require.max_ticket_age < longest:
+        raise fault("goes on after require.max_ticket_age", f"write {duration_text(require.max_ticket_age)} or less")
     return longest
 
 
@@ -474,7 +471,7 @@ class Rule(_Section):
         min_length=1, description="Names from `roles`."
     )
     job_passes: Annotated[
-        Annotated[Duration, AfterValidator(_pass_length)] | None, AfterValidator(_passes_can_be_cancelled)
+        Annotated[Duration, AfterValidator(_pass_length)] | None, AfterValidator(_passes_can_count)
     ] = Field(
         default=None,
         description="For how long jobs may go on by this rule after their owner showed a ticket, `20m` to `7d`; needs `redis`. "
@@ -524,7 +521,7 @@ class Settings(_Section):
     role_entries: Mapping[NewRoleName, RoleEntry] = Field(
         default_factory=dict, alias="roles", description="Role names, each with its chain."
     )
-    rules: tuple[Annotated[Rule, AfterValidator(_named), AfterValidator(_passes_can_count)], ...] = Field(
+    rules: tuple[Annotated[Rule, AfterValidator(_named)], ...] = Field(
         default=(), description="Who may have which roles. What no rule allows is denied."
     )
     redis: Redis | None = None
