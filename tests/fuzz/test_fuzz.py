@@ -15,7 +15,7 @@ def test_no_input_breaks_a_promise(target: str) -> None:
     outcome = runner.run(target, seconds=SECONDS, seed=1)
     assert outcome.is_clean, outcome.report()
     # More than the seeds: it did fuzz, and the product is instrumented.
-    assert outcome.executions > 1_000, outcome.report()
+    assert outcome.executions > 200, outcome.report()
     assert outcome.branches > 10, outcome.report()
 
 

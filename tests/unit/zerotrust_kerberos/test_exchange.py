@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
+import threading
 
 import pytest
 
-from zerotrust_kerberos.exchange import Answer, exchange
+from zerotrust_kerberos.exchange import BODY_MAX, Answer, exchange
 from zerotrust_kerberos.failures import Failure
 
 
@@ -46,3 +48,35 @@ def test_an_answer_that_ends_early_is_none(said: bytes, fault: str) -> None:
 def test_a_body_is_whole_whether_its_length_is_told_or_not() -> None:
     for header in (b"Content-Length: 4", b"Connection: close"):
         assert answered(b"HTTP/1.1 200 OK\r\n" + header + b"\r\n\r\nbody").body == b"body"
+
+
+@pytest.mark.parametrize(
+    "announced",
+    [
+        f"Content-Length: {BODY_MAX + 1}\r\n\r\n",
+        f"Content-Length: {'9' * 5000}\r\n\r\n",
+        f"Transfer-Encoding: chunked\r\n\r\n{BODY_MAX + 1:x}\r\n",
+        f"Transfer-Encoding: chunked\r\n\r\n1\r\na\r\n{BODY_MAX:x}\r\n",
+    ],
+)
+def test_a_body_that_is_announced_longer_than_the_limit_is_not_waited_for(announced: str) -> None:
+    with pytest.raises(Failure, match="unexpected_answer") as failure:
+        answered(f"HTTP/1.1 200 OK\r\n{announced}".encode())
+    assert failure.value.detail == f"longer than {BODY_MAX} bytes"
+
+
+def test_a_body_without_an_announced_end_is_cut_off_at_the_limit() -> None:
+    ours, theirs = socket.socketpair()
+
+    def serve() -> None:
+        with theirs, contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            theirs.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+            while True:
+                theirs.sendall(b"a" * 65_536)
+
+    server = threading.Thread(target=serve)
+    server.start()
+    with pytest.raises(Failure, match="unexpected_answer") as failure:
+        exchange(ours, b"GET / HTTP/1.1\r\n\r\n")
+    server.join()
+    assert failure.value.detail == f"longer than {BODY_MAX} bytes"
