@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import http.client
 import json
+import os
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -28,6 +29,7 @@ from tests.fakes.sts.demo import demo_world
 from tests.fakes.sts.process import StrictSts
 
 PATIENCE = 10.0
+JOBS = Path(__file__).parents[2] / "docs" / "jobs.md"
 MARK = {wire.REQUEST_HEADER: wire.REQUEST_HEADER_VALUE}
 CURRENT = f"{wire.PASSES_PATH}/current"
 RULE = {
@@ -77,10 +79,10 @@ def ask(
 class Owner:
     """Somebody with a ticket cache."""
 
-    def __init__(self, realm: Realm, user: str, ccache: Path) -> None:
+    def __init__(self, realm: Realm, user: str, ccache: Path, *, lifetime: timedelta | None = None) -> None:
         self.realm = realm
         self.ccache = ccache
-        self.client = realm.kinit(user, ccache)
+        self.client = realm.kinit(user, ccache, lifetime=lifetime)
 
     def ticket(self) -> dict[str, str]:
         """A fresh ``Authorization`` header."""
@@ -239,25 +241,58 @@ def test_boto3_takes_a_pass_from_a_file_and_a_renewed_one_at_its_next_look(
         get_session().get_credentials()
 
 
-def test_curl_makes_a_pass_and_serves_credential_process_with_it(
-    make: BrokerMaker, alice: Owner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def script(name: str, folder: Path) -> str:
+    """One of the scripts in docs/jobs.md, ready to run."""
+    marked = JOBS.read_text().partition(f"<!-- {name} -->\n```bash\n")[2]
+    path = folder / name
+    path.write_text(marked.partition("```")[0])
+    path.chmod(0o700)
+    return str(path)
+
+
+def test_the_scripts_of_the_documentation_make_renew_and_use_a_pass(
+    make: BrokerMaker, alice: Owner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sts: StrictSts
 ) -> None:
-    """The recipes of docs/jobs.md."""
     broker = make()
-    header = tmp_path / "pass.header"
-    options = ["-H", f"{wire.REQUEST_HEADER}: 1", "--data", '{"role": "developer"}']
-    command = ["curl", "-sS", "--fail", "--negotiate", "-u", ":", *options, f"{broker.url}{wire.PASSES_PATH}"]
-    made = subprocess.run(command, env=alice.client, capture_output=True, check=True, timeout=30)
-    header.write_text(f"Authorization: {json.loads(made.stdout)['pass']}")
-    process = f"curl -sS --fail -H @{header} {broker.url}{wire.CONTAINER_PATH}/developer"
-    profile = tmp_path / "aws_config"
-    profile.write_text(f"[profile job]\ncredential_process = {process}\n")
-    monkeypatch.setenv("AWS_CONFIG_FILE", str(profile))
+    (tmp_path / ".aws").mkdir()
+    file = tmp_path / ".aws" / "job.pass"
+    cron = {"BROKER": broker.url, "PATH": os.environ["PATH"], "HOME": str(tmp_path)}
+
+    def run(name: str, *arguments: str, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+        command = [script(name, tmp_path), *arguments]
+        return subprocess.run(
+            command, env={**cron, **(env or {})}, capture_output=True, text=True, check=False, timeout=30
+        )
+
+    wanted = json.dumps({"role": "developer", "lifetime": "2d"})
+    assert run("job-pass", str(file), wanted, env=alice.client).returncode == 0
+    first = file.read_text()
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert run("job-pass", str(file)).returncode == 0
+    assert first != file.read_text()
+    assert last(broker)["event"] == "pass_renewed"
+
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
-    credentials = get_session({"profile": (None, None, "job", None)}).get_credentials()
-    assert credentials.method == "custom-process"
-    assert credentials.access_key.startswith("ASIA")
+    monkeypatch.setenv("BROKER", broker.url)
+    profile = tmp_path / "aws_config"
+    profile.write_text(f"[profile job]\ncredential_process = {script('job-credentials', tmp_path)} developer {file}\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(profile))
+    client = boto3.Session(profile_name="job").client("sts", endpoint_url=sts.url)
+    assert ":assumed-role/Developer/" in client.get_caller_identity()["Arn"]
+
+    for line in run("task-prolog").stdout.splitlines():
+        name, _, value = line.removeprefix("export ").partition("=")
+        monkeypatch.setenv(name, value)
+    credentials = get_session().get_credentials()
+    assert (credentials.method, credentials.access_key[:4]) == ("container-role", "ASIA")
+
+    # What fails leaves the file as it was.
+    kept = file.read_text()
+    broker.stop()
+    assert run("job-pass", str(file)).returncode != 0
+    assert run("job-credentials", "developer", str(file)).stdout == ""
+    assert file.read_text() == kept
 
 
 def test_a_pass_is_good_at_every_instance_and_after_a_restart(make: BrokerMaker, alice: Owner) -> None:
@@ -279,6 +314,21 @@ def test_credentials_end_no_later_than_the_pass(make: BrokerMaker, alice: Owner)
     left = moment(answer.json["Expiration"]) - datetime.now(UTC)
     assert timedelta(minutes=15) < left
     assert moment(answer.json["Expiration"]) <= moment(made["expires"])
+
+
+def test_a_pass_made_in_the_last_minutes_of_a_ticket_goes_on_after_it(
+    make: BrokerMaker, realm: Realm, tmp_path: Path
+) -> None:
+    broker = make()
+    owner = Owner(realm, "alice", tmp_path / "short", lifetime=timedelta(minutes=10))
+    # The ticket itself has too little left for credentials.
+    answer = ask(broker, "POST", wire.CREDENTIALS_PATH, {**owner.ticket(), **MARK}, {"role": "developer"})
+    assert (answer.status, last(broker)["reason"]) == (401, "ticket_ends_too_soon")
+    made = owner.pass_of(broker)
+    assert moment(made["expires"]) - datetime.now(UTC) > timedelta(hours=7)
+    answer = container(broker, made["pass"])
+    assert answer.status == 200
+    assert moment(answer.json["Expiration"]) - datetime.now(UTC) > timedelta(minutes=50)
 
 
 # ---- what a pass is not good for ----
