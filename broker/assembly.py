@@ -19,10 +19,12 @@ from broker.authn.acceptor import Binding, KerberosAcceptor
 from broker.authn.directory import Directories, Directory, names_in
 from broker.authn.dpop import ProofGuard
 from broker.authn.initiator import Initiator
+from broker.authn.job_pass import JobPasses
 from broker.authn.keytab import AcceptorKeys
 from broker.authn.layout import ByDistinguishedName, BySid, Layout
 from broker.authn.ldap import Connection
 from broker.authn.pac import within
+from broker.authn.register import Register
 from broker.authn.replay import HostGuard, ReplayGuard, SharedGuard
 from broker.authn.session import Sessions
 from broker.authn.ticket import RealmRules
@@ -33,8 +35,12 @@ from broker.cache.store import MemoryStore, RedisStore, Store
 from broker.config.model import Aws, Kerberos, Ldap, RateLimit, Redis, Settings, Tls
 from broker.core.clock import Clock
 from broker.core.errors import ConfigurationError
+from broker.core.identity import LONGEST_DELEGATION
 from broker.core.pattern import PrincipalPattern
+from broker.core.principal import Principal
+from broker.issuing.ask import Entrance
 from broker.issuing.issue import Issuer
+from broker.issuing.passes import PassOffice
 from broker.keys.certificate import end_point_binding
 from broker.keys.envelope import Envelope
 from broker.keys.hierarchy import DailyEnvelope, KeyHierarchy, Use
@@ -136,7 +142,14 @@ def assemble(settings: Settings, checked: Checked, *, clock: Clock) -> Broker:
     guard = _replay_guard(settings.kerberos, client, clock)
     limits = _limits(settings.server.rate_limit, client, hierarchy, clock, metrics)
     directories = Directories(_directories(settings, checked.keys, clock))
-    issuer = Issuer(
+    sessions = Sessions(
+        envelope=DailyEnvelope(hierarchy=hierarchy, use=Use.SESSION_SEAL, clock=clock),
+        proofs=ProofGuard(shared=None if isinstance(guard, HostGuard) else guard, clock=clock),
+        epoch=_epoch,
+        clock=clock,
+    )
+    passes = _job_passes(client, hierarchy, clock)
+    entrance = Entrance(
         authenticator=KerberosAcceptor(
             keys=checked.keys,
             realms=_realms(settings.kerberos),
@@ -145,13 +158,14 @@ def assemble(settings: Settings, checked: Checked, *, clock: Clock) -> Broker:
         ),
         directories=directories,
         replay_guard=guard,
-        sessions=Sessions(
-            envelope=DailyEnvelope(hierarchy=hierarchy, use=Use.SESSION_SEAL, clock=clock),
-            proofs=ProofGuard(shared=None if isinstance(guard, HostGuard) else guard, clock=clock),
-            epoch=lambda _: 0,  # Nobody's sessions are ended one by one yet (docs/adr/0006-sessions.md).
-            clock=clock,
-        ),
+        sessions=sessions,
+        passes=passes,
         limits=limits,
+        audit=audit,
+    )
+    issuer = Issuer(
+        entrance=entrance,
+        sessions=sessions,
         policy=checked.policy,
         cache=CredentialCache(
             store=store,
@@ -201,6 +215,7 @@ def assemble(settings: Settings, checked: Checked, *, clock: Clock) -> Broker:
     )
     app = build(
         issuer=issuer,
+        office=PassOffice(entrance=entrance, passes=passes, policy=checked.policy, clock=clock),
         health=health,
         hostnames=frozenset(settings.server.hostnames or checked.keys.hosts),
         networks=settings.server.allowed_networks or (),
@@ -218,6 +233,21 @@ def assemble(settings: Settings, checked: Checked, *, clock: Clock) -> Broker:
         directories=directories,
         redis=client,
         files=files,
+    )
+
+
+def _epoch(_: Principal) -> int:
+    """Nobody's sessions and passes are ended all at once yet (docs/adr/0006-sessions.md)."""
+    return 0
+
+
+def _job_passes(client: redis.Redis | None, hierarchy: KeyHierarchy, clock: Clock) -> JobPasses:
+    days = LONGEST_DELEGATION.days
+    return JobPasses(
+        envelope=DailyEnvelope(hierarchy=hierarchy, use=Use.JOB_PASS_SEAL, clock=clock, days=days),
+        register=Register(client=client, key=hierarchy.derive(Use.JOB_PASS_ENTRY), clock=clock),
+        epoch=_epoch,
+        clock=clock,
     )
 
 
@@ -269,6 +299,7 @@ def _policy(settings: Settings) -> Policy:
                 channel_binding=rule.require.channel_binding,
             ),
             roles=frozenset(rule.roles),
+            job_passes=rule.job_passes,
         )
         for rule in settings.rules
     ]

@@ -6,6 +6,7 @@ The notification protocol is sd_notify(3): datagrams to ``$NOTIFY_SOCKET``, by h
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -84,6 +85,8 @@ async def run(
         addresses = [await _listen(runner, listener, tls) for listener in listeners]
         tasks = [asyncio.ensure_future(work()) for work in (*background, notify.keep_watchdog_fed)]
         tasks.append(asyncio.ensure_future(_reload_when_told(service, look, notify)))
+        # What is there now stays: the collector need not walk through it again, in the middle of somebody's request.
+        gc.freeze()
         _log.info("listening on %s", " ".join(addresses))
         notify.send(f"READY=1\nSTATUS=Serving on {' '.join(addresses)}")
         await stop.wait()

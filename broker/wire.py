@@ -22,6 +22,8 @@ ROLES_PATH = "/v1/roles"
 WHOAMI_PATH = "/v1/whoami"
 SESSIONS_PATH = "/v1/sessions"
 CURRENT_SESSION_PATH = "/v1/sessions/current"
+CONTAINER_PATH = "/v1/container"  # and the name of a role
+PASSES_PATH = "/v1/passes"
 
 # The prefix makes browsers insist: Secure, no Domain, Path=/ (RFC 6265bis, section 4.1.3.2), so that no neighbour sets it.
 SESSION_COOKIE = "__Host-zerotrust"
@@ -56,6 +58,8 @@ PROBLEM_CODES = (
     "sts_timeout",
     "audit_unavailable",
     "replay_guard_unavailable",
+    "passes_unavailable",
+    "directory_unavailable",
     "overloaded",
     "draining",
 )
@@ -63,6 +67,10 @@ PROBLEM_CODES = (
 # Bytes. A role name has at most 64 characters; the rest is room for white space and escapes.
 REQUEST_BODY_MAX = 4096
 ROLE_LENGTH_MAX = 64
+# What a job pass may be good for, so that it stays short.
+NETWORKS_MAX = 16
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+_DURATION_DIGITS = 6
 
 
 class CredentialsRequest:
@@ -96,13 +104,80 @@ def parse_credentials_request(body: bytes) -> CredentialsRequest:
         raise ValueError('The member "role" is missing.')
     if len(members) > 1:
         raise ValueError('The member "role" is given twice.')
-    role = members[0][1]
+    return CredentialsRequest(role=_role(members[0][1]))
+
+
+class PassRequest:
+    """The body of ``POST /v1/passes``, and without ``role`` that of ``/v1/passes/current/attenuate``.
+
+    ``networks`` are texts that nobody has looked at, ``lifetime`` is in seconds; None where the client does not say.
+    """
+
+    __slots__ = ("lifetime", "networks", "role")
+
+    def __init__(self, *, role: str, networks: tuple[str, ...] | None, lifetime: int | None) -> None:
+        self.role = role
+        self.networks = networks
+        self.lifetime = lifetime
+
+
+def parse_pass_request(body: bytes) -> PassRequest:
+    """Read ``{"role": NAME, "networks"?: [CIDR, ...], "lifetime"?: "8h"}`` strictly. Raises like the others."""
+    members = _members(body, ("role", "networks", "lifetime"))
+    if "role" not in members:
+        raise ValueError('The member "role" is missing.')
+    return _pass_request(members, role=_role(members["role"]))
+
+
+def parse_attenuation(body: bytes) -> PassRequest:
+    """Read ``{"networks"?: [CIDR, ...], "lifetime"?: "1h"}``, at least one of them; ``role`` is then empty."""
+    members = _members(body, ("networks", "lifetime"))
+    if not members:
+        raise ValueError('Say "networks", "lifetime" or both.')
+    return _pass_request(members, role="")
+
+
+def _pass_request(members: Mapping[str, object], *, role: str) -> PassRequest:
+    return PassRequest(
+        role=role,
+        networks=_networks(members["networks"]) if "networks" in members else None,
+        lifetime=_seconds(members["lifetime"]) if "lifetime" in members else None,
+    )
+
+
+def _role(role: object) -> str:
     if not isinstance(role, str):
         raise ValueError('"role" must be a string.')  # noqa: TRY004  one kind of error for one kind of fault
     # ASCII also keeps out lone surrogates (RFC 8259, section 8.2), which no log or database can store.
     if not (1 <= len(role) <= ROLE_LENGTH_MAX and role.isascii() and role.isprintable()):
         raise ValueError(f'"role" must be 1 to {ROLE_LENGTH_MAX} printable ASCII characters.')
-    return CredentialsRequest(role=role)
+    return role
+
+
+def _networks(networks: object) -> tuple[str, ...]:
+    if not isinstance(networks, list) or isinstance(networks, _Members) or not 1 <= len(networks) <= NETWORKS_MAX:
+        raise ValueError(f'"networks" must be a list of 1 to {NETWORKS_MAX} networks.')
+    if not all(isinstance(network, str) for network in networks):
+        raise ValueError('Each of "networks" must be a string.')
+    return tuple(networks)
+
+
+def _seconds(lifetime: object) -> int:
+    if isinstance(lifetime, str) and lifetime.isascii():
+        number, unit = lifetime[:-1], lifetime[-1:]
+        if number.isdecimal() and len(number) <= _DURATION_DIGITS and unit in _SECONDS:
+            return int(number) * _SECONDS[unit]
+    raise ValueError('"lifetime" must be a number and its unit: "30m", "8h" or "2d".')
+
+
+def _members(body: bytes, names: tuple[str, ...]) -> dict[str, object]:
+    """The members of an object that has no others than these, and each at most once."""
+    members = _only_object(body)
+    if any(name not in names for name, _ in members):
+        raise ValueError(f"Only the members {', '.join(names)} are understood.")
+    if len(dict(members)) < len(members):
+        raise ValueError("A member is given twice.")
+    return dict(members)
 
 
 class _Members(list[tuple[str, object]]):
@@ -176,6 +251,22 @@ def roles_body(roles: Iterable[Mapping[str, str]]) -> bytes:
 def session_body(*, access_token: str, expires_in: int) -> bytes:
     """A session for a program (RFC 6749 section 5.1, RFC 9449 section 5). ``expires_in`` is in seconds."""
     return _encode({"access_token": access_token, "token_type": DPOP, "expires_in": expires_in})
+
+
+def pass_body(
+    *, token: str, identifier: str, role: str, networks: Iterable[str], expires: str, renewable_until: str
+) -> bytes:
+    """A job pass: ``token`` is a secret, ``identifier`` names it in records and for cancelling. Times like ``Expiration``."""
+    return _encode(
+        {
+            "pass": token,
+            "id": identifier,
+            "role": role,
+            "networks": list(networks),
+            "expires": expires,
+            "renewable_until": renewable_until,
+        }
+    )
 
 
 def problem_body(*, code: str, status: int, title: str, hint: str, request_id: str) -> bytes:

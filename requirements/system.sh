@@ -60,9 +60,10 @@ echo "system packages: installing ${missing[*]}"
 quietly apt update
 quietly apt install --yes --no-install-recommends "${missing[@]}"
 
-# A package may bring services under other names than its own (samba: smbd, nmbd, samba-ad-dc).
+# A package may bring services under other names than its own (samba: smbd, nmbd, samba-ad-dc), or as an init script (slapd).
 if command -v systemctl >/dev/null; then
-    dpkg --listfiles "${missing[@]}" | sed -n 's|^/.*/systemd/system/\([^/@]*\.service\)$|\1|p' | sort -u |
+    dpkg --listfiles "${missing[@]}" |
+        sed -n -e 's|^/.*/systemd/system/\([^/@]*\.service\)$|\1|p' -e 's|^/etc/init.d/\(.*\)$|\1.service|p' | sort -u |
         while read -r service; do
             quietly "${as_root[@]}" systemctl disable "$service"
         done

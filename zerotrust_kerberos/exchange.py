@@ -143,7 +143,8 @@ def _status(first: str) -> int:
     if len(parts) < _STATUS_PARTS or parts[0] not in {"HTTP/1.1", "HTTP/1.0"}:
         raise _garbage("it does not speak HTTP/1.1")
     number = parts[1]
-    if not (number.isascii() and number.isdigit() and 200 <= int(number[:4]) <= 599):  # noqa: PLR2004  RFC 9110, section 15
+    # Three digits (RFC 9112, section 4): of as many as a header section holds, int() raises at some point.
+    if not (len(number) == 3 and number.isascii() and number.isdigit() and 200 <= int(number) <= 599):  # noqa: PLR2004
         raise _garbage("it does not speak HTTP/1.1")
     return int(number)
 

@@ -28,6 +28,10 @@ class Kind(enum.StrEnum):
     INTENT = "intent"
     ISSUED = "issued"
     SHOWN = "shown"
+    DELEGATED = "pass_issued"
+    RENEWED = "pass_renewed"
+    ATTENUATED = "pass_attenuated"
+    CANCELLED = "pass_cancelled"
     REFUSED = "refused"
 
 
@@ -75,7 +79,11 @@ class Event:
 
     def shown(self) -> None:
         """Say that the caller was told something about itself."""
-        self.kind, self.success, self.reason = Kind.SHOWN, True, None
+        self.done(Kind.SHOWN)
+
+    def done(self, kind: Kind) -> None:
+        """Say that it was done."""
+        self.kind, self.success, self.reason = kind, True, None
 
     def refused(self, reason: str) -> None:
         """Say that nothing is handed out, whatever was said before."""

@@ -35,6 +35,9 @@ _BREAKER = timedelta(seconds=1)
 # Faults of one person's or group's entries; the directory itself is well.
 _OF_ENTRIES = frozenset({"directory_ambiguous", "directory_limit"})
 
+# What answers are remembered by, beside principals.
+_NAMES, _BASE = "names", "base"
+
 _log = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
@@ -95,16 +98,18 @@ class Directory:
             DirectoryUnavailable: Nobody can say.
         """
         layout, wanted = self._layout, self._wanted
-        known = of_ticket or await self._answer(principal, lambda asked: layout.memberships(asked, principal))
+        # Tickets carry SIDs and nothing else. Whatever else is there was asked for earlier, for a session: it is asked anew.
+        sids = frozenset(group for group in of_ticket if group.startswith("S-1-"))
+        known = sids or await self._answer(principal, lambda asked: layout.memberships(asked, principal))
         if not wanted or not known:
             return known
-        named = await self._answer("groups", lambda asked: layout.groups(asked, wanted))
+        named = await self._answer(_NAMES, lambda asked: layout.groups(asked, wanted))
         return known | {qualified(self._realm, name) for name, group in named.items() if group in known}
 
     async def ping(self) -> str | None:
         """None while it answers and shows us its base, else what is wrong."""
         try:
-            await self._answer("base", self._base)
+            await self._answer(_BASE, self._base)
         except DirectoryUnavailable as error:
             return error.reason
         return None
@@ -152,15 +157,14 @@ class Directory:
         if self._clock.boottime() < self._broken_until:
             raise DirectoryUnavailable(reason=self._failure)
         kept, self._connection = self._connection, None
-        if kept is not None:
-            try:
-                return await self._asked(kept, question)
-            except DirectoryUnavailable as error:
-                # Servers close what was idle for long; that is found out only by asking.
-                if error.reason != "directory_unreachable":
-                    self._trip(error)
-                    raise
         try:
+            if kept is not None:
+                try:
+                    return await self._asked(kept, question)
+                except DirectoryUnavailable as error:
+                    # Servers close what was idle for long; that is found out only by asking.
+                    if error.reason != "directory_unreachable":
+                        raise
             return await self._asked(await self._connect(), question)
         except (DirectoryUnavailable, asyncio.CancelledError) as error:
             self._trip(error)
@@ -180,6 +184,7 @@ class Directory:
         if reason in _OF_ENTRIES:
             return
         _log.warning("the directory of %s: %s %s", self._realm, reason, error)
+        self._answers.pop(_BASE, None)  # a probe must not say that all is well
         self._failure = reason
         self._broken_until = self._clock.boottime() + _BREAKER.total_seconds()
 
@@ -195,11 +200,14 @@ class Directories:
         directory = self._directories.get(identity.principal.realm)
         if directory is None:
             return identity
+        if identity.delegated_at is not None:
+            # A job pass goes on for days: what its ticket said is old, and here somebody knows better.
+            identity = replace(identity, groups=frozenset())
         try:
             groups = await directory.groups(identity.principal, identity.groups)
         except DirectoryUnavailable as error:
             return replace(identity, groups_unknown=error.reason)
-        return replace(identity, groups=groups)
+        return replace(identity, groups=groups, groups_unknown=None)
 
     def probes(self) -> dict[str, Callable[[], Awaitable[str | None]]]:
         """What tells how each of them is."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import threading
 from typing import cast
 
@@ -22,6 +23,7 @@ _KRB5 = gssapi.OID.from_int_seq("1.2.840.113554.1.2.2")
 # RFC 4752 section 3.1: no layer; integrity with confidentiality.
 _NO_LAYER, _PRIVACY = 1, 4
 _OFFER_OCTETS = 4
+_numbers = itertools.count()
 # The largest encrypted piece that we take, in octets.
 PIECE_MAX = 0xFF_FFFF
 
@@ -117,6 +119,8 @@ class Initiator:
         """Be the first ``HTTP/HOST`` of a realm that there is a key for; of another realm where this one has none."""
         self._keys = keys
         self._realm = realm
+        # The process's own memory knows caches by name, for as long as it lives.
+        self._tickets = f"MEMORY:zerotrust-{next(_numbers)}".encode()
         self._asking: threading.Thread | None = None
 
     async def begin(self, service: str, *, is_private: bool, binding: bytes | None) -> tuple[Handshake, bytes]:
@@ -157,10 +161,8 @@ class Initiator:
             begun.get_loop().call_soon_threadsafe(_deliver, begun, result)
 
     def _begin(self, service: str, *, is_private: bool, binding: bytes | None) -> tuple[Handshake, bytes]:
-        store: dict[bytes | str, bytes | str] = {
-            "client_keytab": self._keys.name,
-            "ccache": f"MEMORY:zerotrust-{self._realm}",
-        }
+        # Octets, not text: python-gssapi 1.12 frees what it encodes itself before GSS-API reads it.
+        store: dict[bytes | str, bytes | str] = {b"client_keytab": self._keys.name.encode(), b"ccache": self._tickets}
         ours = _name("/".join(self._key.components) + "@" + self._key.realm)
         credentials = raw.acquire_cred_from(store, name=ours, usage="initiate").creds
         bindings = raw.ChannelBindings(application_data=binding) if binding else None

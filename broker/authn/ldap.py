@@ -206,11 +206,13 @@ class Connection:
             size = int.from_bytes(await self._read(count))
         if tag != _SEQUENCE or size > _MESSAGE_MAX:
             raise MalformedAnswer("no message, or too large a one")
-        (_, number), *rest = _parts(await self._read(size))
-        if int.from_bytes(number) != self._number or not rest:
+        parts = _parts(await self._read(size))
+        if len(parts) < 2:  # noqa: PLR2004  # number, operation; controls may follow
+            raise MalformedAnswer("no operation")
+        if int.from_bytes(parts[0][1]) != self._number:
             # Number 0 is the server's notice of disconnection (RFC 4511 section 4.4.1).
             raise ConnectionAbortedError("the server ends the connection")
-        return rest[0]
+        return parts[1]
 
     async def _read(self, count: int) -> bytes:
         if self._layer is None:

@@ -10,27 +10,18 @@ other.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import enum
-import itertools
-import re
-import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from datetime import timedelta
 
-import orjson
-
-from broker.authn import dpop
+from broker.authn import dpop, sealed
 from broker.authn.dpop import ProofGuard
 from broker.core.clock import Clock
 from broker.core.errors import AuthFailed, BadRequest
 from broker.core.identity import Identity, SealedSession, UnverifiedProof
-from broker.core.principal import NameType, Principal
+from broker.core.principal import Principal
 from broker.core.secret import Secret
-from broker.keys.envelope import CannotOpen
 from broker.keys.hierarchy import DailyEnvelope
 
 # Active Directory's default life of a service ticket (MaxServiceAge, 600 minutes), a working day. No session outlives its
@@ -39,16 +30,10 @@ COOKIE_LIFETIME = timedelta(hours=10)
 # As long as the credentials that it fetches; renewing it costs a program one ticket, and nobody's attention.
 TOKEN_LIFETIME = timedelta(hours=1)
 
-# Characters. A name and as many groups as Windows lets anybody be in (1,015, KB 328889) take about 2,900, and as many as the PAC
-# reader lets through (4,096) at most 20,000.
-_TEXT_MAX = 32_768
 # Browsers drop a cookie whose name and value exceed 4,096 bytes together (RFC 6265bis section 5.6).
 _COOKIE_MAX = 4_000
-# Two instances may differ by as much as Kerberos lets its own clocks differ (RFC 4120 section 3.2.3).
-_CLOCK_SKEW = timedelta(minutes=5)
 
 _SCHEME = "dpop"
-_SID = re.compile(r"(S(?:-[0-9]+)+)-(0|[1-9][0-9]{0,9})")
 
 
 class Kind(enum.StrEnum):
@@ -135,24 +120,15 @@ class Sessions:
         Raises:
             AuthFailed: Altered, expired, ended, of the other kind, or sealed with a key that is gone.
         """
-        if len(unopened.text) > _TEXT_MAX:
-            raise _refused("altered")
+        context = _context(unopened.kind)
         try:
-            text = unopened.text.encode("ascii")
-            sealed = base64.b64decode(text, altchars=b"-_", validate=True)
-            if base64.urlsafe_b64encode(sealed) != text:  # Base64 has spare bits: one session has one spelling.
-                raise _refused("altered")
-            plaintext = self._envelope.now().open(sealed, context=_context(unopened.kind))
-        except (UnicodeEncodeError, binascii.Error) as error:
-            raise _refused("altered") from error
-        except CannotOpen as error:
-            # In force before yesterday, or never ours.
-            raise _refused("key_unknown" if error.reason == "unknown_key" else "altered") from error
-        members = orjson.loads(zlib.decompress(plaintext))
-        identity = _identity(members)
+            members = sealed.unseal(unopened.text, envelope=self._envelope.now(), context=context)
+        except sealed.NotOurs as error:
+            raise _refused(error.reason) from error
+        identity = sealed.identity_of(members)
         now = self._clock.now()
         # A session from the future means that the clock was put back, so that its end would come too late.
-        if now >= _moment(members["ends"]) or now + _CLOCK_SKEW < _moment(members["made"]):
+        if now >= sealed.moment(members["ends"]) or now + sealed.CLOCK_SKEW < sealed.moment(members["made"]):
             raise _refused("expired")
         if members["epoch"] < self._epoch(identity.principal):
             raise _refused("ended")
@@ -176,7 +152,7 @@ class Sessions:
     def _sealed(self, identity: Identity, kind: Kind, longest: timedelta, thumbprint: str | None) -> SealedSession:
         made = self._clock.now()
         ends = min(made + longest, identity.ticket_end)
-        members = _members(identity) | {
+        members = sealed.members_of(identity) | {
             "made": int(made.timestamp()),
             "ends": int(ends.timestamp()),
             "epoch": self._epoch(identity.principal),
@@ -184,9 +160,7 @@ class Sessions:
             "channel_bound": identity.channel_bound and kind is not Kind.COOKIE,
             "jkt": thumbprint,
         }
-        plaintext = zlib.compress(orjson.dumps(members))
-        sealed = self._envelope.now().seal(plaintext, context=_context(kind))
-        text = base64.urlsafe_b64encode(sealed).decode("ascii")
+        text = sealed.seal(members, envelope=self._envelope.now(), context=_context(kind))
         return SealedSession(value=Secret(text), lifetime=ends - made)
 
 
@@ -196,55 +170,3 @@ def _refused(what: str) -> AuthFailed:
 
 def _context(kind: Kind) -> bytes:
     return b"session/v1/" + kind.value.encode()
-
-
-def _moment(seconds: int) -> datetime:
-    return datetime.fromtimestamp(seconds, UTC)
-
-
-def _members(identity: Identity) -> dict[str, Any]:
-    """Times in whole seconds, rounded down: neither a ticket nor its age is ever stretched."""
-    principal = identity.principal
-    return {
-        "components": principal.components,
-        "realm": principal.realm,
-        "type": int(principal.name_type),
-        "ticket_end": int(identity.ticket_end.timestamp()),
-        "authenticated_at": int(identity.authenticated_at.timestamp()),
-        "indicators": sorted(identity.indicators),
-        "groups": _packed(identity.groups),
-    }
-
-
-def _identity(members: dict[str, Any]) -> Identity:
-    return Identity(
-        principal=Principal(
-            components=tuple(members["components"]), realm=members["realm"], name_type=NameType(members["type"])
-        ),
-        ticket_end=_moment(members["ticket_end"]),
-        authenticated_at=_moment(members["authenticated_at"]),
-        channel_bound=members["channel_bound"],
-        indicators=frozenset(members["indicators"]),
-        groups=frozenset(_unpacked(members["groups"])),
-        mutual_token=None,
-    )
-
-
-def _packed(groups: Iterable[str]) -> dict[str, list[int]]:
-    """SIDs by domain, as the distances between their last numbers: so a thousand fit into a cookie.
-
-    Groups by name stay out: they are a directory's word of this moment, and it is asked anew at each request.
-    """
-    domains: dict[str, list[int]] = {}
-    for found in filter(None, map(_SID.fullmatch, groups)):
-        domains.setdefault(found[1], []).append(int(found[2]))
-    return {
-        domain: [after - before for before, after in itertools.pairwise([0, *sorted(numbers)])]
-        for domain, numbers in domains.items()
-    }
-
-
-def _unpacked(domains: dict[str, list[int]]) -> Iterable[str]:
-    for domain, distances in domains.items():
-        for number in itertools.accumulate(distances):
-            yield f"{domain}-{number}"

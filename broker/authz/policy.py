@@ -1,7 +1,7 @@
 """The decision. ``decide()`` is the only maker of a ``Grant``.
 
 A request is granted by the first rule, in the order of the file, that names the asker, the address and the role, and whose
-requirements the ticket meets. There are
+requirements the ticket meets; a job pass, by the first of these that lets such passes be made. There are
 no deny rules, so adding a rule never takes anything away, and removing one never gives anything.
 """
 
@@ -61,7 +61,10 @@ class Requirements:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """Whoever is named by a principal pattern or by a group (SID or name), to roles. Empty ``networks`` means anywhere."""
+    """Whoever is named by a principal pattern or by a group (SID or name), to roles. Empty ``networks`` means anywhere.
+
+    ``job_passes`` is for how long a job may go on by it after its owner showed a ticket; None: not at all.
+    """
 
     name: str
     principals: tuple[PrincipalPattern, ...]
@@ -69,12 +72,26 @@ class Rule:
     networks: tuple[Network, ...]
     require: Requirements
     roles: frozenset[RoleName]
+    job_passes: timedelta | None = None
 
     def allows_from(self, address: Address | None) -> bool:
         """Whether the rule holds for this address; None (a local socket) is in no network."""
         if not self.networks:
             return True
         return address is not None and any(address in network for network in self.networks)
+
+    def takes(self, identity: Identity, *, now: datetime) -> bool:
+        """Whether it holds for what somebody shows: a ticket or session always, a job pass for its time."""
+        if identity.delegated_at is None:
+            return True
+        return self.job_passes is not None and now < identity.delegated_at + self.job_passes
+
+    def good_until(self, identity: Identity) -> datetime:
+        """When it stops holding for what somebody shows."""
+        good_until = self.require.good_until(identity)
+        if identity.delegated_at is None or self.job_passes is None:
+            return good_until
+        return min(good_until, identity.delegated_at + self.job_passes)
 
 
 class Policy:
@@ -130,24 +147,45 @@ def decide(policy: Policy, *, identity: Identity, role: RoleName, address: Addre
         AuthFailed: The ticket ends so soon that AWS makes no credentials that end with it (15 minutes).
         DirectoryUnavailable: No rule gives it without a group, and which groups they are in is unknown: no word on the role.
     """
-    unmet = None
+    return _grant(policy, next(_giving(policy, identity, role, address, now)), identity, role, now)
+
+
+def delegable_until(
+    policy: Policy, *, identity: Identity, role: RoleName, address: Address | None, now: datetime
+) -> datetime:
+    """Until when a job may have a role by a pass that is made now: as long as any rule lets it. Raises like ``decide``."""
+    return max(rule.good_until(identity) for rule in _giving(policy, identity, role, address, now))
+
+
+def _giving(
+    policy: Policy, identity: Identity, role: RoleName, address: Address | None, now: datetime
+) -> Iterator[Rule]:
+    """The rules that give somebody a role now, in the order of the file; where there is none, why not is raised."""
+    given, unmet, reason = False, None, "no_rule"
     for rule in policy.rules_for(identity, address):
-        if role in rule.roles:
-            needed = rule.require.unmet(identity, now=now)
-            if needed is None:
-                return _grant(policy, rule, identity, role, now)
-            unmet = unmet or needed
+        if role not in rule.roles:
+            continue
+        if not rule.takes(identity, now=now):
+            reason = "no_job_passes"
+            continue
+        needed = rule.require.unmet(identity, now=now)
+        if needed is None:
+            given = True
+            yield rule
+        unmet = unmet or needed
+    if given:
+        return
     if unmet is not None:
         raise StepUpRequired(reason="ticket_too_weak", hint=f"this role needs {unmet}: run zerotrust login")
     if identity.groups_unknown is not None:
         raise DirectoryUnavailable(reason=identity.groups_unknown)
-    raise AccessDenied(reason="no_rule")
+    raise AccessDenied(reason=reason)
 
 
 def _grant(policy: Policy, rule: Rule, identity: Identity, role: RoleName, now: datetime) -> Grant:
     chosen = policy.roles[role]
     lifetime, ends_at = chosen.duration, None
-    good_until = rule.require.good_until(identity)
+    good_until = rule.good_until(identity)
     if good_until < now + chosen.duration:
         end = int(good_until.timestamp())
         ends_at = end - end % _END_GRAIN_SECONDS
@@ -155,7 +193,7 @@ def _grant(policy: Policy, rule: Rule, identity: Identity, role: RoleName, now: 
         if lifetime <= SHORTEST:
             raise AuthFailed(
                 reason="ticket_ends_too_soon",
-                hint="your ticket ends within 15 minutes: renew it with kinit, then try again",
+                hint="your ticket or job pass ends within 15 minutes: renew it, then try again",
             )
     return Grant(
         principal=identity.principal,

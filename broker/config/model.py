@@ -32,6 +32,7 @@ from broker.config.values import (
     ReadableFile,
     SecretText,
     TcpListener,
+    duration_text,
     key_bytes,
     matching,
     parse_key,
@@ -40,6 +41,7 @@ from broker.config.values import (
     parse_redis_url,
     parse_sts_endpoint,
 )
+from broker.core.identity import LONGEST_DELEGATION
 from broker.core.pattern import PrincipalPattern, UnsafePattern
 from broker.core.roles import EXTERNAL_ID, LONGEST, ROLE_NAME, Hop, MalformedArn, Role, RoleArn, RoleName
 from broker.core.secret import Secret
@@ -382,6 +384,27 @@ def _named(rule: Rule) -> Rule:
     return rule
 
 
+def _passes_can_count(longest: timedelta | None, info: ValidationInfo) -> timedelta | None:
+    if longest is None:
+        return None
+    if not Elsewhere.seen_by(info).has_redis:
+        raise fault("needs redis, where it is known which passes are in force", "add the section redis")
+    require = info.data.get("require")  # None where it has a fault of its own
+    if require is not None and require.channel_binding:
+        raise fault("is of no use: no job pass is bound to a connection", "remove it, or require.channel_binding")
+    if require is not None and require.max_ticket_age is not None and require.max_ticket_age < longest:
+        raise fault("goes on after require.max_ticket_age", f"write {duration_text(require.max_ticket_age)} or less")
+    return longest
+
+
+def _pass_length(longest: timedelta) -> timedelta:
+    if longest > LONGEST_DELEGATION:
+        raise fault(
+            f"is over {LONGEST_DELEGATION.days} days", "write 7d or less; jobs that take longer need a ticket again"
+        )
+    return _useful_age(longest)
+
+
 def _group(text: str) -> str:
     realm, separator, name = text.partition(_IN_REALM)
     is_named = re.fullmatch(_REALM, realm) and re.fullmatch(_GROUP_NAME, name)
@@ -446,6 +469,13 @@ class Rule(_Section):
     require: Require = Field(default=Require(), description="What the ticket must be like.")
     roles: tuple[Annotated[RoleName, AsText(RoleName), AfterValidator(_known_role)], ...] = Field(
         min_length=1, description="Names from `roles`."
+    )
+    job_passes: Annotated[
+        Annotated[Duration, AfterValidator(_pass_length)] | None, AfterValidator(_passes_can_count)
+    ] = Field(
+        default=None,
+        description="For how long jobs may go on by this rule after their owner showed a ticket, `20m` to `7d`; needs `redis`. "
+        "Without it: a ticket is needed each time.",
     )
 
 

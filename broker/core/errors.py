@@ -77,6 +77,18 @@ class AuthFailed(BrokerError):
     code = "auth_failed"
 
 
+class PassRefused(AuthFailed):
+    """A job pass was shown and does not count. No challenge: no browser has one to answer with."""
+
+    code = "auth_failed"
+
+
+class PassesUnavailable(BrokerError):
+    """Nobody can say whether a job pass was cancelled, therefore it does not count."""
+
+    code = "passes_unavailable"
+
+
 class AccessDenied(BrokerError):
     """Known, and not allowed. An unknown role and a forbidden one look alike."""
 

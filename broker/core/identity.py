@@ -8,6 +8,9 @@ from datetime import datetime, timedelta
 from broker.core.principal import Principal
 from broker.core.secret import Secret
 
+# What a ticket can be renewed for in Active Directory by default (MaxRenewAge): nobody's absence counts for longer.
+LONGEST_DELEGATION = timedelta(days=7)
+
 
 @dataclass(frozen=True, slots=True)
 class Identity:
@@ -15,7 +18,8 @@ class Identity:
 
     ``authenticated_at`` is when the password, card or code was shown, however often the ticket was renewed since.
     ``groups`` are SIDs of the realm's own domain, empty without Active Directory; and names, once the realm's directory was
-    asked (``groups_unknown``: why it could not say). ``mutual_token`` proves the broker to the client.
+    asked (``groups_unknown``: why it could not say). ``mutual_token`` proves the broker to the client. ``delegated_at`` is when
+    a job pass was first made for a ticket, where that is what was shown; ``ticket_end`` is then the pass's end.
     """
 
     principal: Principal
@@ -26,6 +30,7 @@ class Identity:
     groups: frozenset[str]
     mutual_token: bytes | None
     groups_unknown: str | None = None
+    delegated_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,10 @@ def end_point_binding(pem: bytes) -> bytes | None:
     Raises:
         ValueError: No certificate.
     """
-    certificate = x509.load_pem_x509_certificate(pem)
+    try:
+        certificate = x509.load_pem_x509_certificate(pem)
+    except x509.InvalidVersion as error:  # of all its errors the one that is no ValueError
+        raise ValueError(str(error)) from error
     try:
         algorithm = certificate.signature_hash_algorithm
     except UnsupportedAlgorithm:

@@ -18,9 +18,8 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from broker.core.clock import Clock
 from broker.keys.envelope import KEY_BYTES, Envelope
 
-# Which days' keys open, counted from today. Today's seals. Yesterday's are still in use after midnight, for a whole day, and
-# tomorrow's come from an instance whose clock is ahead.
-_DAYS_OPEN = (0, -1, 1)
+# An instance whose clock is ahead seals with tomorrow's key.
+_TOMORROW = 1
 
 
 class Use(enum.Enum):
@@ -30,6 +29,8 @@ class Use(enum.Enum):
     CACHE_NAME = b"zerotrust/cache-name/v1"
     AUDIT_SIGNATURE = b"zerotrust/audit-signature/v1"
     SESSION_SEAL = b"zerotrust/session-seal/v1"
+    JOB_PASS_SEAL = b"zerotrust/job-pass-seal/v1"
+    JOB_PASS_ENTRY = b"zerotrust/job-pass-entry/v1"
 
 
 class KeyHierarchy:
@@ -52,12 +53,14 @@ class KeyHierarchy:
 
 
 class DailyEnvelope:
-    """An envelope whose keys change at midnight UTC. What it sealed opens for 24 hours at least and 48 at most."""
+    """An envelope whose keys change at midnight UTC. What it sealed opens for so many ``days`` at least, one more at most."""
 
-    def __init__(self, *, hierarchy: KeyHierarchy, use: Use, clock: Clock) -> None:
+    def __init__(self, *, hierarchy: KeyHierarchy, use: Use, clock: Clock, days: int = 1) -> None:
         self._hierarchy = hierarchy
         self._use = use
         self._clock = clock
+        # Counted from today, whose key seals; what was sealed late on a day opens until late on the last of these.
+        self._days = (0, _TOMORROW, *range(-1, -days - 1, -1))
         self._made = self._made_on(clock.now())
 
     def now(self) -> Envelope:
@@ -69,4 +72,4 @@ class DailyEnvelope:
 
     def _made_on(self, moment: datetime) -> tuple[int, Envelope]:
         day = moment.toordinal()
-        return day, Envelope(keys=[self._hierarchy.derive(self._use, period=day + days) for days in _DAYS_OPEN])
+        return day, Envelope(keys=[self._hierarchy.derive(self._use, period=day + days) for days in self._days])

@@ -12,11 +12,13 @@ from aiohttp.typedefs import Handler, Middleware
 from broker import wire
 from broker.core import errors
 from broker.issuing.issue import Issuer
+from broker.issuing.passes import PassOffice
 from broker.web import guards, problems
 from broker.web.address import ADDRESS, Address, Network, address_of
 from broker.web.credentials import Credentials
 from broker.web.health import Health
 from broker.web.negotiate import REQUEST_ID, TLS, prove_ourselves
+from broker.web.passes import Passes
 from broker.web.portal.page import Page
 from broker.web.sessions import Sessions
 from broker.web.tls import ServerTls
@@ -32,6 +34,7 @@ Limit = Callable[[Address | None], Awaitable[None]]
 def build(
     *,
     issuer: Issuer,
+    office: PassOffice,
     health: Health,
     hostnames: frozenset[str],
     networks: Sequence[Network],
@@ -43,6 +46,7 @@ def build(
 
     Args:
         issuer: The broker itself.
+        office: What makes and ends job passes.
         health: What it says of itself.
         hostnames: The names a Host header may carry, lower case.
         networks: Who may ask at all; empty for anybody.
@@ -53,6 +57,7 @@ def build(
     page = Page(issuer=issuer)
     credentials = Credentials(issuer=issuer)
     sessions = Sessions(issuer=issuer)
+    passes = Passes(office=office)
     guard = _guard(hostnames, networks, trusted_proxies, limit, health)
     app = web.Application(
         client_max_size=wire.REQUEST_BODY_MAX,
@@ -61,10 +66,16 @@ def build(
     app[TLS] = tls
     for methods, path, handler in (
         ("POST", wire.CREDENTIALS_PATH, credentials.post),
+        ("GET", f"{wire.CONTAINER_PATH}/{{role}}", credentials.container),
         ("GET", wire.ROLES_PATH, credentials.roles),
         ("GET", wire.WHOAMI_PATH, credentials.whoami),
         ("POST", wire.SESSIONS_PATH, sessions.post),
         ("DELETE", wire.CURRENT_SESSION_PATH, sessions.end),
+        ("POST", wire.PASSES_PATH, passes.post),
+        ("POST", f"{wire.PASSES_PATH}/current/renew", passes.renew),
+        ("POST", f"{wire.PASSES_PATH}/current/attenuate", passes.attenuate),
+        ("DELETE", f"{wire.PASSES_PATH}/current", passes.give_back),
+        ("DELETE", f"{wire.PASSES_PATH}/{{id:[0-9a-f]{{32}}}}", passes.cancel),
         ("GET", "/", page.show),
         ("GET HEAD", "/page.css", page.style),
         ("GET HEAD", "/icon.svg", page.icon),

@@ -51,7 +51,7 @@ _RESERVED = 96
 # More helpers than that do not run at one moment.
 _MOST = 16_384
 # Bytes of an idle connection, measured, with what those before it left to the garbage collector (docs/adr/0007-front-door.md).
-_PLAIN, _ENCRYPTED = 8 * 1024, 88 * 1024
+_PLAIN, _ENCRYPTED = 8 * 1024, 104 * 1024
 # OpenSSL and uvloop need most of it. Promised: 100 MiB for whoever does nothing.
 _BUDGET = 96 * 1024 * 1024
 # At least so many, whatever the limit says: without them there is no service at all.

@@ -1,4 +1,4 @@
-"""``POST /v1/credentials``, ``GET /v1/roles``, ``GET /v1/whoami``."""
+"""``POST /v1/credentials``, ``GET /v1/container/{role}``, ``GET /v1/roles``, ``GET /v1/whoami``."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from aiohttp import web
 
 from broker import wire
 from broker.core.clock import rfc3339
+from broker.core.credentials import Credentials as Granted
 from broker.core.errors import BadRequest
 from broker.issuing.issue import Issuer
-from broker.web.negotiate import ask_of
+from broker.web.negotiate import ask_of, wanted_ask_of
 
 
 class Credentials:
@@ -24,16 +25,11 @@ class Credentials:
             wanted = wire.parse_credentials_request(await request.read())
         except ValueError as error:
             raise BadRequest(str(error), hint=str(error)) from error
-        credentials = await self._issuer.issue(ask, role=wanted.role)
-        body = wire.credentials_body(
-            access_key_id=credentials.access_key_id,
-            secret_access_key=credentials.secret_access_key.reveal(),
-            session_token=credentials.session_token.reveal(),
-            expiration=rfc3339(credentials.expiration),
-            account=credentials.account,
-            role_arn=credentials.role_arn,
-        )
-        return web.Response(body=body, content_type=wire.JSON)
+        return _answer(await self._issuer.issue(ask, role=wanted.role))
+
+    async def container(self, request: web.Request) -> web.Response:
+        """The same for the SDKs' container provider, which can only GET; so nothing ambient counts here."""
+        return _answer(await self._issuer.issue(wanted_ask_of(request), role=request.match_info["role"]))
 
     async def roles(self, request: web.Request) -> web.Response:
         """The roles the caller may have."""
@@ -53,3 +49,15 @@ class Credentials:
             ticket_ends=rfc3339(identity.ticket_end),
         )
         return web.Response(body=body, content_type=wire.JSON)
+
+
+def _answer(credentials: Granted) -> web.Response:
+    body = wire.credentials_body(
+        access_key_id=credentials.access_key_id,
+        secret_access_key=credentials.secret_access_key.reveal(),
+        session_token=credentials.session_token.reveal(),
+        expiration=rfc3339(credentials.expiration),
+        account=credentials.account,
+        role_arn=credentials.role_arn,
+    )
+    return web.Response(body=body, content_type=wire.JSON)

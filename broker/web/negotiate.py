@@ -7,8 +7,9 @@ import base64
 from aiohttp import hdrs, web
 
 from broker import wire
+from broker.core.errors import BadRequest, PassRefused
 from broker.core.identity import UnverifiedProof
-from broker.issuing.issue import Ask
+from broker.issuing.ask import Ask
 from broker.web import cookie
 from broker.web.address import ADDRESS, peer_uid
 from broker.web.tls import ServerTls
@@ -16,6 +17,8 @@ from broker.web.tls import ServerTls
 REQUEST_ID: web.RequestKey[str] = web.RequestKey("request_id", str)
 TLS: web.AppKey[ServerTls | None] = web.AppKey("tls")
 ASK: web.RequestKey[Ask] = web.RequestKey("ask", Ask)
+
+_NOTHING = (b"", b"{}")
 
 
 def ask_of(request: web.Request) -> Ask:
@@ -34,6 +37,28 @@ def ask_of(request: web.Request) -> Ask:
     )
     request[ASK] = ask
     return ask
+
+
+def wanted_ask_of(request: web.Request) -> Ask:
+    """The same, of a request that no browser can have made without its user: one that shows a pass or a program's session.
+
+    Raises:
+        PassRefused: It shows something else or nothing. A ticket is not looked at, and none is asked for.
+    """
+    ask = ask_of(request)
+    if ask.is_ambient:
+        raise PassRefused(reason="ambient", hint="send a job pass as Authorization")
+    return ask
+
+
+async def read_nothing(request: web.Request) -> None:
+    """Make sure that a request has no body, or an empty object.
+
+    Raises:
+        BadRequest: It has one.
+    """
+    if (await request.read()).strip() not in _NOTHING:
+        raise BadRequest("a body where none is understood", hint="send no body")
 
 
 def _proof(request: web.Request) -> UnverifiedProof | None:

@@ -24,6 +24,7 @@ TABLE: dict[type[errors.BrokerError], Answer] = {
     errors.BadRequest: Answer(400, "The request is malformed", "send one JSON object with the member `role`"),
     errors.AuthRequired: Answer(401, "A Kerberos ticket is needed", "run kinit, then try again"),
     errors.AuthFailed: Answer(401, "The ticket was not accepted", "run kinit for a new ticket, then try again"),
+    errors.PassRefused: Answer(401, "The job pass was not accepted", "make a new one with a ticket: POST /v1/passes"),
     errors.AccessDenied: Answer(403, "Not allowed", "see `zerotrust roles` for what you may have"),
     errors.StepUpRequired: Answer(403, "A stronger or fresher ticket is needed", "run zerotrust login"),
     errors.CrossSiteBlocked: Answer(
@@ -41,6 +42,7 @@ TABLE: dict[type[errors.BrokerError], Answer] = {
     errors.StsUnavailable: Answer(503, "AWS is not available", "try again in a moment"),
     errors.AuditUnavailable: Answer(503, "The audit log is not available", "tell the broker's administrator"),
     errors.ReplayGuardUnavailable: Answer(503, "The replay guard is not available", "try again in a moment"),
+    errors.PassesUnavailable: Answer(503, "Job passes cannot be checked", "try again in a moment"),
     errors.DirectoryUnavailable: Answer(503, "The directory is not available", "try again in a moment"),
     errors.Draining: Answer(503, "The broker is going down", "try again in a moment"),
     errors.StsTimeout: Answer(504, "AWS did not answer in time", "try again in a moment"),
@@ -66,7 +68,8 @@ def headers(error: errors.BrokerError) -> dict[str, str]:
     """The headers that an error's status asks for."""
     status = TABLE[type(error)].status
     if status == 401:  # noqa: PLR2004
-        return {"WWW-Authenticate": "Negotiate"}
+        # RFC 9110 section 11.6.1 wants a challenge with every 401; no browser answers this one (RFC 6750 section 3).
+        return {"WWW-Authenticate": "Bearer" if isinstance(error, errors.PassRefused) else "Negotiate"}
     if isinstance(error, errors.MethodNotAllowed):
         return {"Allow": ", ".join(error.allowed)}
     if isinstance(error, errors.RateLimited):

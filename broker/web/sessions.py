@@ -5,12 +5,9 @@ from __future__ import annotations
 from aiohttp import web
 
 from broker import wire
-from broker.core.errors import BadRequest
 from broker.issuing.issue import Issuer
 from broker.web import cookie
-from broker.web.negotiate import ask_of
-
-_EMPTY = (b"", b"{}")
+from broker.web.negotiate import ask_of, read_nothing
 
 
 class Sessions:
@@ -22,8 +19,7 @@ class Sessions:
     async def post(self, request: web.Request) -> web.Response:
         """A token bound to a key for whoever proves one (RFC 9449 section 5), else a browser's cookie."""
         ask = ask_of(request)
-        if (await request.read()).strip() not in _EMPTY:
-            raise BadRequest("a body where none is understood", hint="send no body")
+        await read_nothing(request)
         session = await self._issuer.open_session(ask)
         if ask.proof is None:
             response = web.Response(status=204)

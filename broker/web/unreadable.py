@@ -70,7 +70,7 @@ class Handler(RequestHandler):
     ) -> web.StreamResponse:
         """Answer what is no request."""
         if isinstance(exc, ConnectionError):
-            raise exc  # The client hung up in the middle: aiohttp lets the connection go, and says nothing.
+            raise exc  # The client has gone in the middle of its body; that is no defect, and nobody is left to hear of it.
         if request.writer.output_size > 0:
             raise ConnectionError("the answer has begun; nothing can be said any more")
         return refusal(exc, status=status)

@@ -7,6 +7,7 @@ needed. The tree is ``dc=example,dc=com``; entries come as LDIF, and ``change()`
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import os
 import secrets
@@ -33,7 +34,8 @@ PORT_ATTEMPTS = 20  # Another process may take a port between our choice and the
 # slapd(8) -d: connections, operations and results.
 _LOG_STATS = "256"
 
-# The attribute by which MIT Kerberos and FreeIPA name an entry's principals, as their schema defines it.
+# What MIT Kerberos and FreeIPA call an entry's principals; and of Active Directory's schema what the product asks for, the
+# computed attribute tokenGroups kept like any other.
 _CONFIGURATION = """\
 include /etc/ldap/schema/core.schema
 include /etc/ldap/schema/cosine.schema
@@ -42,6 +44,14 @@ include /etc/ldap/schema/inetorgperson.schema
 attributetype ( 2.16.840.1.113719.1.301.6.8.1 NAME 'krbPrincipalName' EQUALITY caseExactIA5Match
     SUBSTR caseExactSubstringsMatch SYNTAX 1.3.6.1.4.1.1466.115.121.1.26 )
 objectclass ( 2.16.840.1.113719.1.301.6.8.2 NAME 'krbPrincipalAux' SUP top AUXILIARY MAY krbPrincipalName )
+attributetype ( 1.2.840.113556.1.4.221 NAME 'sAMAccountName' EQUALITY caseIgnoreMatch
+    SYNTAX 1.3.6.1.4.1.1466.115.121.1.15 SINGLE-VALUE )
+attributetype ( 1.2.840.113556.1.4.146 NAME 'objectSid' EQUALITY octetStringMatch
+    SYNTAX 1.3.6.1.4.1.1466.115.121.1.40 SINGLE-VALUE )
+attributetype ( 1.2.840.113556.1.4.1301 NAME 'tokenGroups' SYNTAX 1.3.6.1.4.1.1466.115.121.1.40 )
+objectclass ( 1.2.840.113556.1.5.6 NAME 'securityPrincipal' SUP top AUXILIARY
+    MAY ( sAMAccountName $ objectSid $ tokenGroups ) )
+objectclass ( 1.2.840.113556.1.5.8 NAME 'group' SUP top STRUCTURAL MUST cn MAY member )
 modulepath /usr/lib/ldap
 moduleload back_mdb
 pidfile {folder}/slapd.pid
@@ -185,6 +195,13 @@ class LdapServer:
         if not self._came_up():
             raise LdapError(f"slapd cannot have its ports again: {self.log()}")
 
+    def renew(self) -> None:
+        """Brings the server back to running, whatever was done to it; its entries stay as they are."""
+        if self._server is None or self._server.poll() is not None:
+            self.restart()
+        else:
+            self.thaw()
+
     # ---- inside ----
 
     def _start(self) -> None:
@@ -276,6 +293,26 @@ def posix_group(name: str, gid: int, *uids: str) -> str:
     """LDIF of a ``posixGroup`` (RFC 2307): its members are login names."""
     lines = [f"dn: cn={name},{BASE}", "objectClass: posixGroup", f"cn: {name}", f"gidNumber: {gid}"]
     return "\n".join([*lines, *(f"memberUid: {uid}" for uid in uids), "", ""])
+
+
+def windows_person(name: str, *groups: str) -> str:
+    """LDIF of somebody in Active Directory; the groups are SIDs, those of nested groups too, as ``tokenGroups`` has them."""
+    lines = [f"dn: cn={name},{BASE}", "objectClass: inetOrgPerson", "objectClass: securityPrincipal"]
+    lines += [f"cn: {name}", f"sn: {name}", f"sAMAccountName: {name}"]
+    return "\n".join([*lines, *(f"tokenGroups:: {_sid(group)}" for group in groups), "", ""])
+
+
+def windows_group(name: str, sid: str) -> str:
+    """LDIF of a group of Active Directory."""
+    lines = [f"dn: cn={name},{BASE}", "objectClass: group", "objectClass: securityPrincipal"]
+    return "\n".join([*lines, f"cn: {name}", f"sAMAccountName: {name}", f"objectSid:: {_sid(sid)}", "", ""])
+
+
+def _sid(text: str) -> str:
+    """A SID in its binary form (MS-DTYP section 2.4.2.2), in base64."""
+    _, revision, authority, *below = text.split("-")
+    head = bytes([int(revision), len(below)]) + int(authority).to_bytes(6)
+    return base64.b64encode(head + b"".join(int(part).to_bytes(4, "little") for part in below)).decode()
 
 
 def _program(name: str) -> str:

@@ -154,6 +154,10 @@ class Realm:
         self._kadmin([_addprinc(name, password, options)])
         self._remember({name: password} if password is not None else {})
 
+    def set_string(self, name: str, attribute: str, value: str) -> None:
+        """Sets a string attribute of a principal, such as `session_enctypes`."""
+        self._kadmin([_words("setstr", name, attribute, value)])
+
     def rotate(self, service: str, *, keepold: bool = True) -> None:
         """Gives a service new keys under the next key version number.
 

@@ -60,6 +60,60 @@ def test_reading_a_request_ends_in_a_role_or_a_value_error(body: bytes) -> None:
     assert json.loads(body) == {"role": role}
 
 
+def test_a_job_pass_is_asked_for_by_role_networks_and_lifetime() -> None:
+    wanted = wire.parse_pass_request(b'{"role":"dev","networks":["10.0.0.0/8"],"lifetime":"8h"}')
+    assert (wanted.role, wanted.networks, wanted.lifetime) == ("dev", ("10.0.0.0/8",), 28_800)
+    wanted = wire.parse_pass_request(b'{"role":"dev"}')
+    assert (wanted.networks, wanted.lifetime) == (None, None)
+    assert wire.parse_attenuation(b'{"lifetime":"2d"}').lifetime == 172_800
+    assert wire.parse_attenuation(b'{"networks":["::1"]}').networks == ("::1",)
+
+
+@pytest.mark.parametrize(
+    ("body", "sentence"),
+    [
+        (b"{}", 'The member "role" is missing.'),
+        (b"[]", "The body is not a JSON object."),
+        (b'{"role":"a","role":"b"}', "A member is given twice."),
+        (b'{"role":"a","end":"x"}', "Only the members role, networks, lifetime are understood."),
+        (b'{"role":1}', '"role" must be a string.'),
+        (b'{"role":"a","networks":[]}', '"networks" must be a list of 1 to 16 networks.'),
+        (b'{"role":"a","networks":{}}', '"networks" must be a list of 1 to 16 networks.'),
+        (b'{"role":"a","networks":null}', '"networks" must be a list of 1 to 16 networks.'),
+        (b'{"role":"a","networks":[["::1"]]}', 'Each of "networks" must be a string.'),
+        (b'{"role":"a","lifetime":8}', '"lifetime" must be a number and its unit: "30m", "8h" or "2d".'),
+        (b'{"role":"a","lifetime":""}', '"lifetime" must be a number and its unit: "30m", "8h" or "2d".'),
+        (b'{"role":"a","lifetime":"h"}', '"lifetime" must be a number and its unit: "30m", "8h" or "2d".'),
+        (b'{"role":"a","lifetime":"1234567s"}', '"lifetime" must be a number and its unit: "30m", "8h" or "2d".'),
+        ('{"role":"a","lifetime":"²h"}'.encode(), '"lifetime" must be a number and its unit: "30m", "8h" or "2d".'),
+    ],
+)
+def test_another_request_for_a_job_pass_is_refused_with_a_sentence(body: bytes, sentence: str) -> None:
+    with pytest.raises(ValueError) as raised:  # noqa: PT011  the whole text is compared
+        wire.parse_pass_request(body)
+    assert str(raised.value) == sentence
+
+
+@given(
+    st.binary(max_size=64)
+    | st.recursive(st.none() | st.integers() | st.text(), st.lists).map(
+        lambda value: json.dumps({"role": "a", "networks": value, "lifetime": value}).encode()
+    )
+)
+def test_reading_a_request_for_a_job_pass_ends_in_one_or_a_value_error(body: bytes) -> None:
+    for parse in (wire.parse_pass_request, wire.parse_attenuation):
+        try:
+            parse(body)
+        except ValueError:
+            continue
+
+
+def test_an_attenuation_says_something_and_no_role() -> None:
+    for body in (b"{}", b'{"role":"a","lifetime":"1h"}'):
+        with pytest.raises(ValueError, match="lifetime"):
+            wire.parse_attenuation(body)
+
+
 def test_one_body_serves_credential_process_and_the_container_provider() -> None:
     body = wire.credentials_body(
         access_key_id="ASIA",

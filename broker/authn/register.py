@@ -1,0 +1,96 @@
+"""Which job passes are in force, known to all instances.
+
+A pass that the register does not know does not count. So a Redis that was emptied, or has lost its last second in a failover,
+ends passes and never revives one that was cancelled; and an answer that does not come is a refusal.
+
+An entry is a keyed hash of a pass's id and owner: whoever controls Redis can end passes, cannot make an entry, and does not learn
+whose they are. Somebody who copied an entry before it was struck could put it back; they would need the pass as well.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime, timedelta
+from typing import TypeVar
+
+from redis import asyncio as redis
+from redis.exceptions import RedisError
+
+from broker.core.clock import Clock
+from broker.core.errors import PassesUnavailable
+from broker.core.principal import Principal
+
+# A dead Redis costs one request its timeout; for this long the others are refused at once.
+_BREAKER = timedelta(seconds=1)
+# Entries outlive their passes a little, for instances whose clocks differ.
+_LINGER = timedelta(minutes=5)
+
+_PREFIX = "zerotrust:pass:"
+_TAG_BYTES = 16
+
+_T = TypeVar("_T")
+
+
+class Register:
+    """Each pass by its id, and whose it is."""
+
+    def __init__(self, *, client: redis.Redis | None, key: bytes, clock: Clock) -> None:
+        """Take a client that has timeouts of its own; without one no pass counts, and none can be made."""
+        self._client = client
+        self._key = key
+        self._clock = clock
+        self._open_until = 0.0
+        self._failure = ""
+
+    async def enter(self, identifier: str, principal: Principal, *, until: datetime) -> None:
+        """Put a pass in force.
+
+        Raises:
+            PassesUnavailable: It is not.
+        """
+        life = until + _LINGER - self._clock.now()
+        tag = self._tag(identifier, principal)
+        await self._asked(lambda client: client.set(_PREFIX + identifier, tag, px=life))
+
+    async def knows(self, identifiers: Sequence[str], principal: Principal) -> bool:
+        """Whether all of them are in force, and this principal's.
+
+        Raises:
+            PassesUnavailable: Nobody can say.
+        """
+        names = [_PREFIX + identifier for identifier in identifiers]
+        found = await self._asked(lambda client: client.mget(names))
+        # In constant time: whoever could time us while they write entries would find a right one byte by byte.
+        return all(
+            isinstance(entry, bytes) and hmac.compare_digest(entry, self._tag(identifier, principal))
+            for entry, identifier in zip(found, identifiers, strict=True)
+        )
+
+    async def strike(self, identifier: str, principal: Principal) -> bool:
+        """Put a pass out of force; False where this principal has none of this name.
+
+        Raises:
+            PassesUnavailable: It may still be in force.
+        """
+        if not await self.knows([identifier], principal):
+            return False
+        await self._asked(lambda client: client.delete(_PREFIX + identifier))
+        return True
+
+    async def _asked(self, question: Callable[[redis.Redis], Awaitable[_T]]) -> _T:
+        if self._client is None:
+            raise PassesUnavailable("no redis is configured", reason="passes_need_redis")
+        if self._clock.boottime() < self._open_until:
+            raise PassesUnavailable(self._failure)
+        try:
+            return await question(self._client)
+        except (RedisError, OSError, TimeoutError) as error:
+            self._open_until = self._clock.boottime() + _BREAKER.total_seconds()
+            self._failure = type(error).__name__
+            raise PassesUnavailable(self._failure) from error
+
+    def _tag(self, identifier: str, principal: Principal) -> bytes:
+        entry = f"{identifier} {int(principal.name_type)} {principal}"
+        return hmac.new(self._key, entry.encode(), hashlib.sha256).digest()[:_TAG_BYTES]

@@ -1,0 +1,171 @@
+"""Who asks: what a door knows of a request, and the one way from there to somebody known.
+
+The record of the attempt is around all of it, and what is learned of the asker goes into it at once, also where they are refused.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+
+from broker.audit.event import Event
+from broker.audit.log import AuditLog
+from broker.authn import job_pass, session, spnego
+from broker.authn.acceptor import Authenticator
+from broker.authn.directory import Directories
+from broker.authn.job_pass import JobPass, JobPasses
+from broker.authn.replay import ReplayGuard
+from broker.authn.session import Sessions, Unopened
+from broker.authz.limits import Limits
+from broker.authz.policy import Address
+from broker.core.errors import AccessDenied, AuthRequired, PassRefused
+from broker.core.identity import Identity, UnverifiedProof
+from broker.core.roles import ROLE_NAME, RoleName
+
+_VIA_JOB = "job_pass"
+
+
+@dataclass(slots=True)
+class Ask:
+    """What a door knows of a request. ``identity`` is filled in once the asker is known, also if refused after that.
+
+    ``cookie`` is a browser's session, where the request is one that a cookie counts for. ``peer_uid`` is the account behind a
+    local socket, as the kernel says; it proves nothing about who asks.
+    """
+
+    authorization: str | None
+    cookie: str | None
+    proof: UnverifiedProof | None
+    request_id: str
+    source_ip: str | None
+    address: Address | None
+    binding: bytes | None
+    identity: Identity | None = None
+    peer_uid: int | None = None
+
+    @property
+    def session(self) -> Unopened | None:
+        """What it shows instead of a ticket, if it does."""
+        return session.shown(authorization=self.authorization, cookie=self.cookie)
+
+    @property
+    def job_pass(self) -> str | None:
+        """The job pass that it shows, if it does."""
+        return job_pass.shown(self.authorization)
+
+    @property
+    def is_ambient(self) -> bool:
+        """Whether a browser could have sent it without anybody's wish: with its user's ticket, a cookie, or nothing."""
+        return self.job_pass is None and (self.session is None or self.authorization is None)
+
+
+class Entrance:
+    """Names whoever asks, or raises."""
+
+    def __init__(
+        self,
+        *,
+        authenticator: Authenticator,
+        directories: Directories,
+        replay_guard: ReplayGuard,
+        sessions: Sessions,
+        passes: JobPasses,
+        limits: Limits,
+        audit: AuditLog,
+    ) -> None:
+        self._authenticator = authenticator
+        self._directories = directories
+        self._replay_guard = replay_guard
+        self._sessions = sessions
+        self._passes = passes
+        self._limits = limits
+        self._audit = audit
+
+    @asynccontextmanager
+    async def attempt(self, ask: Ask, *, action: str, resource: str) -> AsyncIterator[Event]:
+        """Bracket one attempt: its record is written whatever happens inside, before anybody hears of the outcome."""
+        # Without a ticket or session nobody has attempted anything yet: the client is challenged and nothing is written.
+        if ask.authorization is None and ask.cookie is None:
+            raise AuthRequired(reason="no_token")
+        event = Event(action=action, resource=printable(resource), request_id=ask.request_id, source_ip=ask.source_ip)
+        if ask.peer_uid is not None:
+            event.details["peer_uid"] = ask.peer_uid
+        async with self._audit.attempt(event):
+            yield event
+
+    async def known(self, ask: Ask, event: Event) -> Identity:
+        """Who shows a ticket or a session, with every group that a rule may mean."""
+        unopened = ask.session
+        if unopened is None:
+            return await self.present(ask, event)
+        return await self._directories.complete(await self._by_session(unopened, ask, event))
+
+    async def present(self, ask: Ask, event: Event) -> Identity:
+        """Who shows a ticket and nothing else, with every group that a rule may mean."""
+        return await self._directories.complete(await self.by_ticket(ask, event))
+
+    async def owner_of(self, ask: Ask, event: Event, *, role: str) -> Identity:
+        """The same; or whose job it is that shows a pass for this role."""
+        if ask.job_pass is None:
+            return await self.known(ask, event)
+        shown = await self.by_pass(ask, event)
+        if shown.role != role:
+            raise AccessDenied(reason="pass_other_role")
+        return shown.identity
+
+    async def by_ticket(self, ask: Ask, event: Event) -> Identity:
+        """Who shows a ticket and nothing else, as the ticket says."""
+        if ask.job_pass is not None:
+            event.details["via"] = _VIA_JOB
+            raise PassRefused(reason="pass_not_here", hint="a job pass fetches its role's credentials and nothing else")
+        event.details["via"] = "ticket"
+        started = time.perf_counter()
+        token = spnego.unverified_token(ask.authorization)
+        authenticator = spnego.authenticator(token)
+        identity = self._authenticator.accept(token, binding=ask.binding)
+        event.measures["spnego"] = time.perf_counter() - started
+        event.asked_by(identity)
+        await self._replay_guard.spend(authenticator)
+        ask.identity = identity
+        await self._limits.principal(identity.principal)
+        return identity
+
+    async def by_pass(self, ask: Ask, event: Event) -> JobPass:
+        """The job pass that is shown, with every group of its owner that a rule may mean."""
+        event.details["via"] = _VIA_JOB
+        if ask.job_pass is None:
+            raise PassRefused(reason="pass_missing", hint="send the job pass as Authorization")
+        opened = self._passes.open(ask.job_pass)
+        event.asked_by(opened.identity)
+        event.details["pass_id"] = opened.id
+        await self._passes.check(opened, ask.address)
+        ask.identity = opened.identity
+        await self._limits.principal(opened.identity.principal)
+        return replace(opened, identity=await self._directories.complete(opened.identity))
+
+    async def _by_session(self, unopened: Unopened, ask: Ask, event: Event) -> Identity:
+        event.details["via"] = unopened.kind.value
+        opened = self._sessions.open(unopened)
+        event.asked_by(opened.identity)
+        await self._sessions.prove(opened, ask.proof)
+        ask.identity = opened.identity
+        await self._limits.principal(opened.identity.principal)
+        return opened.identity
+
+
+def role_named(text: str) -> RoleName:
+    """What a client calls a role.
+
+    Raises:
+        AccessDenied: No role is called so; in the same words as of a role that is refused.
+    """
+    if not ROLE_NAME.fullmatch(text):
+        raise AccessDenied(reason="role_malformed")
+    return RoleName(text)
+
+
+def printable(text: str) -> str:
+    """What a client wrote, fit for a record: bounded, and without characters that a terminal would obey."""
+    return "".join(char if char.isprintable() else "?" for char in text[:64])

@@ -1,0 +1,71 @@
+"""The bodies of requests, for credentials and for job passes: what they may hold, or a sentence that repeats nothing of it."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, TypeVar
+
+from broker import wire
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+T = TypeVar("T")
+
+sentences: set[str] = set()
+# There are twenty of them. A text of the client's in one would soon make it many.
+SENTENCES_MAX = 30
+LIFETIME_END = 1_000_000 * 86_400  # seconds: six digits of days
+
+
+def seeds() -> Iterator[bytes]:
+    yield b'{"role": "developer"}'
+    yield b'{"role": "developer", "duration": 43200}'
+    yield b'{"role": "a", "role": "b"}'
+    yield b'{"role": "\\ud800"}'
+    yield b"[" * 2000
+    yield b'{"role": "developer", "networks": ["192.0.2.0/24", "2001:db8::/32"], "lifetime": "8h"}'
+    yield b'{"networks": ["192.0.2.1/32"]}'
+    yield b'{"lifetime": "30m"}'
+    yield '{"role": "d\u0435veloper"}'.encode()
+    yield b'{"role": 1e999}'
+    yield '{"role": "developer"}'.encode("utf-16")
+
+
+def one_input(data: bytes) -> None:
+    request = parsed(wire.parse_credentials_request, data)
+    if request is not None:
+        assert json.loads(data) == {"role": request.role}
+        judge_role(request.role)
+    job_pass = parsed(wire.parse_pass_request, data)
+    if job_pass is not None:
+        judge_role(job_pass.role)
+        judge_pass(job_pass, json.loads(data))
+    narrower = parsed(wire.parse_attenuation, data)
+    if narrower is not None:
+        assert not narrower.role
+        judge_pass(narrower, json.loads(data))
+
+
+def parsed(parse: Callable[[bytes], T], data: bytes) -> T | None:
+    try:
+        return parse(data)
+    except ValueError as error:
+        assert type(error) is ValueError
+        sentences.add(str(error))
+        assert len(sentences) <= SENTENCES_MAX, sentences
+        return None
+
+
+def judge_role(role: str) -> None:
+    assert 1 <= len(role) <= wire.ROLE_LENGTH_MAX
+    assert role.isascii()
+    assert role.isprintable()
+
+
+def judge_pass(request: wire.PassRequest, sent: dict[str, object]) -> None:
+    assert sent.keys() <= {"role", "networks", "lifetime"}
+    assert sent.get("networks") == (None if request.networks is None else list(request.networks))
+    assert ("lifetime" in sent) == (request.lifetime is not None)
+    assert request.lifetime is None or 0 <= request.lifetime < LIFETIME_END
+    assert request.networks is None or 1 <= len(request.networks) <= wire.NETWORKS_MAX

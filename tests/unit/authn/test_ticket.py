@@ -1,0 +1,74 @@
+"""Which tickets are not taken although Kerberos is content with them, and which of their groups count."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+
+from broker.authn import pac
+from broker.authn.ticket import RealmRules, Ticket
+from broker.core.errors import AccessDenied, AuthFailed, BrokerError
+from broker.core.principal import Principal
+
+ALICE = Principal.parse("alice@AD.EXAMPLE.COM")
+REALM = "AD.EXAMPLE.COM"
+OURS, THEIRS = "S-1-5-21-1-2-3", "S-1-5-21-9-9-9"
+LOGON = pac.Logon(
+    domain_sid=OURS, user_sid=f"{OURS}-1000", groups=frozenset({f"{OURS}-1105", f"{THEIRS}-1105", "S-1-5-11"})
+)
+PLAIN = Ticket(
+    enctype=18,
+    authenticated_at=datetime(2026, 5, 4, tzinfo=UTC),
+    indicators=frozenset(),
+    logon=None,
+    is_delegated=False,
+)
+OF_A_DOMAIN = replace(PLAIN, logon=LOGON)
+ASSERTED = replace(LOGON, groups=LOGON.groups | {pac.SERVICE_ASSERTED_IDENTITY})
+
+
+@pytest.mark.parametrize("enctype", [17, 18, 19, 20])
+def test_aes_sessions_are_taken(enctype: int) -> None:
+    assert replace(PLAIN, enctype=enctype).admit(ALICE, realms={REALM: RealmRules()}) == frozenset()
+
+
+@pytest.mark.parametrize("enctype", [1, 3, 16, 23, 24, 25, 26])
+def test_sessions_of_des_rc4_and_camellia_are_refused(enctype: int) -> None:
+    assert refusal(replace(PLAIN, enctype=enctype), RealmRules()) == (AuthFailed, "session_key_not_aes")
+
+
+def test_a_realm_that_is_not_served_is_denied_whatever_its_ticket_says() -> None:
+    with pytest.raises(AccessDenied) as raised:
+        OF_A_DOMAIN.admit(ALICE, realms={"ad.example.com": RealmRules(), "EXAMPLE.COM": RealmRules()})
+    assert raised.value.reason == "realm_not_allowed"
+
+
+@pytest.mark.parametrize("ticket", [replace(PLAIN, is_delegated=True), replace(PLAIN, logon=ASSERTED)])
+def test_a_ticket_that_a_service_obtained_in_a_users_name_needs_the_operators_word(ticket: Ticket) -> None:
+    assert refusal(ticket, RealmRules()) == (AccessDenied, "impersonated")
+    ticket.admit(ALICE, realms={REALM: RealmRules(allow_impersonation=True)})
+
+
+def test_a_ticket_without_pac_is_refused_only_where_one_is_required() -> None:
+    assert refusal(PLAIN, RealmRules(require_pac=True)) == (AuthFailed, "pac_missing")
+    assert PLAIN.admit(ALICE, realms={REALM: RealmRules(domain_sid=OURS)}) == frozenset()
+
+
+def test_only_groups_of_the_realms_own_domain_count() -> None:
+    assert OF_A_DOMAIN.admit(ALICE, realms={REALM: RealmRules(domain_sid=OURS)}) == {f"{OURS}-1105"}
+
+
+def test_without_a_domain_of_the_realm_no_group_counts() -> None:
+    assert OF_A_DOMAIN.admit(ALICE, realms={REALM: RealmRules()}) == frozenset()
+
+
+def test_a_pac_of_another_domain_is_refused() -> None:
+    assert refusal(OF_A_DOMAIN, RealmRules(domain_sid=THEIRS)) == (AuthFailed, "pac_of_another_domain")
+
+
+def refusal(ticket: Ticket, rules: RealmRules) -> tuple[type[BrokerError], str]:
+    with pytest.raises(BrokerError) as raised:
+        ticket.admit(ALICE, realms={REALM: rules})
+    return type(raised.value), raised.value.reason
