@@ -32,7 +32,8 @@ from broker.authz.limits import Limits, Of
 from broker.authz.policy import Policy, Requirements, Rule
 from broker.cache.sealed import CredentialCache
 from broker.cache.store import MemoryStore, RedisStore, Store
-from broker.config.model import Aws, Kerberos, Ldap, RateLimit, Redis, Settings, Tls
+from broker.config.model import Aws, RateLimit, Redis, Settings, Tls
+from broker.config.realms import Kerberos, Ldap
 from broker.core.clock import Clock
 from broker.core.errors import ConfigurationError
 from broker.core.identity import LONGEST_DELEGATION
