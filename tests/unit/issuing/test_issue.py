@@ -16,6 +16,8 @@ from broker.audit.log import AuditLog
 from broker.authn import spnego
 from broker.authn.directory import Directories
 from broker.authn.dpop import ProofGuard
+from broker.authn.job_pass import JobPasses
+from broker.authn.register import Register
 from broker.authn.session import Sessions
 from broker.authz.limits import Limits, Of
 from broker.authz.policy import Policy, Requirements, Rule
@@ -42,7 +44,8 @@ from broker.core.principal import Principal
 from broker.core.rate import Rate
 from broker.core.roles import Hop, Role, RoleArn, RoleName
 from broker.core.secret import Secret
-from broker.issuing.issue import Ask, Issuer
+from broker.issuing.ask import Ask, Entrance
+from broker.issuing.issue import Issuer
 from broker.keys.envelope import Envelope
 from broker.keys.hierarchy import DailyEnvelope, KeyHierarchy, Use
 
@@ -203,19 +206,31 @@ class House:
             roles=frozenset({ROLE.name}),
         )
         hierarchy = KeyHierarchy(master=b"m" * 32)
-        self.issuer = Issuer(
+        sessions = Sessions(
+            envelope=DailyEnvelope(hierarchy=hierarchy, use=Use.SESSION_SEAL, clock=self.clock),
+            proofs=ProofGuard(shared=None, clock=self.clock),
+            epoch=lambda _: 0,
+            clock=self.clock,
+        )
+        entrance = Entrance(
             authenticator=cast("Any", self.names),
             directories=Directories(cast("Any", {"R": self.directory})),
             replay_guard=self.guard,
-            sessions=Sessions(
-                envelope=DailyEnvelope(hierarchy=hierarchy, use=Use.SESSION_SEAL, clock=self.clock),
-                proofs=ProofGuard(shared=None, clock=self.clock),
+            sessions=sessions,
+            passes=JobPasses(
+                envelope=DailyEnvelope(hierarchy=hierarchy, use=Use.JOB_PASS_SEAL, clock=self.clock, days=7),
+                register=Register(client=None, key=b"r" * 32, clock=self.clock),
                 epoch=lambda _: 0,
                 clock=self.clock,
             ),
             limits=Limits(
                 rates={Of.PRINCIPAL: Rate(PER_MINUTE, 60)}, client=None, name_key=b"n" * 32, clock=self.clock
             ),
+            audit=self.audit,
+        )
+        self.issuer = Issuer(
+            entrance=entrance,
+            sessions=sessions,
             policy=Policy(roles={ROLE.name: ROLE}, rules=[rule]),
             cache=CredentialCache(
                 store=MemoryStore(clock=self.clock),
@@ -305,7 +320,7 @@ async def test_a_refusal_is_recorded_with_its_reason_and_reaches_neither_cache_n
 
 
 @pytest.mark.parametrize(
-    "token", ["Negotiate bm8gS2VyYmVyb3M=", "Negotiate ????", "Negotiate", "Basic YTpi", "DPoP x", ""]
+    "token", ["Negotiate bm8gS2VyYmVyb3M=", "Negotiate ????", "Negotiate", "Basic YTpi", "DPoP x", "Bearer x", ""]
 )
 async def test_a_header_that_holds_no_ticket_is_refused_before_any_accept_and_recorded(
     house: House, token: str
