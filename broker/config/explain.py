@@ -19,6 +19,7 @@ _SENTENCES = {
     "mapping_type": _MAPPING,
     "dict_type": _MAPPING,
     "tuple_type": _LIST,
+    "bool_type": ("is neither true nor false", "write true or false, without quotes"),
     "string_type": ("is not text", "write one value, in quotes"),
     "string_unicode": ("is not UTF-8 text", "encode it as UTF-8"),
     "too_short": ("is empty", "give at least one, or remove the key"),
