@@ -43,6 +43,9 @@ _IPV6_HOST_BITS = 64
 # A dead Redis costs one request its timeout, then is left alone for this long.
 _BREAKER = timedelta(seconds=2)
 
+# What is due at the very end of a Retry-After must not be missed by the last digit of a float.
+_ROUNDING = 1e-6
+
 _PREFIX = "zerotrust:limit:"
 _DIGEST_BYTES = 16
 
@@ -142,7 +145,7 @@ class Limits:
         wanted = max(1, rate.number // _TAKEN_AT_ONCE)
         before, taken = await self._shared(of, name, count.period, rate, wanted) or (count.before, count.taken)
         elapsed = now % rate.seconds / rate.seconds
-        left = rate.number - taken - math.ceil(min(before, rate.number) * (1 - elapsed))
+        left = rate.number - taken - math.ceil(min(before, rate.number) * (1 - elapsed) - _ROUNDING)
         given = max(0, min(wanted, left))
         count.kept += given
         count.taken = min(rate.number, taken + given)

@@ -9,7 +9,7 @@ from ipaddress import ip_address
 
 import fakeredis
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from redis.exceptions import ConnectionError as RedisGone
 
@@ -218,6 +218,7 @@ async def test_within_any_clock_period_no_more_pass_than_the_rate_says(number, s
     assert max(by_period.values(), default=0) <= number
 
 
+@example(number=9, elapsed=0.5, tries=9, quiet=0.75)
 @given(number=st.integers(1, 50), elapsed=st.floats(0, 0.99), tries=st.integers(1, 60), quiet=st.floats(0, 1.5))
 async def test_retry_after_is_never_too_early(number, elapsed, tries, quiet):
     clock = Hands()
