@@ -81,13 +81,13 @@ def test_only_the_decision_makes_a_grant() -> None:
 
 
 def test_only_authentication_makes_a_principal_but_for_the_pattern_of_a_rule() -> None:
-    # A session opens to the principal that was sealed into it.
-    of_authentication = {"authn/identity.py", "authn/session.py"}
+    # A session or job pass opens to the principal that was sealed into it.
+    of_authentication = {"authn/identity.py", "authn/sealed.py"}
     assert makers_of("Principal") == of_authentication | {"core/pattern.py", "core/principal.py"}
 
 
-def test_only_a_ticket_or_a_session_says_who_somebody_is() -> None:
-    assert makers_of("Identity") == {"authn/acceptor.py", "authn/session.py"}
+def test_only_a_ticket_or_what_was_sealed_for_one_says_who_somebody_is() -> None:
+    assert makers_of("Identity") == {"authn/acceptor.py", "authn/sealed.py"}
 
 
 def changed_in_copies(tree: ast.AST) -> set[str]:
@@ -106,9 +106,22 @@ def changed_in_copies(tree: ast.AST) -> set[str]:
 
 def test_nobody_copies_a_grant_or_a_principal_with_something_changed() -> None:
     copying = {name_of(module): changed_in_copies(tree_of(module)) for module in MODULES}
-    # A directory adds groups to an identity, and touches nobody's name. No rule gives a role by anything else of it.
+    # A directory sets an identity's groups, a job pass its end and what does not hold of a job; a pass is completed with the
+    # identity that its owner has today. Nobody's name is touched, and no grant.
     assert {name: changed for name, changed in copying.items() if changed} == {
-        "authn/directory.py": {"groups", "groups_unknown"}
+        "authn/directory.py": {"groups", "groups_unknown"},
+        "authn/job_pass.py": {
+            "channel_bound",
+            "delegated_at",
+            "identity",
+            "lineage",
+            "made",
+            "mutual_token",
+            "networks",
+            "renewable_until",
+            "ticket_end",
+        },
+        "issuing/ask.py": {"identity"},
     }
 
 
@@ -169,9 +182,14 @@ def test_an_error_without_a_code_is_a_branch_and_never_raised() -> None:
 
 
 def test_every_code_is_one_the_client_knows_and_belongs_to_one_error() -> None:
-    codes = [child.code for child in problems.TABLE]
+    # A special case of an error may keep its code: to the client it is the same.
+    codes = [
+        child.code
+        for child in problems.TABLE
+        if child.code not in {base.__dict__.get("code") for base in child.__mro__[1:]}
+    ]
     assert len(codes) == len(set(codes))
-    assert set(codes) <= set(wire.PROBLEM_CODES)
+    assert {child.code for child in problems.TABLE} <= set(wire.PROBLEM_CODES)
 
 
 def test_every_answer_is_an_error_status_with_a_word_for_the_caller() -> None:
@@ -181,7 +199,9 @@ def test_every_answer_is_an_error_status_with_a_word_for_the_caller() -> None:
         assert answer.hint
 
 
-@pytest.mark.parametrize("error", sorted(problems.TABLE, key=lambda error: error.code), ids=lambda error: error.code)
+@pytest.mark.parametrize(
+    "error", sorted(problems.TABLE, key=lambda error: error.code), ids=lambda error: error.__name__
+)
 def test_the_body_of_an_error_tells_no_reason(error: type[errors.BrokerError]) -> None:
     canary = "canary-reason"
     needed = {
