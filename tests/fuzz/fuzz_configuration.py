@@ -34,13 +34,19 @@ def file(name: str, text: str) -> str:
 
 
 FILE = Path(file("config.yaml", ""))
+KEYTABS = scratch.folder()
+KEYTABS.joinpath("other.keytab").touch(mode=0o600)
 ENVIRON = {
     "KEYTAB": file("http.keytab", ""),
+    "KEYTAB_FOLDER": str(KEYTABS),
     "KEY_FILE": file("key", KEY),
+    "EXTERNAL_ID_FILE": file("external_id", CANARY),
     "REDIS_PASSWORD": CANARY,
     "REDIS_PASSWORD_FILE": file("password", CANARY),
     "CERTIFICATE": file("server.crt", ""),
     "PRIVATE_KEY": file("server.key", CANARY),
+    "AWS_ACCESS_KEY_ID": "AKIAEXAMPLE000000000",
+    "AWS_SECRET_ACCESS_KEY": CANARY,
 }
 
 
