@@ -69,6 +69,25 @@ class Event:
         self.channel_bound = identity.channel_bound
         self.indicators = identity.indicators
 
+    def intent(self, *, account: str, rule: str) -> Event:
+        """What is about to be asked of AWS for this event's asker, and by which rule."""
+        return Event(
+            action=self.action,
+            resource=self.resource,
+            request_id=self.request_id,
+            source_ip=self.source_ip,
+            kind=Kind.INTENT,
+            success=True,
+            reason=None,
+            principal=self.principal,
+            role=self.role,
+            account=account,
+            source_identity=self.source_identity,
+            channel_bound=self.channel_bound,
+            indicators=self.indicators,
+            details={**self.details, "rule": rule},
+        )
+
     def issued(self, credentials: Credentials, *, origin: str) -> None:
         """Say that these credentials are handed out. ``origin`` is ``sts`` or ``cache``."""
         self.kind, self.success, self.reason = Kind.ISSUED, True, None

@@ -79,6 +79,8 @@ class SharedGuard:
 
     async def ping(self) -> str | None:
         """See ``ReplayGuard``."""
+        if self._clock.boottime() < self._open_until:
+            return self.failure
         try:
             await self._client.ping()
         except (RedisError, OSError, TimeoutError) as error:

@@ -110,7 +110,9 @@ def _values(name: raw.Name, attribute: bytes) -> list[bytes]:
 
 def _logon(name: raw.Name) -> pac.Logon | None:
     values = _values(name, _LOGON_INFO)
-    if len(values) != 1:
+    if len(values) > 1:
+        raise AuthFailed(reason="pac_malformed")
+    if not values:
         return None
     try:
         return pac.groups(values[0])

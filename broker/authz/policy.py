@@ -193,7 +193,7 @@ def _grant(policy: Policy, rule: Rule, identity: Identity, role: RoleName, now: 
         if lifetime <= SHORTEST:
             raise AuthFailed(
                 reason="ticket_ends_too_soon",
-                hint="your ticket or job pass ends within 15 minutes: renew it, then try again",
+                hint="your ticket or job pass ends within 15 minutes: run kinit, or renew the pass, then try again",
             )
     return Grant(
         principal=identity.principal,

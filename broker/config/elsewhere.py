@@ -22,6 +22,7 @@ class Elsewhere:
     has_redis: bool
     realms: frozenset[str] | None
     directories: frozenset[str] | None
+    domains: frozenset[str]
     roles: frozenset[str] | None
     accounts: frozenset[str] | None
     rule_names: Counter[str]
@@ -38,6 +39,7 @@ class Elsewhere:
             has_redis="redis" in tree.data,
             realms=_names(realms),
             directories=_having(realms, "ldap"),
+            domains=_values(realms, "domain_sid"),
             roles=_names(tree.data.get("roles", {})),
             accounts=_texts(accounts),
             rule_names=Counter(name for name in names if isinstance(name, str)),
@@ -67,6 +69,11 @@ def _having(value: Value, key: str) -> frozenset[str] | None:
     return (
         frozenset(name for name, below in value.items() if key in _mapping(below)) if isinstance(value, dict) else None
     )
+
+
+def _values(entries: Value, key: str) -> frozenset[str]:
+    found = (_mapping(entry).get(key) for entry in _mapping(entries).values())
+    return frozenset(value for value in found if isinstance(value, str))
 
 
 def _texts(value: Value) -> frozenset[str] | None:

@@ -172,6 +172,10 @@ def _in_directory(text: str, info: ValidationInfo) -> str:
     if separator and directories is not None and realm not in directories:
         fix = f"{nearest(realm, directories)}add ldap to kerberos.realms.{realm}, or write the group's SID"
         raise fault("is of a realm without a directory", fix, shown=text)
+    domains = Elsewhere.seen_by(info).domains
+    if not separator and not directories and text.rpartition("-")[0] not in domains:
+        fix = "set domain_sid of its realm in kerberos.realms, which says whose groups count"
+        raise fault("is of a domain that no realm has", fix, shown=text)
     return text
 
 

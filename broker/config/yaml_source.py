@@ -163,6 +163,9 @@ class _Builder:
         path = self._here(line)
         self._refuse_features(event, path, line)
         if value is None:
+            # Nothing is found where the next thing begins; what lacks it is the key.
+            frame = self._open[-1]
+            line = frame.lines.get(frame.key or "", line)
             self._refuse(path, line, "has no value", "give it one ({} for an empty mapping), or remove the key")
         self._fill(self._dereference(value, path, line) if isinstance(value, str) else value)
 

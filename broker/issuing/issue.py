@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from broker.audit.event import Event, Kind
+from broker.audit.event import Event
 from broker.audit.log import AuditLog
 from broker.authn.session import Sessions
 from broker.authz.policy import Policy, decide
@@ -114,21 +114,7 @@ class Issuer:
         return credentials
 
     async def _fetch(self, grant: Grant, event: Event) -> Credentials:
-        intent = Event(
-            action=event.action,
-            resource=event.resource,
-            request_id=event.request_id,
-            source_ip=event.source_ip,
-            kind=Kind.INTENT,
-            success=True,
-            reason=None,
-            principal=grant.principal,
-            role=grant.role.name,
-            account=grant.role.target.account,
-            source_identity=event.source_identity,
-            details={"rule": grant.rule},
-        )
-        await self._audit.record(intent)
+        await self._audit.record(event.intent(account=grant.role.target.account, rule=grant.rule))
         started = time.perf_counter()
         try:
             credentials = await self._sts.assume(grant)

@@ -86,9 +86,11 @@ def test_a_pac_of_the_kdc_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found.logon.groups
 
 
-def test_of_two_pacs_neither_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_pacs_are_refused_and_not_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     logon = (PAC / "one.ndr").read_bytes()
-    assert facts(monkeypatch, Library(**said(LOGON_INFO, logon, logon))).logon is None
+    with pytest.raises(AuthFailed) as refused:
+        facts(monkeypatch, Library(**said(LOGON_INFO, logon, logon)))
+    assert refused.value.reason == "pac_malformed"
     assert facts(monkeypatch, Library(**said(LOGON_INFO))).logon is None
 
 

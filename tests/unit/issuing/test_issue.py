@@ -272,7 +272,7 @@ async def test_the_intent_is_recorded_before_sts_and_the_outcome_before_the_answ
     credentials = await house.ask()
     assert house.diary == ["intent", "sts", "issued"]
     intent, issued = house.audit.events
-    assert (intent.access_key_id, intent.details) == (None, {"rule": "engineers"})
+    assert (intent.access_key_id, intent.details) == (None, {"via": "ticket", "rule": "engineers"})
     assert (issued.access_key_id, issued.success) == (credentials.access_key_id, True)
     assert (issued.channel_bound, issued.indicators, issued.details) == (False, {"otp"}, {"via": "ticket"})
 
