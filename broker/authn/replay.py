@@ -23,8 +23,8 @@ REMEMBERED = timedelta(minutes=11)
 # A dead Redis costs one request its timeout; for this long the others are refused at once.
 _BREAKER = timedelta(seconds=1)
 
-_PREFIX = b"zerotrust:replay:"
-_DIGEST_BYTES = 16
+_PREFIX = "zerotrust:replay:"
+_DIGEST_CHARS = 32  # 128 bits
 
 
 class ReplayGuard(Protocol):
@@ -60,7 +60,7 @@ class SharedGuard:
         """Take a client that has timeouts of its own."""
         self._client = client
         self._clock = clock
-        self._waiting: list[tuple[bytes, asyncio.Future[bool]]] = []
+        self._waiting: list[tuple[str, asyncio.Future[bool]]] = []
         self._asking: asyncio.Task[None] | None = None
         self._open_until = 0.0
         self.failure: str | None = None
@@ -69,7 +69,7 @@ class SharedGuard:
         """See ``ReplayGuard``."""
         if self._clock.boottime() < self._open_until:
             raise ReplayGuardUnavailable(self.failure or "")
-        name = _PREFIX + hashlib.sha256(authenticator).digest()[:_DIGEST_BYTES]
+        name = _PREFIX + hashlib.sha256(authenticator).hexdigest()[:_DIGEST_CHARS]
         is_new: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._waiting.append((name, is_new))
         if self._asking is None:
@@ -105,13 +105,13 @@ class SharedGuard:
                     is_new.set_result(answer is True)
         self._asking = None
 
-    async def _put(self, batch: list[tuple[bytes, asyncio.Future[bool]]]) -> list[object]:
+    async def _put(self, batch: list[tuple[str, asyncio.Future[bool]]]) -> list[object]:
         pipeline = self._client.pipeline(transaction=False)
         for name, _ in batch:
             pipeline.set(name, b"", nx=True, px=REMEMBERED)
         return list(await pipeline.execute(raise_on_error=False))
 
-    def _trip(self, error: Exception, batch: list[tuple[bytes, asyncio.Future[bool]]]) -> None:
+    def _trip(self, error: Exception, batch: list[tuple[str, asyncio.Future[bool]]]) -> None:
         self._open_until = self._clock.boottime() + _BREAKER.total_seconds()
         self.failure = type(error).__name__
         for _, is_new in batch:

@@ -164,8 +164,7 @@ class _Builder:
         self._refuse_features(event, path, line)
         if value is None:
             # Nothing is found where the next thing begins; what lacks it is the key.
-            frame = self._open[-1]
-            line = frame.lines.get(frame.key or "", line)
+            line = self._open[-1].lines.get(self._open[-1].key or "", line) if self._open else line
             self._refuse(path, line, "has no value", "give it one ({} for an empty mapping), or remove the key")
         self._fill(self._dereference(value, path, line) if isinstance(value, str) else value)
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from broker.config.tree import Tree
@@ -115,6 +115,7 @@ def _lists(value):
     return {key: _lists(item) for key, item in value.items()} if isinstance(value, dict) else value
 
 
+@example("&0")  # An anchor on nothing, where nothing is open.
 @given(st.text(st.sampled_from("ab:-[]{},&*!|>'\"%@`#?~ \n\t$0\\\x01\ud800"), max_size=60))
 def test_any_text_at_all_gives_a_tree_or_problems_and_never_another_exception(text):
     tree = _parse(text)
