@@ -176,7 +176,7 @@ def _giving(
     if given:
         return
     if unmet is not None:
-        raise StepUpRequired(reason="ticket_too_weak", hint=f"this role needs {unmet}: run zerotrust login")
+        raise StepUpRequired(reason="ticket_too_weak", hint=f"this role needs {unmet}: run kinit anew")
     if identity.groups_unknown is not None:
         raise DirectoryUnavailable(reason=identity.groups_unknown)
     raise AccessDenied(reason=reason)
