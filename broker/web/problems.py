@@ -26,7 +26,9 @@ TABLE: dict[type[errors.BrokerError], Answer] = {
     errors.AuthFailed: Answer(401, "The ticket was not accepted", "run kinit for a new ticket, then try again"),
     errors.PassRefused: Answer(401, "The job pass was not accepted", "make a new one with a ticket: POST /v1/passes"),
     errors.AccessDenied: Answer(403, "Not allowed", "see `zerotrust roles` for what you may have"),
-    errors.StepUpRequired: Answer(403, "A stronger or fresher ticket is needed", "run kinit anew, in the way the role needs"),
+    errors.StepUpRequired: Answer(
+        403, "A stronger or fresher ticket is needed", "run kinit anew, in the way the role needs"
+    ),
     errors.CrossSiteBlocked: Answer(
         403, "Asked by another web page", f"send the header {wire.REQUEST_HEADER}: {wire.REQUEST_HEADER_VALUE}"
     ),
