@@ -1,17 +1,18 @@
 """Every key of the configuration, with its meaning, default and rules.
 
-`kerberos` is in ``realms``, `roles` and `rules` are in ``grants``. The reference (docs/configuration.md) and the JSON Schema are
-made from these pages. Only ``broker.config.load`` validates
-it, for it gives the validators what they must compare with (``Elsewhere``). A key exists only if something obeys it.
+`kerberos` is in ``realms``, `aws` in ``aws``, `roles` and `rules` are in ``grants``. The reference (docs/configuration.md) and
+the JSON Schema are made from these pages. Only ``broker.config.load`` validates it, for it gives the validators what they must
+compare with (``Elsewhere``). A key exists only if something obeys it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, ValidationInfo
 
+from broker.config.aws import Aws
 from broker.config.ciphers import OPENSSL_NAMES, known_suite
 from broker.config.elsewhere import Elsewhere
 from broker.config.fault import fault
@@ -20,7 +21,6 @@ from broker.config.realms import Kerberos
 from broker.config.section import Section
 from broker.config.values import (
     AbsolutePath,
-    AccountNumber,
     AsText,
     HostName,
     Listener,
@@ -31,17 +31,12 @@ from broker.config.values import (
     SecretText,
     TcpListener,
     key_bytes,
-    matching,
     parse_key,
     parse_listener,
     parse_redis_url,
-    parse_sts_endpoint,
 )
 from broker.core.roles import Hop, Role, RoleName
 from broker.core.secret import Secret
-
-_T = TypeVar("_T")
-
 
 # --- server and tls --------------------------------------------------------------------------------------------------
 
@@ -115,66 +110,6 @@ class Tls(Section):
     def openssl_ciphers(self) -> str:
         """For ``ssl.SSLContext.set_ciphers()``."""
         return ":".join(OPENSSL_NAMES[name] for name in self.ciphers)
-
-
-# --- aws -------------------------------------------------------------------------------------------------------------
-
-
-def _key_id_fits(value: str | None, info: ValidationInfo) -> str | None:
-    return _fits_provider(value, info, "set AWS_ACCESS_KEY_ID")
-
-
-def _secret_key_fits(value: Secret | None, info: ValidationInfo) -> Secret | None:
-    return _fits_provider(value, info, "set ZEROTRUST_AWS_SECRET_KEY, or name a file as secret_key_file")
-
-
-def _token_fits(value: Secret | None, info: ValidationInfo) -> Secret | None:
-    return value if value is None else _fits_provider(value, info, "")
-
-
-def _fits_provider(value: _T, info: ValidationInfo, how_to_set: str) -> _T:
-    provider = info.data.get("credentials_provider")
-    if provider == "environment" and value is None:
-        fix = f"{how_to_set}, or set credentials_provider to default (instance profile, container, SSO)"
-        raise fault("is missing, and credentials_provider is environment", fix)
-    if provider == "default" and value is not None:
-        raise fault("has no effect with credentials_provider default", "remove it, or set the provider to environment")
-    return value
-
-
-class Aws(Section):
-    """Where the broker's own AWS credentials come from, and how far they may reach."""
-
-    region: Annotated[
-        str, matching(r"[a-z]{2,}(-[a-z]+)+-[0-9]{1,2}", "is not an AWS region", "write eu-central-1")
-    ] = Field(description="The region of the STS endpoint, such as `eu-central-1`.")
-    credentials_provider: Literal["environment", "default"] = Field(
-        default="environment",
-        description="`environment`: `access_key_id`, `secret_key` and `session_token` below. "
-        "`default`: the AWS SDK's own search (instance profile, container, shared files).",
-    )
-    access_key_id: Annotated[
-        Annotated[str, matching(r"\w{16,128}", "is not an access key id", "write AKIA...")] | None,
-        AfterValidator(_key_id_fits),
-    ] = Field(default=None, validate_default=True, description="Also read from `AWS_ACCESS_KEY_ID`.")
-    secret_key: Annotated[SecretText | None, AfterValidator(_secret_key_fits)] = Field(
-        default=None, validate_default=True, description="Secret. Also read from `AWS_SECRET_ACCESS_KEY`."
-    )
-    session_token: Annotated[SecretText | None, AfterValidator(_token_fits)] = Field(
-        default=None,
-        validate_default=True,
-        description="Secret, for temporary keys. Also read from `AWS_SESSION_TOKEN`.",
-    )
-    sts_endpoint: Annotated[str, AsText(parse_sts_endpoint)] | None = Field(
-        default=None,
-        description="Another STS endpoint: a VPC endpoint by https, or a test double by http on loopback. "
-        "Without it: the region's.",
-    )
-    allowed_accounts: tuple[AccountNumber, ...] | None = Field(
-        default=None,
-        min_length=1,
-        description="The AWS accounts that chains may touch, twelve digits in quotes. Without it: any.",
-    )
 
 
 # --- redis, encryption, audit ----------------------------------------------------------------------------------------

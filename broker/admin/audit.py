@@ -1,0 +1,65 @@
+"""``zerotrust-admin audit``: whether the record can be believed."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+import orjson
+
+from broker.admin.offline import EXIT_BAD, config_option, fail, settings_of
+from broker.audit.signer import jwks_of, signer_of
+from broker.audit.verify import Report, verify
+
+
+@click.group()
+def audit() -> None:
+    """The audit log."""
+
+
+@audit.command("verify")
+@click.argument("files", nargs=-1, type=click.Path(path_type=Path))
+@click.option("--jwks", type=click.Path(path_type=Path), help="The public keys.")
+@config_option
+def audit_verify(files: tuple[Path, ...], jwks: Path | None, config: Path) -> None:
+    """Check records and checkpoints. Needs no broker.
+
+    FILES are record files or audit directories. Without them the configured directory is checked; without --jwks
+    the configured key's public half is used.
+    """
+    keys = _read_jwks(jwks) if jwks else jwks_of(signer_of(settings_of(config).encryption.key_bytes()))
+    roots = list(files) or [settings_of(config).audit.directory]
+    try:
+        report = verify(roots, jwks=keys)
+    except OSError as error:
+        fail(f"{error.filename}: {error.strerror} — fix: name record files or the audit directory, readable to you")
+    except ValueError as error:
+        fail(f"{jwks}: {error} — run: curl -o {jwks} https://BROKER/.well-known/jwks.json")
+    if not (report.records or report.findings):
+        fail(f"no audit records in {', '.join(map(str, roots))} — run: zerotrust-admin audit verify DIRECTORY")
+    _print(report)
+    sys.exit(EXIT_BAD if report.findings else 0)
+
+
+def _read_jwks(path: Path) -> Mapping[str, Any]:
+    try:
+        found = orjson.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        fail(f"{path}: not a JWKS: {error}")
+    if not isinstance(found, dict):
+        fail(f"{path}: not a JWKS: expected a JSON object")
+    return found
+
+
+def _print(report: Report) -> None:
+    for remark in report.remarks:
+        click.echo(f"note: {remark}", err=True)
+    for finding in report.findings:
+        click.echo(str(finding), err=True)
+    verdict = "BAD" if report.findings else "good"
+    click.echo(
+        f"{verdict}: {report.records} records, {report.instances} instances, {report.checkpoints} checkpoints checked"
+    )

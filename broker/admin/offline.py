@@ -1,0 +1,43 @@
+"""What commands that need no broker begin with: its configuration, and how they end where something is wrong."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+import click
+
+from broker.config.load import load
+from broker.config.model import Settings
+from broker.core.errors import ConfigurationError
+
+EXIT_BAD = 1
+# sysexits.h EX_CONFIG.
+EXIT_CONFIG = 78
+
+config_option = click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    default=Path("/etc/zerotrust/config.yaml"),
+    show_default=True,
+    envvar="ZEROTRUST_CONFIG",
+    help="The broker's configuration; read only where the arguments do not say everything.",
+)
+
+
+def settings_of(config: Path) -> Settings:
+    """The configuration; or the end, with all that is wrong with it."""
+    try:
+        return load(config, environ=os.environ)
+    except ConfigurationError as error:
+        for problem in error.problems:
+            click.echo(problem, err=True)
+        sys.exit(EXIT_CONFIG)
+
+
+def fail(message: str) -> NoReturn:
+    """Say what is wrong and how to mend it, and end."""
+    click.echo(message, err=True)
+    sys.exit(EXIT_BAD)

@@ -1,0 +1,6 @@
+"""The composition root: settings in, a broker out. The only place that knows every room; a file for each part of the house."""
+
+from broker.assembly.broker import Broker, assemble
+from broker.assembly.check import Checked, check
+
+__all__ = ["Broker", "Checked", "assemble", "check"]

@@ -1,0 +1,152 @@
+"""The whole broker, room by room."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from aiohttp import web
+from redis import asyncio as redis
+
+from broker.assembly.aws import sts_client
+from broker.assembly.check import Checked
+from broker.assembly.entrance import entry_of
+from broker.assembly.gauges import add_gauges
+from broker.assembly.shared import redis_client
+from broker.audit.log import AuditLog
+from broker.audit.signer import jwks_of, signer_of
+from broker.authn.directory import Directories
+from broker.cache.sealed import CredentialCache
+from broker.cache.store import MemoryStore, RedisStore, Store
+from broker.config.model import Settings
+from broker.core.clock import Clock
+from broker.issuing.issue import Issuer
+from broker.issuing.passes import PassOffice
+from broker.keys.envelope import Envelope
+from broker.keys.hierarchy import KeyHierarchy, Use
+from broker.sts.client import StsClient
+from broker.watch.files import FileWatch
+from broker.watch.metrics import Metrics
+from broker.web.app import build
+from broker.web.connections import Connections, Runner, places
+from broker.web.health import Health
+
+
+@dataclass(slots=True)
+class Broker:
+    """The parts that the daemon starts, drains and stops."""
+
+    app: web.Application
+    connections: Connections
+    health: Health
+    issuer: Issuer
+    audit: AuditLog
+    sts: StsClient
+    directories: Directories
+    redis: redis.Redis | None
+    files: FileWatch
+
+    async def reload(self) -> None:
+        """Take over changed keytabs and certificates."""
+        await self.files.look()
+
+    def runner(self, *, shutdown_timeout: float) -> Runner:
+        """What serves connections."""
+        return Runner(self.app, connections=self.connections, shutdown_timeout=shutdown_timeout)
+
+    def stop_accepting(self) -> None:
+        """From here on every answer says that the broker is going down."""
+        self.health.draining = True
+
+    async def close(self) -> None:
+        """Let what is under way be recorded, then let everything go."""
+        await self.issuer.drain()
+        await self.audit.close()
+        self.sts.close()
+        self.directories.close()
+        if self.redis is not None:
+            await self.redis.aclose()
+
+
+def assemble(settings: Settings, checked: Checked, *, clock: Clock) -> Broker:
+    """Put the rooms together. To be called inside the running event loop."""
+    hierarchy = KeyHierarchy(master=settings.encryption.key_bytes())
+    metrics = Metrics()
+    signer = signer_of(settings.encryption.key_bytes())
+    audit = AuditLog(directory=settings.audit.directory, signer=signer, clock=clock, observers=[metrics.observe])
+    client = redis_client(settings.redis) if settings.redis else None
+    store: Store = RedisStore(client=client, clock=clock) if client else MemoryStore(clock=clock)
+    sts = sts_client(settings.aws, clock=clock)
+    entry = entry_of(
+        settings, keys=checked.keys, hierarchy=hierarchy, client=client, audit=audit, metrics=metrics, clock=clock
+    )
+    issuer = Issuer(
+        entrance=entry.entrance,
+        sessions=entry.sessions,
+        policy=checked.policy,
+        cache=_cache(store, hierarchy, clock),
+        sts=sts,
+        audit=audit,
+        clock=clock,
+    )
+    sources = {"keytabs": checked.keys.reload} | ({"tls": checked.tls.reload} if checked.tls else {})
+    files = FileWatch(sources=sources, audit=audit)
+    add_gauges(metrics, audit=audit, keys=checked.keys, files=files, sources=sources)
+    health = Health(
+        probes={
+            "audit": audit.ping,
+            "cache": store.ping,
+            "sts": sts.ping,
+            "replay_guard": entry.replay_guard.ping,
+            "files": files.ping,
+            **entry.directories.probes(),
+        },
+        vital=frozenset({"audit", "replay_guard"}),
+        metrics=metrics.text,
+        jwks=jwks_of(signer),
+    )
+    app = build(
+        issuer=issuer,
+        office=PassOffice(entrance=entry.entrance, passes=entry.passes, policy=checked.policy, clock=clock),
+        health=health,
+        hostnames=frozenset(settings.server.hostnames or checked.keys.hosts),
+        networks=settings.server.allowed_networks or (),
+        trusted_proxies=settings.server.trusted_proxies or (),
+        limit=entry.limits.address,
+        tls=checked.tls,
+    )
+    return Broker(
+        app=app,
+        connections=_connections(metrics),
+        health=health,
+        issuer=issuer,
+        audit=audit,
+        sts=sts,
+        directories=entry.directories,
+        redis=client,
+        files=files,
+    )
+
+
+def _cache(store: Store, hierarchy: KeyHierarchy, clock: Clock) -> CredentialCache:
+    return CredentialCache(
+        store=store,
+        envelope=Envelope(keys=[hierarchy.derive(Use.CACHE_SEAL)]),
+        name_key=hierarchy.derive(Use.CACHE_NAME),
+        clock=clock,
+    )
+
+
+def _connections(metrics: Metrics) -> Connections:
+    connections = Connections(places=places())
+    metrics.gauge("broker_connections", "Open client connections", lambda: float(connections.number))
+    metrics.gauge(
+        "broker_connections_hung_up_on",
+        "Connections that were closed because their time had passed or to make room, since the start",
+        lambda: float(connections.hung_up_on),
+    )
+    metrics.gauge(
+        "broker_connections_turned_away",
+        "Connections that found no room, since the start",
+        lambda: float(connections.turned_away),
+    )
+    return connections

@@ -1,0 +1,137 @@
+"""Everything that says who asks: tickets, sessions and job passes, the groups behind them, and how often somebody may."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+from redis import asyncio as redis
+
+from broker.assembly.directories import directories_of
+from broker.audit.log import AuditLog
+from broker.authn.acceptor import Binding, KerberosAcceptor
+from broker.authn.directory import Directories
+from broker.authn.dpop import ProofGuard
+from broker.authn.job_pass import JobPasses
+from broker.authn.keytab import AcceptorKeys
+from broker.authn.register import Register
+from broker.authn.replay import HostGuard, ReplayGuard, SharedGuard
+from broker.authn.session import Sessions
+from broker.authn.ticket import RealmRules
+from broker.authz.limits import Limits, Of
+from broker.config.model import RateLimit, Settings
+from broker.config.realms import Kerberos
+from broker.core.clock import Clock
+from broker.core.identity import LONGEST_DELEGATION
+from broker.core.principal import Principal
+from broker.issuing.ask import Entrance
+from broker.keys.hierarchy import DailyEnvelope, KeyHierarchy, Use
+from broker.watch.metrics import Metrics
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """The entrance, and those of its parts that others speak to as well."""
+
+    entrance: Entrance
+    sessions: Sessions
+    passes: JobPasses
+    directories: Directories
+    replay_guard: ReplayGuard
+    limits: Limits
+
+
+def entry_of(
+    settings: Settings,
+    *,
+    keys: AcceptorKeys,
+    hierarchy: KeyHierarchy,
+    client: redis.Redis | None,
+    audit: AuditLog,
+    metrics: Metrics,
+    clock: Clock,
+) -> Entry:
+    """Everything that says who asks; with a Redis, as one for all instances that share it."""
+    guard = _replay_guard(settings.kerberos, client, clock)
+    limits = _limits(settings.server.rate_limit, client, hierarchy, clock, metrics)
+    directories = directories_of(settings, keys=keys, clock=clock)
+    sessions = Sessions(
+        envelope=DailyEnvelope(hierarchy=hierarchy, use=Use.SESSION_SEAL, clock=clock),
+        proofs=ProofGuard(shared=None if isinstance(guard, HostGuard) else guard, clock=clock),
+        epoch=_epoch,
+        clock=clock,
+    )
+    passes = _job_passes(client, hierarchy, clock)
+    entrance = Entrance(
+        authenticator=KerberosAcceptor(
+            keys=keys,
+            realms=_realms(settings.kerberos),
+            channel_binding=Binding(settings.kerberos.channel_binding),
+            clock=clock,
+        ),
+        directories=directories,
+        replay_guard=guard,
+        sessions=sessions,
+        passes=passes,
+        limits=limits,
+        audit=audit,
+    )
+    return Entry(
+        entrance=entrance,
+        sessions=sessions,
+        passes=passes,
+        directories=directories,
+        replay_guard=guard,
+        limits=limits,
+    )
+
+
+def _epoch(_: Principal) -> int:
+    """Nobody's sessions and passes are ended all at once yet (docs/adr/0006-sessions.md)."""
+    return 0
+
+
+def _job_passes(client: redis.Redis | None, hierarchy: KeyHierarchy, clock: Clock) -> JobPasses:
+    days = LONGEST_DELEGATION.days
+    return JobPasses(
+        envelope=DailyEnvelope(hierarchy=hierarchy, use=Use.JOB_PASS_SEAL, clock=clock, days=days),
+        register=Register(client=client, key=hierarchy.derive(Use.JOB_PASS_ENTRY), clock=clock),
+        epoch=_epoch,
+        clock=clock,
+    )
+
+
+def _limits(
+    wanted: RateLimit, client: redis.Redis | None, hierarchy: KeyHierarchy, clock: Clock, metrics: Metrics
+) -> Limits:
+    rates = {Of.PRINCIPAL: wanted.per_principal, Of.ADDRESS: wanted.per_address}
+    limits = Limits(
+        rates={of: rate for of, rate in rates.items() if rate is not None},
+        client=client,
+        name_key=hierarchy.derive(Use.CACHE_NAME),
+        clock=clock,
+    )
+    for of in Of:
+        metrics.gauge(
+            f"broker_rate_limited_{of}_requests",
+            f"Requests that came too often from one {of}, since the start",
+            partial(limits.refused.__getitem__, of),
+        )
+    return limits
+
+
+def _realms(kerberos: Kerberos) -> dict[str, RealmRules]:
+    return {
+        name: RealmRules(
+            domain_sid=options.domain_sid,
+            require_pac=options.require_pac,
+            allow_impersonation=options.allow_impersonation,
+        )
+        for name, options in kerberos.realms.items()
+    }
+
+
+def _replay_guard(kerberos: Kerberos, client: redis.Redis | None, clock: Clock) -> ReplayGuard:
+    if client is None or kerberos.replay_guard == "local":
+        return HostGuard()
+    return SharedGuard(client=client, clock=clock)

@@ -1,0 +1,38 @@
+"""What the parts of a running broker say of themselves at /metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import partial
+
+from broker.audit.log import AuditLog
+from broker.authn.keytab import AcceptorKeys
+from broker.watch.files import FileWatch
+from broker.watch.metrics import Metrics
+
+
+def add_gauges(
+    metrics: Metrics, *, audit: AuditLog, keys: AcceptorKeys, files: FileWatch, sources: Iterable[str]
+) -> None:
+    """Those whose value is looked up when somebody asks."""
+    metrics.gauge(
+        "broker_audit_last_checkpoint_timestamp_seconds",
+        "When the audit chain was last checkpointed",
+        lambda: audit.last_checkpoint or 0.0,
+    )
+    for name in sources:
+        metrics.gauge(
+            f"broker_{name}_last_reload_successful",
+            f"Whether the {name} on disk are the ones in force",
+            partial(files.is_well, name),
+        )
+    metrics.gauge(
+        "broker_keytab_newest_key_timestamp_seconds",
+        "When the newest key that tickets are accepted with was made",
+        lambda: float(max(key.made_at for key in keys.keys)),
+    )
+    metrics.gauge(
+        "broker_keytab_kvno",
+        "The newest key version number that tickets are accepted with",
+        lambda: float(max(key.kvno for key in keys.keys)),
+    )
