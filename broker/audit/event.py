@@ -27,6 +27,7 @@ class Kind(enum.StrEnum):
     RELOAD = "reload"
     INTENT = "intent"
     ISSUED = "issued"
+    FETCHED = "fetched"
     SHOWN = "shown"
     DELEGATED = "pass_issued"
     RENEWED = "pass_renewed"
@@ -88,9 +89,31 @@ class Event:
             details={**self.details, "rule": rule},
         )
 
+    def renewal(self) -> Event:
+        """The attempt to get new credentials before the old ones end: caused by this event's asker, who does not wait for it."""
+        return Event(
+            action="renew_credentials",
+            resource=self.resource,
+            request_id=self.request_id,
+            source_ip=self.source_ip,
+            principal=self.principal,
+            role=self.role,
+            source_identity=self.source_identity,
+            channel_bound=self.channel_bound,
+            indicators=self.indicators,
+            details=dict(self.details),
+        )
+
     def issued(self, credentials: Credentials, *, origin: str) -> None:
         """Say that these credentials are handed out. ``origin`` is ``sts`` or ``cache``."""
-        self.kind, self.success, self.reason = Kind.ISSUED, True, None
+        self._has(Kind.ISSUED, credentials, origin)
+
+    def fetched(self, credentials: Credentials) -> None:
+        """Say that these credentials are there for whoever comes, and handed to nobody yet."""
+        self._has(Kind.FETCHED, credentials, "sts")
+
+    def _has(self, kind: Kind, credentials: Credentials, origin: str) -> None:
+        self.done(kind)
         self.account = credentials.account
         self.access_key_id = credentials.access_key_id
         self.expiration = credentials.expiration

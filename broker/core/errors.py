@@ -127,6 +127,12 @@ class StsRejected(StsError):
     code = "sts_rejected"
 
 
+class StsDenied(StsRejected):
+    """A policy in AWS does not let us have a role. Asking again brings the same answer."""
+
+    code = "sts_rejected"
+
+
 class StsUnavailable(StsError):
     """STS throttles or is out of reach; trying later helps."""
 
@@ -137,6 +143,12 @@ class StsTimeout(StsError):
     """STS did not answer in time."""
 
     code = "sts_timeout"
+
+
+class Overloaded(BrokerError):
+    """More is asked of AWS than ``aws.sts_rate`` allows in the time that a client waits."""
+
+    code = "overloaded"
 
 
 class AuditUnavailable(BrokerError):

@@ -15,6 +15,7 @@ from broker.audit.event import Event
 from broker.audit.log import AuditLog
 from broker.authn.session import Sessions
 from broker.authz.policy import Policy, decide
+from broker.cache.refusals import Refusals
 from broker.cache.sealed import CredentialCache
 from broker.cache.single_flight import SingleFlight
 from broker.core.clock import Clock
@@ -57,6 +58,7 @@ class Issuer:
         self._audit = audit
         self._clock = clock
         self._flights: SingleFlight[Credentials] = SingleFlight()
+        self._refusals = Refusals(clock=clock)
 
     async def issue(self, ask: Ask, *, role: str) -> Credentials:
         """Credentials for a role, to the sender of a ticket or the holder of a session or of a job pass for this role.
@@ -101,23 +103,34 @@ class Issuer:
         credentials = await self._cache.find(grant)
         if credentials is None:
             return None
-        if self._cache.is_due(grant, credentials):
+        name = self._cache.name(grant)
+        if self._cache.is_due(grant, credentials) and not self._refusals.knows(name):
             # Nobody waits for it: STS may hang, and what is left of the old set is still more than a quarter of an hour.
-            self._flights.begin(self._cache.name(grant), lambda: self._fetch(grant, event))
+            self._flights.begin(name, lambda: self._renew(grant, event.renewal()))
         event.issued(credentials, origin="cache")
         return credentials
 
     async def _minted(self, grant: Grant, event: Event) -> Credentials:
         """A new set, fetched once for everybody who waits for the same one."""
-        credentials, fetched = await self._flights.do(self._cache.name(grant), lambda: self._fetch(grant, event))
+        name = self._cache.name(grant)
+        self._refusals.check(name)
+        credentials, fetched = await self._flights.do(name, lambda: self._fetch(grant, event))
         event.issued(credentials, origin="sts" if fetched else "cache")
+        return credentials
+
+    async def _renew(self, grant: Grant, event: Event) -> Credentials:
+        """A new set ahead of time: an attempt of its own, whose outcome is on record although nobody hears of it."""
+        async with self._audit.attempt(event):
+            credentials = await self._fetch(grant, event)
+            event.fetched(credentials)
         return credentials
 
     async def _fetch(self, grant: Grant, event: Event) -> Credentials:
         await self._audit.record(event.intent(account=grant.role.target.account, rule=grant.rule))
         started = time.perf_counter()
         try:
-            credentials = await self._sts.assume(grant)
+            with self._refusals.remembered(self._cache.name(grant)):
+                credentials = await self._sts.assume(grant)
         finally:
             event.measures["sts"] = time.perf_counter() - started
         await self._cache.keep(grant, credentials)

@@ -23,7 +23,7 @@ from botocore.parsers import ResponseParserError
 
 from broker.core.clock import Clock
 from broker.core.credentials import Credentials
-from broker.core.errors import StsError, StsRejected, StsTimeout, StsUnavailable
+from broker.core.errors import StsDenied, StsError, StsRejected, StsTimeout, StsUnavailable
 from broker.core.grant import Grant
 from broker.sts.chain import Call, believe, plan
 
@@ -202,4 +202,6 @@ def _refusal(error: exceptions.ClientError, place: int) -> StsError:
         return StsUnavailable(said, reason="base_credentials_expired")
     if status >= _SERVER_FAULT:
         return StsUnavailable(said, reason="sts_broken")
-    return StsRejected(said, reason=f"hop{place}_{'access_denied' if code == 'AccessDenied' else 'refused'}")
+    if code == "AccessDenied":
+        return StsDenied(said, reason=f"hop{place}_access_denied")
+    return StsRejected(said, reason=f"hop{place}_refused")

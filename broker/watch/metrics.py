@@ -52,6 +52,8 @@ class Metrics:
         for name, histogram in (("spnego", self._spnego), ("sts", self._sts)):
             if name in event.measures:
                 histogram.observe(event.measures[name])
+        if not event.success and "sts" in event.measures:
+            self._sts_errors.labels(reason=event.reason or "").inc()
         if event.action != "get_credentials" or event.kind is Kind.INTENT:
             return
         # A client may ask for any name: only a role that was given becomes a label.
@@ -61,8 +63,6 @@ class Metrics:
             self._cache.labels(result="hit" if event.origin == "cache" else "miss").inc()
         if event.expiration is not None and event.timestamp is not None:
             self._remaining.observe((event.expiration - event.timestamp).total_seconds())
-        if not event.success and "sts" in event.measures:
-            self._sts_errors.labels(reason=event.reason or "").inc()
 
     def text(self) -> bytes:
         """Prometheus text format."""

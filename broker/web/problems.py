@@ -41,11 +41,13 @@ TABLE: dict[type[errors.BrokerError], Answer] = {
     errors.HeadersTooLarge: Answer(431, "The headers are too large", "send a smaller ticket, without other headers"),
     errors.InternalError: Answer(500, "The broker failed", "tell its administrator the request id"),
     errors.StsRejected: Answer(502, "AWS refused", "tell the broker's administrator the request id"),
+    errors.StsDenied: Answer(502, "AWS refused", "tell the broker's administrator the request id"),
     errors.StsUnavailable: Answer(503, "AWS is not available", "try again in a moment"),
     errors.AuditUnavailable: Answer(503, "The audit log is not available", "tell the broker's administrator"),
     errors.ReplayGuardUnavailable: Answer(503, "The replay guard is not available", "try again in a moment"),
     errors.PassesUnavailable: Answer(503, "Job passes cannot be checked", "try again in a moment"),
     errors.DirectoryUnavailable: Answer(503, "The directory is not available", "try again in a moment"),
+    errors.Overloaded: Answer(503, "The broker has too much to do", "try again in a moment"),
     errors.Draining: Answer(503, "The broker is going down", "try again in a moment"),
     errors.StsTimeout: Answer(504, "AWS did not answer in time", "try again in a moment"),
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from botocore.exceptions import ClientError
 
-from broker.core.errors import StsRejected, StsUnavailable
+from broker.core.errors import StsDenied, StsRejected, StsUnavailable
 from broker.sts.client import _refusal
 
 
@@ -44,10 +44,13 @@ def test_a_broken_sts_is_for_later(status: int) -> None:
     assert refused("InternalFailure", status) == (StsUnavailable, "sts_broken")
 
 
+def test_a_denial_is_told_apart_because_it_may_be_remembered() -> None:
+    assert refused("AccessDenied") == (StsDenied, "hop2_access_denied")
+
+
 @pytest.mark.parametrize(
     ("code", "reason"),
     [
-        ("AccessDenied", "hop2_access_denied"),
         ("ValidationError", "hop2_refused"),
         ("InvalidClientTokenId", "hop2_refused"),
         ("PackedPolicyTooLarge", "hop2_refused"),
