@@ -6,6 +6,7 @@ from typing import Annotated, Literal, TypeVar
 
 from pydantic import AfterValidator, Field, ValidationInfo
 
+from broker.config.external_ids import ExternalIds
 from broker.config.fault import fault
 from broker.config.section import Section
 from broker.config.values import AccountNumber, AsText, SecretText, matching, parse_sts_endpoint
@@ -68,4 +69,8 @@ class Aws(Section):
         default=None,
         min_length=1,
         description="The AWS accounts that chains may touch, twelve digits in quotes. Without it: any.",
+    )
+    external_ids: ExternalIds | None = Field(
+        default=None,
+        description="The key of the external IDs that the broker computes for hops with `derive_external_id`.",
     )

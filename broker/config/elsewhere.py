@@ -20,6 +20,7 @@ class Elsewhere:
 
     has_tls: bool
     has_redis: bool
+    has_external_ids: bool
     realms: frozenset[str] | None
     directories: frozenset[str] | None
     domains: frozenset[str]
@@ -37,6 +38,7 @@ class Elsewhere:
         return cls(
             has_tls="tls" in tree.data,
             has_redis="redis" in tree.data,
+            has_external_ids="external_ids" in aws,
             realms=_names(realms),
             directories=_having(realms, "ldap"),
             domains=_values(realms, "domain_sid"),

@@ -51,6 +51,16 @@ def _in_allowed_account(arn: RoleArn, info: ValidationInfo) -> RoleArn:
     return arn
 
 
+def _can_be_derived(wanted: bool, info: ValidationInfo) -> bool:  # noqa: FBT001  # pydantic's own calling convention
+    if not wanted:
+        return wanted
+    if info.data.get("external_id") is not None:
+        raise fault("stands beside external_id", "keep one of the two")
+    if not Elsewhere.seen_by(info).has_external_ids:
+        raise fault("needs a key to derive from", "add external_ids with key_file to aws")
+    return wanted
+
+
 class HopEntry(Section):
     """One AssumeRole call."""
 
@@ -60,6 +70,11 @@ class HopEntry(Section):
     external_id: (
         Annotated[str, matching(EXTERNAL_ID.pattern, "is not an external ID", EXTERNAL_ID_FORM, shown=False)] | None
     ) = Field(default=None, repr=False, description="The external ID that the role's trust policy demands.")
+    derive_external_id: Annotated[bool, AfterValidator(_can_be_derived)] = Field(
+        default=False,
+        description="Instead: the external ID is computed for the role's account, by `aws.external_ids`. "
+        "`zerotrust-admin trust-policy` prints it.",
+    )
 
 
 def _one_partition(chain: tuple[HopEntry, ...]) -> tuple[HopEntry, ...]:

@@ -16,7 +16,7 @@ from broker.config.aws import Aws
 from broker.config.ciphers import OPENSSL_NAMES, known_suite
 from broker.config.elsewhere import Elsewhere
 from broker.config.fault import fault
-from broker.config.grants import NewRoleName, RoleEntry, Rule, named
+from broker.config.grants import HopEntry, NewRoleName, RoleEntry, Rule, named
 from broker.config.realms import Kerberos
 from broker.config.section import Section
 from broker.config.values import (
@@ -167,8 +167,18 @@ class Settings(Section):
         return {
             name: Role(
                 name=name,
-                chain=tuple(Hop(arn=hop.arn, external_id=hop.external_id) for hop in entry.chain),
+                chain=tuple(map(self._hop, entry.chain)),
                 duration=entry.duration,
             )
             for name, entry in self.role_entries.items()
         }
+
+    def _hop(self, entry: HopEntry) -> Hop:
+        if not entry.derive_external_id:
+            return Hop(arn=entry.arn, external_id=entry.external_id)
+        if (
+            self.aws.external_ids is None
+        ):  # refused at loading; a hop that goes without would be the worst way to find out
+            raise ValueError("derive_external_id without aws.external_ids")
+        key = self.aws.external_ids.made()
+        return Hop(arn=entry.arn, external_id=key.current(entry.arn), next_external_id=key.next(entry.arn))

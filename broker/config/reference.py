@@ -113,7 +113,11 @@ def _value(info: FieldInfo, inner: Shape, *, in_entry: bool) -> dict[str, Any]:
     description = {"description": info.description or (inner.model.__doc__ if inner.model else "")}
     if inner.kind is Kind.SECTION and inner.model:
         return {**description, **_object(inner.model, in_entry=in_entry)}
-    entry = _object(inner.model, in_entry=True) if inner.model else {"type": "string"}
+    entry = (
+        _object(inner.model, in_entry=True)
+        if inner.model
+        else {"type": "boolean" if inner.scalar is bool else "string"}
+    )
     if inner.kind is Kind.MAPPING:
         return {**description, "type": "object", "additionalProperties": entry}
     if inner.kind is Kind.LIST:

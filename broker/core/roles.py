@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import NewType
 
@@ -56,10 +56,14 @@ class RoleArn:
 
 @dataclass(frozen=True, slots=True)
 class Hop:
-    """One AssumeRole call: which role, under which external ID."""
+    """One AssumeRole call: which role, under which external ID.
+
+    ``next_external_id`` is never sent: trust policies accept it beside the one that is, so that a rotation breaks none.
+    """
 
     arn: RoleArn
-    external_id: str | None
+    external_id: str | None = field(repr=False)
+    next_external_id: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

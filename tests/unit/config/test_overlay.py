@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from operator import attrgetter
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -53,10 +55,10 @@ def test_a_whole_configuration_can_come_from_the_environment(host):
 
 @pytest.mark.parametrize("leaf", [leaf for leaf in LEAVES if leaf.shape.is_secret], ids=lambda leaf: leaf.variable)
 def test_every_secret_can_come_from_all_its_sources(host, minimal, leaf):
-    section, key = leaf.path
+    *sections, key = leaf.path
     value = "A" * 43
     file = str(host.file("a_secret", value + "\n"))
-    credentials = {"CREDENTIALS_DIRECTORY": str(host.file(f"credentials/{section}.{key}", value).parent)}
+    credentials = {"CREDENTIALS_DIRECTORY": str(host.file(f"credentials/{leaf.credential}", value).parent)}
     bare = minimal.replace('encryption: {key_file: "${KEY_FILE}"}', "")
     bare = bare.replace("aws: {region", "aws: {access_key_id: AKIATESTTESTTESTTEST, region")
     others = {
@@ -68,7 +70,7 @@ def test_every_secret_can_come_from_all_its_sources(host, minimal, leaf):
     del host.environ["ZEROTRUST_AWS_SECRET_KEY"]
     for source in ({leaf.variable: value}, {f"{leaf.variable}_FILE": file}, credentials):
         loaded = host.load(bare, **others, **source)
-        assert getattr(getattr(loaded, section), key) == Secret(value)
+        assert attrgetter(".".join((*sections, key)))(loaded) == Secret(value)
 
 
 def test_the_environment_wins_over_a_credential_and_a_credential_over_the_file(host, minimal):
