@@ -13,7 +13,7 @@ def policy_of(settings: Settings) -> Policy:
         Rule(
             name=rule.name,
             principals=tuple(map(PrincipalPattern.parse, rule.principals)),
-            groups=frozenset(rule.groups),
+            groups=rule.groups,
             networks=tuple(rule.networks or ()),
             require=Requirements(
                 indicators=frozenset(rule.require.indicators),

@@ -19,6 +19,8 @@ from broker.core.grant import Grant
 from broker.core.identity import Identity
 from broker.core.pattern import PrincipalPattern
 from broker.core.roles import SHORTEST, Role, RoleName
+from broker.core.scope import Scope, ScopeName
+from broker.core.tags import Placeholder, SessionTag, Values, encoded, group_text, principal_text
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
@@ -63,12 +65,14 @@ class Requirements:
 class Rule:
     """Whoever is named by a principal pattern or by a group (SID or name), to roles. Empty ``networks`` means anywhere.
 
+    The order of ``groups`` says which one somebody in several counts as, where a tag names it.
+
     ``job_passes`` is for how long a job may go on by it after its owner showed a ticket; None: not at all.
     """
 
     name: str
     principals: tuple[PrincipalPattern, ...]
-    groups: frozenset[str]
+    groups: tuple[str, ...]
     networks: tuple[Network, ...]
     require: Requirements
     roles: frozenset[RoleName]
@@ -86,6 +90,10 @@ class Rule:
             return True
         return self.job_passes is not None and now < identity.delegated_at + self.job_passes
 
+    def group_of(self, identity: Identity) -> str | None:
+        """The first of its groups that somebody is in."""
+        return next((group for group in self.groups if group in identity.groups), None)
+
     def good_until(self, identity: Identity) -> datetime:
         """When it stops holding for what somebody shows."""
         good_until = self.require.good_until(identity)
@@ -99,7 +107,11 @@ class Policy:
 
     def __init__(self, *, roles: Mapping[RoleName, Role], rules: Sequence[Rule]) -> None:
         self.roles = roles
-        self._digests = {name: _digest(role) for name, role in roles.items()}
+        self._digests = {
+            (name, scope.name if scope else None): _digest(role, scope)
+            for name, role in roles.items()
+            for scope in (None, *role.scopes)
+        }
         self._rules = tuple(rules)
         self._literal: dict[tuple[tuple[str, ...], str], list[int]] = {}
         self._wildcard: dict[tuple[int, str], list[tuple[int, PrincipalPattern]]] = {}
@@ -125,9 +137,9 @@ class Policy:
         names = {name for rule in self.rules_for(identity, address) for name in rule.roles}
         return [self.roles[name] for name in sorted(names)]
 
-    def digest(self, name: RoleName) -> str:
-        """Identifies everything that a role stands for; changes with any of it."""
-        return self._digests[name]
+    def digest(self, name: RoleName, scope: ScopeName | None = None) -> str:
+        """Identifies everything that a role, or one of its scopes, stands for; changes with any of it."""
+        return self._digests[name, scope]
 
     def _index(self, place: int, patterns: Iterable[PrincipalPattern]) -> None:
         for pattern in patterns:
@@ -138,16 +150,39 @@ class Policy:
                 self._wildcard.setdefault(key, []).append((place, pattern))
 
 
-def decide(policy: Policy, *, identity: Identity, role: RoleName, address: Address | None, now: datetime) -> Grant:
-    """Grant a role to somebody.
+def decide(
+    policy: Policy,
+    *,
+    identity: Identity,
+    role: RoleName,
+    address: Address | None,
+    now: datetime,
+    scope: ScopeName | None = None,
+) -> Grant:
+    """Grant a role to somebody, limited to one of its scopes where they ask for one.
 
     Raises:
-        AccessDenied: No rule gives it; a role that does not exist is refused in the same words and by the same way.
+        AccessDenied: No rule gives it; a role or scope that does not exist is refused in the same words and by the same way.
         StepUpRequired: A rule would, with a stronger or fresher ticket.
         AuthFailed: The ticket ends so soon that AWS makes no credentials that end with it (15 minutes).
         DirectoryUnavailable: No rule gives it without a group, and which groups they are in is unknown: no word on the role.
     """
-    return _grant(policy, next(_giving(policy, identity, role, address, now)), identity, role, now)
+    rule = next(_giving(policy, identity, role, address, now))
+    chosen = policy.roles[role]
+    limited = None if scope is None else chosen.scope(scope)
+    if scope is not None and limited is None:
+        raise AccessDenied(reason="no_scope")
+    lifetime, ends_at = _lifetime(rule, identity, chosen, now)
+    return Grant(
+        principal=identity.principal,
+        role=chosen,
+        rule=rule.name,
+        policy_digest=policy.digest(role, scope),
+        lifetime=lifetime,
+        ends_at=ends_at,
+        tags=_tags(chosen, rule, identity),
+        scope=limited,
+    )
 
 
 def delegable_until(
@@ -168,6 +203,9 @@ def _giving(
         if not rule.takes(identity, now=now):
             reason = "no_job_passes"
             continue
+        if _lacks_group(policy.roles[role], rule, identity):
+            reason = "tag_without_value"
+            continue
         needed = rule.require.unmet(identity, now=now)
         if needed is None:
             given = True
@@ -182,30 +220,54 @@ def _giving(
     raise AccessDenied(reason=reason)
 
 
-def _grant(policy: Policy, rule: Rule, identity: Identity, role: RoleName, now: datetime) -> Grant:
-    chosen = policy.roles[role]
-    lifetime, ends_at = chosen.duration, None
+def _lifetime(rule: Rule, identity: Identity, role: Role, now: datetime) -> tuple[timedelta, int | None]:
+    """How long the credentials may live; and when they end (Unix seconds), where that is before the role's own duration."""
     good_until = rule.good_until(identity)
-    if good_until < now + chosen.duration:
-        end = int(good_until.timestamp())
-        ends_at = end - end % _END_GRAIN_SECONDS
-        lifetime = timedelta(seconds=ends_at - int(now.timestamp()))
-        if lifetime <= SHORTEST:
-            raise AuthFailed(
-                reason="ticket_ends_too_soon",
-                hint="your ticket or job pass ends within 15 minutes: run kinit, or renew the pass, then try again",
-            )
-    return Grant(
-        principal=identity.principal,
-        role=chosen,
-        rule=rule.name,
-        policy_digest=policy.digest(role),
-        lifetime=lifetime,
-        ends_at=ends_at,
+    if good_until >= now + role.duration:
+        return role.duration, None
+    end = int(good_until.timestamp())
+    ends_at = end - end % _END_GRAIN_SECONDS
+    lifetime = timedelta(seconds=ends_at - int(now.timestamp()))
+    if lifetime <= SHORTEST:
+        raise AuthFailed(
+            reason="ticket_ends_too_soon",
+            hint="your ticket or job pass ends within 15 minutes: run kinit, or renew the pass, then try again",
+        )
+    return lifetime, ends_at
+
+
+def _lacks_group(role: Role, rule: Rule, identity: Identity) -> bool:
+    """Whether a session of this role must name a group, and the rule knows none for somebody."""
+    needed = any(not tag.optional and tag.template.names(Placeholder.GROUP) for tag in role.tags)
+    return needed and rule.group_of(identity) is None
+
+
+def _tags(role: Role, rule: Rule, identity: Identity) -> tuple[SessionTag, ...]:
+    """What the session says of somebody. A tag that would say nothing is left out; a required one always says something here."""
+    if not role.tags:
+        return ()
+    group = rule.group_of(identity)
+    values: Values = {
+        Placeholder.PRINCIPAL: principal_text(identity.principal),
+        Placeholder.REALM: encoded(identity.principal.realm),
+        Placeholder.GROUP: None if group is None else group_text(group),
+        Placeholder.RULE: rule.name,
+        Placeholder.ROLE: role.name,
+    }
+    rendered = ((tag, tag.template.render(values)) for tag in role.tags)
+    return tuple(
+        SessionTag(key=tag.key, value=value, transitive=tag.transitive, optional=tag.optional)
+        for tag, value in rendered
+        if value is not None
     )
 
 
-def _digest(role: Role) -> str:
-    hops = [[hop.arn.text, hop.external_id] for hop in role.chain]
-    described = json.dumps([role.name, hops, int(role.duration.total_seconds())], separators=(",", ":"))
-    return hashlib.sha256(described.encode()).hexdigest()
+def _digest(role: Role, scope: Scope | None) -> str:
+    described = [
+        role.name,
+        [[hop.arn.text, hop.external_id] for hop in role.chain],
+        int(role.duration.total_seconds()),
+        [[tag.key, tag.template.text, tag.transitive, tag.optional] for tag in role.tags],
+        scope and [scope.name, scope.policy, [arn.text for arn in scope.policy_arns]],
+    ]
+    return hashlib.sha256(json.dumps(described, separators=(",", ":")).encode()).hexdigest()

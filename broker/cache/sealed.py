@@ -1,8 +1,8 @@
 """Credentials into the store and out of it, so that the store is trusted with nothing.
 
-Whoever controls the store sees opaque names (a keyed hash) and sealed blobs. A blob opens only for the principal, role, policy,
-lifetime and expiry it was made for, and what comes out is checked once more against the clock: a blob that was swapped, altered,
-cut or kept too long is a miss.
+Whoever controls the store sees opaque names (a keyed hash) and sealed blobs. A blob opens only for the principal, role, scope,
+tags, policy, lifetime and expiry it was made for, and what comes out is checked once more against the clock: a blob that was
+swapped, altered, cut or kept too long is a miss.
 """
 
 from __future__ import annotations
@@ -88,8 +88,10 @@ def _identity(grant: Grant) -> bytes:
         principal.realm,
         int(principal.name_type),
         grant.role.name,
+        grant.scope.name if grant.scope else None,
         grant.policy_digest,
         grant.ends_at,
+        [[tag.key, tag.value] for tag in grant.tags],
     ]
     return json.dumps(parts, separators=(",", ":")).encode()
 
@@ -107,6 +109,7 @@ def _encode(credentials: Credentials) -> bytes:
             "expiration": int(credentials.expiration.timestamp()),
             "account": credentials.account,
             "role_arn": credentials.role_arn,
+            "shed": credentials.shed,
         }
     ).encode()
 
@@ -120,4 +123,5 @@ def _decode(plaintext: bytes) -> Credentials:
         expiration=datetime.fromtimestamp(members["expiration"], UTC),
         account=members["account"],
         role_arn=members["role_arn"],
+        shed=tuple(members["shed"]),
     )

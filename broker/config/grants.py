@@ -21,7 +21,7 @@ from broker.config.values import (
 )
 from broker.core.identity import LONGEST_DELEGATION
 from broker.core.pattern import PrincipalPattern, UnsafePattern
-from broker.core.roles import EXTERNAL_ID, LONGEST, ROLE_NAME, MalformedArn, RoleArn, RoleName
+from broker.core.roles import EXTERNAL_ID, LONGEST_CHAINED, ROLE_NAME, MalformedArn, RoleArn, RoleName
 
 # Credentials are refreshed with 20 minutes left and never handed out with less than 15 (SDKs run their helper anew at every
 # signature below that), so a role of less than this would be fetched for every request.
@@ -86,7 +86,7 @@ def _one_partition(chain: tuple[HopEntry, ...]) -> tuple[HopEntry, ...]:
 
 
 def _role_duration(duration: timedelta) -> timedelta:
-    if duration > LONGEST:
+    if duration > LONGEST_CHAINED:
         raise fault("is over one hour, where AWS ends role chaining (the call would fail)", "write 1h or less")
     if duration < SHORTEST_DURATION:
         raise fault(
@@ -104,7 +104,7 @@ class RoleEntry(Section):
         min_length=1, max_length=_HOPS_MAX, description="One to five roles; each assumes the next, users get the last."
     )
     duration: Annotated[Duration, AfterValidator(_role_duration)] = Field(
-        default=LONGEST, description="How long credentials live, `20m` to `1h`."
+        default=LONGEST_CHAINED, description="How long credentials live, `20m` to `1h`."
     )
 
 

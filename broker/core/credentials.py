@@ -10,7 +10,11 @@ from broker.core.secret import Secret
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """One set of temporary credentials. ``expiration`` is timezone-aware."""
+    """One set of temporary credentials. ``expiration`` is timezone-aware.
+
+    ``shed`` are the keys of optional tags that AWS had no room for. ``packed_percent`` is how much of that room the session
+    takes, as STS said when it made them; None where it did not, or where they come from the cache.
+    """
 
     access_key_id: str
     secret_access_key: Secret
@@ -18,3 +22,5 @@ class Credentials:
     expiration: datetime
     account: str
     role_arn: str
+    shed: tuple[str, ...] = ()
+    packed_percent: int | None = None

@@ -7,6 +7,8 @@ from datetime import timedelta
 
 from broker.core.principal import Principal
 from broker.core.roles import Role
+from broker.core.scope import Scope
+from broker.core.tags import SessionTag
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +17,7 @@ class Grant:
 
     ``lifetime`` is the role's own duration, or less where the ticket ends before that. ``ends_at`` is set only in the second
     case (Unix seconds, whole minutes): it is then part of the credentials' cache name, so that a short-lived ticket
-    never meets credentials that outlive it.
+    never meets credentials that outlive it. ``tags`` and ``scope`` are what the session is to carry and to be limited by.
     """
 
     principal: Principal
@@ -24,3 +26,5 @@ class Grant:
     policy_digest: str
     lifetime: timedelta
     ends_at: int | None
+    tags: tuple[SessionTag, ...] = ()
+    scope: Scope | None = None

@@ -7,13 +7,18 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import NewType
 
+from broker.core.scope import Scope, ScopeName
+from broker.core.tags import Tag
+
 RoleName = NewType("RoleName", str)
 
 ROLE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
-# STS AssumeRole, DurationSeconds: 900 is AWS's floor; a chained call over 3600 fails outright.
+# STS AssumeRole, DurationSeconds: 900 is AWS's floor. A chained call over 3600 fails outright, and a call that is signed with a
+# role's credentials is one; with long-term keys a role gives as much as its own MaxSessionDuration, 3600 to 43200.
 SHORTEST = timedelta(minutes=15)
-LONGEST = timedelta(hours=1)
+LONGEST_CHAINED = timedelta(hours=1)
+LONGEST = timedelta(hours=12)
 
 _ROLE_ARN = re.compile(
     r"arn:(?P<partition>aws|aws-cn|aws-us-gov):iam::(?P<account>[0-9]{12}):role/"
@@ -68,13 +73,23 @@ class Hop:
 
 @dataclass(frozen=True, slots=True)
 class Role:
-    """What a role name stands for. The last hop's credentials are the ones handed out."""
+    """What a role name stands for. The last hop's credentials are the ones handed out.
+
+    ``account_alias`` is what the operator calls the account of the last hop.
+    """
 
     name: RoleName
     chain: tuple[Hop, ...]
     duration: timedelta
+    tags: tuple[Tag, ...] = ()
+    scopes: tuple[Scope, ...] = ()
+    account_alias: str | None = None
 
     @property
     def target(self) -> RoleArn:
         """The role whose credentials are handed out."""
         return self.chain[-1].arn
+
+    def scope(self, name: ScopeName) -> Scope | None:
+        """The scope of this name, if the role has one."""
+        return next((scope for scope in self.scopes if scope.name == name), None)

@@ -1,36 +1,42 @@
 """What to ask STS, and what of its answer may be believed. Pure: no network, no clock of its own.
 
 Sources: AWS STS API Reference, AssumeRole; IAM User Guide, "Role chaining" (one hour at most) and "Monitor and control actions
-taken with assumed roles" (SourceIdentity).
+taken with assumed roles" (SourceIdentity), "Pass session tags in AWS STS" (transitive tags, packed size).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from broker.core.credentials import Credentials
-from broker.core.errors import StsRejected
+from broker.core.errors import InternalError, StsRejected
 from broker.core.grant import Grant
-from broker.core.roles import LONGEST, SHORTEST, Hop, RoleArn
+from broker.core.roles import LONGEST, LONGEST_CHAINED, SHORTEST, RoleArn
+from broker.core.scope import Scope
 from broker.core.secret import Secret
+from broker.core.tags import MalformedTag, SessionTag, check
 
 _ACCESS_KEY_ID = re.compile(r"ASIA[A-Z0-9]{12,124}")
 # STS counts from its own clock; this much may lie between its clock and ours.
 _SKEW = timedelta(minutes=5)
+# What AWS says of a session that it made: more than all of the room is not given away.
+_PACKED_MAX = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One AssumeRole call of a chain."""
+    """One AssumeRole call of a chain. ``scope`` is the session policy, of the last call only."""
 
     arn: RoleArn
     external_id: str | None
     session_name: str
     lifetime: timedelta
+    tags: tuple[SessionTag, ...] = ()
+    scope: Scope | None = None
 
     def parameters(self) -> dict[str, Any]:
         """The parameters of boto3's ``assume_role``."""
@@ -42,21 +48,61 @@ class Call:
         }
         if self.external_id is not None:
             parameters["ExternalId"] = self.external_id
+        if self.tags:
+            parameters["Tags"] = [{"Key": tag.key, "Value": tag.value} for tag in self.tags]
+        transitive = [tag.key for tag in self.tags if tag.transitive]
+        if transitive:
+            parameters["TransitiveTagKeys"] = transitive
+        if self.scope is not None and self.scope.policy is not None:
+            parameters["Policy"] = self.scope.policy
+        if self.scope is not None and self.scope.policy_arns:
+            parameters["PolicyArns"] = [{"arn": arn.text} for arn in self.scope.policy_arns]
         return parameters
+
+    def lean(self) -> Call:
+        """The same without optional tags."""
+        return Call(
+            arn=self.arn,
+            external_id=self.external_id,
+            session_name=self.session_name,
+            lifetime=self.lifetime,
+            tags=tuple(tag for tag in self.tags if not tag.optional),
+            scope=self.scope,
+        )
 
 
 def plan(grant: Grant) -> list[Call]:
     """The calls that lead to the granted role, in order.
 
-    Hops on the way need to live only for the next call, so they get AWS's shortest duration; no hop is longer than the
-    hour that a chained call may ask for.
+    Hops on the way need to live only for the next call, so they get AWS's shortest duration. A call that is signed with the
+    session of the one before may ask for one hour at most. Transitive tags are set by the first call and inherited from then on
+    (AWS refuses to have them set again); the others are the last session's alone, like the scope.
+
+    Raises:
+        InternalError: The grant has tags that AWS would refuse; the configuration should have been.
     """
-    session_name = grant.principal.session_name()
+    try:
+        check(grant.tags)
+    except MalformedTag as error:
+        raise InternalError(f"a session's tags: {error}", reason="tags_malformed") from error
     last = len(grant.role.chain) - 1
+    longest = LONGEST_CHAINED if last else LONGEST
     return [
-        _call(hop, session_name, min(grant.lifetime, LONGEST) if place == last else SHORTEST)
+        Call(
+            arn=hop.arn,
+            external_id=hop.external_id,
+            session_name=grant.principal.session_name(),
+            lifetime=min(grant.lifetime, longest) if place == last else SHORTEST,
+            tags=tuple(tag for tag in grant.tags if place == (0 if tag.transitive else last)),
+            scope=grant.scope if place == last else None,
+        )
         for place, hop in enumerate(grant.role.chain)
     ]
+
+
+def shed(calls: Sequence[Call]) -> tuple[list[Call], tuple[str, ...]]:
+    """The same calls without their optional tags, and the keys of these. What says who somebody is always stays."""
+    return [call.lean() for call in calls], tuple(tag.key for call in calls for tag in call.tags if tag.optional)
 
 
 def believe(call: Call, answer: Mapping[str, Any], *, now: datetime) -> Credentials:
@@ -81,11 +127,15 @@ def believe(call: Call, answer: Mapping[str, Any], *, now: datetime) -> Credenti
         expiration=_expiration(given, call.lifetime, now),
         account=call.arn.account,
         role_arn=call.arn.text,
+        packed_percent=_packed(answer),
     )
 
 
-def _call(hop: Hop, session_name: str, lifetime: timedelta) -> Call:
-    return Call(arn=hop.arn, external_id=hop.external_id, session_name=session_name, lifetime=lifetime)
+def _packed(answer: Mapping[str, Any]) -> int | None:
+    packed = answer.get("PackedPolicySize")
+    if packed is not None and (type(packed) is not int or not 0 <= packed <= _PACKED_MAX):
+        raise StsRejected("no usable PackedPolicySize", reason="malformed_answer")
+    return packed
 
 
 def _expiration(given: Mapping[str, Any], lifetime: timedelta, now: datetime) -> datetime:

@@ -438,7 +438,7 @@ ROLE = Role(
 RULE = Rule(
     name="rule",
     principals=(PrincipalPattern.parse("alice@EXAMPLE.COM"),),
-    groups=frozenset(),
+    groups=(),
     networks=(),
     require=Requirements(),
     roles=frozenset({DEVELOPER}),
@@ -546,7 +546,7 @@ class Staff:
 
 
 async def test_where_a_directory_knows_better_a_pass_brings_no_groups_along() -> None:
-    by_group = replace(RULE, principals=(), groups=frozenset({f"{DOMAIN}-1105"}))
+    by_group = replace(RULE, principals=(), groups=(f"{DOMAIN}-1105",))
     left = Directories({"EXAMPLE.COM": Staff(frozenset({f"{DOMAIN}-513"}))})
     with pytest.raises(AccessDenied, match="no_rule"):
         decided(await left.complete(JOB), by_group)

@@ -39,7 +39,7 @@ def rule(
     return Rule(
         name=name,
         principals=tuple(map(PrincipalPattern.parse, principals)),
-        groups=frozenset(groups),
+        groups=tuple(groups),
         networks=tuple(map(ip_network, networks)),
         require=Requirements(),
         roles=frozenset(map(RoleName, roles)),
@@ -309,7 +309,7 @@ def test_the_index_decides_as_reading_every_rule_would(rules: list[Rule], asked:
     holds = any(
         asked["role"] in one.roles
         and one.allows_from(cast("Address | None", asked["address"]))
-        and (any(pattern.matches(principal) for pattern in one.principals) or one.groups & groups)
+        and (any(pattern.matches(principal) for pattern in one.principals) or groups & set(one.groups))
         for one in rules
     )
     assert given_to(rules, asked) == holds

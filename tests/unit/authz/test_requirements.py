@@ -56,7 +56,7 @@ def rule(require: Requirements, *, name: str = "rule", role: RoleName = DEVELOPE
     return Rule(
         name=name,
         principals=(PrincipalPattern.parse(who),),
-        groups=frozenset(),
+        groups=(),
         networks=(),
         require=require,
         roles=frozenset({role}),

@@ -200,7 +200,7 @@ class House:
         rule = Rule(
             name="engineers",
             principals=(PrincipalPattern.parse("alice@R"),),
-            groups=frozenset({"R\\aws-dev"}),
+            groups=("R\\aws-dev",),
             networks=(),
             require=Requirements(),
             roles=frozenset({ROLE.name}),
