@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from string import Template
 
-from ruamel.yaml import YAML
+import yaml
 
 from demo import processes
 from tests.fakes.broker import BrokerProcess
@@ -181,7 +181,7 @@ def _broker(folder: Path, *, realm: Realm, redis: RedisServer, sts: StrictSts) -
         developer_role=world.DEVELOPER_ROLE,
         redis_url=redis.url,
     )
-    broker = BrokerProcess(folder, YAML(typ="safe").load(text), env=realm.env)
+    broker = BrokerProcess(folder, yaml.safe_load(text), env=realm.env)
     broker.config.write_text(text)  # The same settings, with the comments that a reader wants.
     return broker
 

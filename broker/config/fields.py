@@ -6,6 +6,7 @@ import enum
 import types
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -72,6 +73,12 @@ def keys(model: type[BaseModel]) -> Iterator[tuple[str, FieldInfo]]:
     """Each key as it is written in YAML."""
     for name, info in model.model_fields.items():
         yield info.alias or name, info
+
+
+@cache
+def shapes(model: type[BaseModel]) -> tuple[tuple[str, Shape], ...]:
+    """Each key with its value's shape; worked out once, for there may be a hundred thousand rules of one model."""
+    return tuple((key, shape(info)) for key, info in keys(model))
 
 
 def shape(info: FieldInfo) -> Shape:

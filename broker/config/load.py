@@ -21,6 +21,7 @@ from broker.config.fault import Problem
 from broker.config.fields import Kind, keys, shape
 from broker.config.model import Settings
 from broker.config.tree import Tree
+from broker.core import collector
 from broker.core.errors import ConfigurationError
 from broker.core.private_file import PermissionProblem, read_private
 
@@ -35,10 +36,11 @@ def load(path: Path, *, environ: Mapping[str, str]) -> Settings:
         ConfigurationError: With every problem that was found, a line each:
             ``FILE:LINE: key.path: what — fix: what to do``. No line repeats a secret.
     """
-    tree = yaml_source.parse(_text(path), name=str(path), environ=environ)
-    _open_required_sections(tree)
-    overlay.apply(tree, environ)
-    settings, found = _validate(tree)
+    with collector.paused():
+        tree = yaml_source.parse(_text(path), name=str(path), environ=environ)
+        _open_required_sections(tree)
+        overlay.apply(tree, environ)
+        settings, found = _validate(tree)
     if settings is None or found:
         # "from None": the error that pydantic raised holds the values, secrets among them.
         raise ConfigurationError([str(problem) for problem in sorted(found, key=_line)]) from None

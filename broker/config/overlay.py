@@ -16,7 +16,7 @@ from pydantic import BaseModel
 
 from broker.config import yaml_source
 from broker.config.fault import nearest
-from broker.config.fields import Kind, Leaf, keys, leaves, shape
+from broker.config.fields import Kind, Leaf, leaves, shapes
 from broker.config.model import Settings
 from broker.config.tree import Origin, Tree, Value
 from broker.config.tree import Path as KeyPath
@@ -58,8 +58,7 @@ def _replace_file_keys(tree: Tree, model: type[BaseModel], node: Value, path: Ke
     """``KEY_file`` -> ``KEY`` with the file's content, in every mapping that the model describes."""
     if not isinstance(node, dict):
         return  # validation says so
-    for key, info in keys(model):
-        inner = shape(info)
+    for key, inner in shapes(model):
         if inner.has_file_variant and f"{key}_file" in node:
             _replace_file_key(tree, node, path, key)
         if inner.model is None:

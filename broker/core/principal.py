@@ -53,6 +53,10 @@ class Principal:
         Raises:
             MalformedPrincipal: No realm, a dangling backslash, or more than one unquoted ``@``.
         """
+        if "\\" not in text and text.count("@") == 1:
+            # Nothing is quoted, as in nearly all: no need to go through it sign by sign.
+            name, _, realm = text.partition("@")
+            return cls(components=tuple(name.split("/")), realm=realm, name_type=name_type)
         parts = [""]
         separators = []
         chars = iter(text)

@@ -120,3 +120,15 @@ def _lists(value):
 def test_any_text_at_all_gives_a_tree_or_problems_and_never_another_exception(text):
     tree = _parse(text)
     assert tree.problems or isinstance(tree.data, dict)
+
+
+def test_a_tab_between_a_key_and_its_value_is_white_space():
+    # YAML 1.2 section 6.2; before a key it is none (section 6.1), and refused.
+    assert _parse("a:\tb\nc: d\t\n").data == {"a": "b", "c": "d"}
+    assert _problems("a:\n\tb: c")
+
+
+def test_in_a_text_too_long_to_be_read_twice_a_fault_still_has_its_line():
+    (problem,) = _problems("a: b\n" * 1 + "# canary\n" * 60_000 + "c: 'd' e\n")
+    assert problem.startswith("FILE:60002: is not valid YAML: ")
+    assert "canary" not in problem
