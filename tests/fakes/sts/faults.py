@@ -28,7 +28,8 @@ SPOILING = frozenset(
 )
 DELAYING = frozenset({"latency"})
 KINDS = INSTEAD | REFUSING | SPOILING | DELAYING
-ACTIONS = frozenset({"AssumeRole", "GetCallerIdentity"})
+ISSUING = frozenset({"AssumeRole", "AssumeRoleWithWebIdentity"})
+ACTIONS = ISSUING | {"GetCallerIdentity"}
 
 # A hang ends by itself, so that a forgotten one cannot hold a test run for ever.
 DEFAULT_HANG_SECONDS = 30.0
@@ -48,7 +49,7 @@ class Fault:
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise ValueError(f"kind {self.kind!r} is none of {', '.join(sorted(KINDS))}")
-        if self.action not in ACTIONS or (self.action != "AssumeRole" and (self.kind in SPOILING or self.role_arn)):
+        if self.action not in ACTIONS or (self.action not in ISSUING and (self.kind in SPOILING or self.role_arn)):
             raise ValueError(f"{self.kind} cannot apply to {self.action}")
         if self.left is not None and self.left < 1:
             raise ValueError("count must be 1 or more")

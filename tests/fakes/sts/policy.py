@@ -51,6 +51,16 @@ class Caller:
 
 
 @dataclass(frozen=True, slots=True)
+class Federated:
+    """Who shows a token instead of signing: the ARN of the identity provider that made it, and whose token it is."""
+
+    arn: str
+    account: str
+    partition: str
+    subject: str
+
+
+@dataclass(frozen=True, slots=True)
 class Condition:
     """One operator applied to one key."""
 
@@ -60,13 +70,14 @@ class Condition:
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """One statement; ``principals`` is empty but for trust policies, ``resources`` but for the others."""
+    """One statement; ``principals`` and ``federated`` are empty but for trust policies, ``resources`` but for the others."""
 
     allows: bool
     actions: tuple[re.Pattern[str], ...]
     resources: tuple[re.Pattern[str], ...]
     principals: tuple[str, ...]
     conditions: tuple[Condition, ...]
+    federated: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +87,7 @@ class Policy:
     kind: Kind
     statements: tuple[Statement, ...]
 
-    def decide(self, *, action: str, resource: str, caller: Caller, context: Context) -> Decision:
+    def decide(self, *, action: str, resource: str, caller: Caller | Federated, context: Context) -> Decision:
         """What this document alone says to ``action`` on ``resource``."""
         verdicts = {
             statement.allows
@@ -94,9 +105,11 @@ class Policy:
         return any(group and all(c.holds(context) for c in group) for group in groups)
 
 
-def _speaks(statement: Statement, kind: Kind, action: str, resource: str, caller: Caller) -> bool:
+def _speaks(statement: Statement, kind: Kind, action: str, resource: str, caller: Caller | Federated) -> bool:
     if not any(pattern.fullmatch(action) for pattern in statement.actions):
         return False
+    if isinstance(caller, Federated):
+        return kind is Kind.TRUST and caller.arn in statement.federated
     if kind is Kind.TRUST:
         return any(_is_principal(principal, caller) for principal in statement.principals)
     return any(pattern.fullmatch(resource) for pattern in statement.resources)
@@ -121,12 +134,28 @@ def _is_principal(principal: str, caller: Caller) -> bool:
     }
 
 
+_PROVIDER = re.compile(r"arn:aws[a-z-]*:iam::[0-9]{12}:oidc-provider/[\w.:/-]+")
+
+
+def _federated(statement: Mapping[str, Any], where: str) -> tuple[str, ...]:
+    named = statement["Principal"]
+    if not isinstance(named, dict) or set(named) != {"Federated"}:
+        return ()
+    providers = _texts(named["Federated"], f"{where}: Principal")
+    for provider in providers:
+        if not _PROVIDER.fullmatch(provider):
+            raise UnsupportedPolicy(f"{where}: {provider!r} is no OIDC provider's ARN")
+    return providers
+
+
 def _principals(statement: Mapping[str, Any], where: str) -> tuple[str, ...]:
     named = statement["Principal"]
     if named == "*":
         return ("*",)
+    if _federated(statement, where):
+        return ()
     if not isinstance(named, dict) or set(named) != {"AWS"}:
-        raise UnsupportedPolicy(f'{where}: Principal must be "*" or {{"AWS": ...}}')
+        raise UnsupportedPolicy(f'{where}: Principal must be "*", {{"AWS": ...}} or {{"Federated": ...}}')
     principals = _texts(named["AWS"], f"{where}: Principal")
     for principal in principals:
         # IAM itself refuses wildcards inside a principal: "*" alone is allowed, "role/*" never matches anything.
@@ -146,6 +175,8 @@ _SINGLE_VALUED = {
     "aws:principalaccount",
 }
 _TAG_PREFIXES = ("aws:principaltag/", "aws:requesttag/")
+# An OIDC provider's keys begin with its URL, less the scheme.
+_OF_PROVIDER = re.compile(r"[a-z0-9][\w.:/-]*\.[\w.:/-]*:(aud|sub)")
 _MULTI_VALUED = {"aws:tagkeys", "sts:transitivetagkeys"}
 
 _Match = Callable[[str, str], bool]
@@ -192,7 +223,7 @@ def _conditions(block: Any, where: str) -> tuple[Condition, ...]:
 
 def _condition(operator: str, key: str, wanted: tuple[str, ...], where: str) -> Callable[[Context], bool]:
     multi = key in _MULTI_VALUED
-    if not (multi or key in _SINGLE_VALUED or key.startswith(_TAG_PREFIXES)):
+    if not (multi or key in _SINGLE_VALUED or key.startswith(_TAG_PREFIXES) or _OF_PROVIDER.fullmatch(key)):
         raise UnsupportedPolicy(f"{where}: condition key {key!r} is not evaluated here")
     if operator == "Null":
         if set(wanted) - {"true", "false"} or len(set(wanted)) != 1:
@@ -281,6 +312,7 @@ def _statement(statement: Any, kind: Kind, where: str) -> Statement:
         resources=tuple(_wildcards(resource) for resource in resources),
         principals=_principals(statement, where) if trust else (),
         conditions=_conditions(statement.get("Condition", {}), where),
+        federated=_federated(statement, where) if trust else (),
     )
 
 

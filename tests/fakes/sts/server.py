@@ -22,8 +22,11 @@ from tests.fakes.sts.faults import DEFAULT_HANG_SECONDS, SPOILING, Fault, Faults
 from tests.fakes.sts.parameters import AssumeRole, read_assume_role
 from tests.fakes.sts.service import Issued, Sts, access_denied, expired_token
 from tests.fakes.sts.sigv4 import CLOCK_SKEW, SignedRequest, expired
+from tests.fakes.sts.web_identity import documents_of, issuer_of, judge, read_ask, token_of
 from tests.fakes.sts.wire import API_VERSION, Answer, StsRefusal, refusal, result
 from tests.fakes.sts.world import World
+
+WEB_IDENTITY = "AssumeRoleWithWebIdentity"
 
 _PAST = timedelta(hours=-1)
 _FAR = timedelta(hours=12)
@@ -53,6 +56,7 @@ class Server:
         random_bytes: Callable[[int], bytes] = os.urandom,
     ) -> None:
         self._sts = Sts(world, now=now, random_bytes=random_bytes)
+        self._providers = world.providers
         self._latency = latency
         self._now = now
         self._faults = Faults()
@@ -106,7 +110,10 @@ class Server:
             return await _hang(request, call)
         request_id = str(uuid.uuid4())
         try:
-            answer = self._answer(signed, call, request_id, repeated=len(pairs) > len(call.form))
+            if call.entry["action"] == WEB_IDENTITY:
+                answer = await self._by_web_identity(call, request_id, repeated=len(pairs) > len(call.form))
+            else:
+                answer = self._answer(signed, call, request_id, repeated=len(pairs) > len(call.form))
         except StsRefusal as error:
             answer = refusal(error, request_id)
             # A refusal may quote a malformed external ID to its sender; the log never does.
@@ -167,6 +174,26 @@ class Server:
         issued = self._sts.assume_role(credential, ask, lifetime=lifetime)
         call.entry["access_key_id_issued"] = issued.access_key_id
         return result(action, _spoil(issued, kinds, ask), request_id)
+
+    async def _by_web_identity(self, call: _Call, request_id: str, *, repeated: bool) -> Answer:
+        for fault in call.faults:
+            if (instead := self._instead(fault)) is not None:
+                return instead
+        if repeated or call.form.get("Version") != API_VERSION:
+            raise StsRefusal("MalformedInput", "A parameter was sent more than once, or the version is another")
+        token = token_of(call.form)
+        account = (call.form.get("RoleArn", "").split(":") + [""] * 5)[4]
+        provider = issuer_of(token, self._providers, account=account)
+        shown = judge(token, provider, await documents_of(provider))
+        ask = read_ask(call.form, shown)
+        call.entry.update(
+            tags=ask.tags, duration=ask.duration, source_identity=ask.source_identity, caller_arn=provider.arn
+        )
+        kinds = {fault.kind for fault in call.faults} & SPOILING
+        lifetime = _PAST if "past" in kinds else _FAR if "far" in kinds else None
+        issued = self._sts.assume_role_with_web_identity(shown, ask, lifetime=lifetime)
+        call.entry["access_key_id_issued"] = issued.access_key_id
+        return result(WEB_IDENTITY, _spoil(issued, kinds, ask), request_id)
 
     def _instead(self, fault: Fault) -> Answer | None:
         """The answer that ``fault`` puts in the place of the real one, if it is of that sort."""

@@ -24,8 +24,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from tests.fakes.sts.parameters import AssumeRole
-from tests.fakes.sts.policy import Caller, Context, Decision, Policy
+from tests.fakes.sts.policy import Caller, Context, Decision, Federated, Policy
 from tests.fakes.sts.sigv4 import SignedRequest, read_claim, verify
+from tests.fakes.sts.web_identity import Shown
 from tests.fakes.sts.wire import Fields, StsRefusal
 from tests.fakes.sts.world import Entity, World, entity
 
@@ -128,7 +129,62 @@ class Sts:
             )
         role = self._authorised(credential, ask)
         _check_duration(credential, ask, role)
-        tags = {**inherited, **ask.tags}
+        return self._issue(credential, ask, role, lifetime)
+
+    def assume_role_with_web_identity(
+        self, shown: Shown, ask: AssumeRole, *, lifetime: timedelta | None = None
+    ) -> Issued:
+        """AssumeRoleWithWebIdentity: nobody signs, the provider's token stands for the caller. No role chaining.
+
+        Args:
+            shown: A token that is believed.
+            ask: What is asked for, with what the token says of source identity and tags.
+            lifetime: Overrides the session's life; only a fault does.
+
+        Raises:
+            StsRefusal: Any rule says no.
+        """
+        arn = shown.provider.arn
+        who = Federated(arn=arn, account=arn.split(":")[4], partition=arn.split(":")[1], subject=shown.subject)
+        host = shown.provider.url.removeprefix("https://").lower()
+        context = {
+            "sts:rolesessionname": (ask.session_name,),
+            "aws:tagkeys": tuple(ask.tags),
+            "sts:transitivetagkeys": ask.transitive_keys,
+            f"{host}:sub": (shown.subject,),
+            f"{host}:aud": (shown.audience,),
+            **{f"aws:requesttag/{key.lower()}": (value,) for key, value in ask.tags.items()},
+        }
+        if ask.source_identity is not None:
+            context["sts:sourceidentity"] = (ask.source_identity,)
+        actions = ["sts:AssumeRoleWithWebIdentity"]
+        actions += ["sts:TagSession"] if ask.tags else []
+        actions += ["sts:SetSourceIdentity"] if ask.source_identity else []
+        role = self._roles.get(ask.role_arn)
+        for action in actions:
+            said = (
+                role and role.trust and role.trust.decide(action=action, resource=role.arn, caller=who, context=context)
+            )
+            if role is None or said is not Decision.ALLOW:
+                # AWS's words here name no caller.
+                raise StsRefusal(
+                    "AccessDenied", f"Not authorized to perform {action}", status=403, why=f"trust: {said}"
+                )
+        nobody = Credential(
+            caller=Caller(arn=arn, principal_arn=arn, account=who.account, partition=who.partition),
+            user_id=shown.subject,
+            secret_access_key="",
+            policies=(),
+        )
+        _check_duration(nobody, ask, role)
+        issued = self._issue(nobody, ask, role, lifetime)
+        issued.fields["SubjectFromWebIdentityToken"] = shown.subject
+        issued.fields["Audience"] = shown.audience
+        issued.fields["Provider"] = arn
+        return issued
+
+    def _issue(self, credential: Credential, ask: AssumeRole, role: Entity, lifetime: timedelta | None) -> Issued:
+        tags = {**credential.transitive, **ask.tags}
         packed = _packed_size(ask, tags)
         session = self._session(credential, ask, role, tags, lifetime or timedelta(seconds=ask.duration))
         access_key_id = "ASIA" + base64.b32encode(self._random_bytes(10)).decode()

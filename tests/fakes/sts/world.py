@@ -53,20 +53,33 @@ class Role:
     max_session_duration: int = SHORTEST_MAX_SESSION
 
 
+@dataclass(frozen=True, slots=True)
+class OidcProvider:
+    """An IAM OIDC provider. ``documents_at`` is where its documents are found here, as DNS and TLS would find ``url``."""
+
+    arn: str
+    url: str
+    client_ids: tuple[str, ...]
+    documents_at: str
+
+
 @dataclass(frozen=True)
 class World:
-    """All users and roles there are."""
+    """All users, roles and identity providers there are."""
 
     users: tuple[User, ...]
     roles: tuple[Role, ...]
+    providers: tuple[OidcProvider, ...] = ()
 
     def __post_init__(self) -> None:
-        arns = [user.arn for user in self.users] + [role.arn for role in self.roles]
+        arns = [one.arn for one in (*self.users, *self.roles, *self.providers)]
         keys = [user.access_key_id for user in self.users]
         for twice in {one for one in arns + keys if (arns + keys).count(one) > 1}:
             raise WorldError(f"{twice}: is in the world twice")
         for user in self.users:
             entity(user)
+        for provider in self.providers:
+            _check_provider(provider)
         for role in self.roles:
             for principal in _principals_of(entity(role)):
                 if not _exists(principal, set(arns)):
@@ -86,7 +99,9 @@ class World:
         try:
             data = json.loads(text)
             users = tuple(User(**user) for user in data.pop("users"))
-            return cls(users=users, roles=tuple(Role(**role) for role in data.pop("roles")), **data)
+            roles = tuple(Role(**role) for role in data.pop("roles"))
+            providers = tuple(_provider(**provider) for provider in data.pop("providers", ()))
+            return cls(users=users, roles=roles, providers=providers, **data)
         except WorldError:
             raise
         except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -149,9 +164,20 @@ def _unique_id(prefix: str, arn: str) -> str:
     return prefix + base64.b32encode(hashlib.sha256(arn.encode()).digest()).decode()[:17]
 
 
+def _provider(*, client_ids: list[str], **rest: Any) -> OidcProvider:
+    return OidcProvider(client_ids=tuple(client_ids), **rest)
+
+
+def _check_provider(provider: OidcProvider) -> None:
+    """IAM: the ARN ends in the URL without its scheme, which is https; one to a hundred audiences."""
+    match = re.fullmatch(r"arn:aws[a-z-]*:iam::[0-9]{12}:oidc-provider/(.+)", provider.arn)
+    if match is None or provider.url != f"https://{match[1]}" or not provider.client_ids:
+        raise WorldError(f"{provider.arn}: expected url https:// and what follows oidc-provider/, and client_ids")
+
+
 def _principals_of(role: Entity) -> set[str]:
     statements = role.trust.statements if role.trust else ()
-    return {principal for statement in statements for principal in statement.principals}
+    return {principal for statement in statements for principal in (*statement.principals, *statement.federated)}
 
 
 def _exists(principal: str, arns: set[str]) -> bool:
@@ -160,4 +186,4 @@ def _exists(principal: str, arns: set[str]) -> bool:
         frame, role_name, _session = principal.split("/")
         account = frame.split(":")[4]
         return any(f":{account}:role/" in arn and arn.rpartition("/")[2] == role_name for arn in arns)
-    return principal in arns or not re.search(r":(user|role)/", principal)
+    return principal in arns or not re.search(r":(user|role|oidc-provider)/", principal)
