@@ -31,6 +31,7 @@ class Use(enum.Enum):
     SESSION_SEAL = b"zerotrust/session-seal/v1"
     JOB_PASS_SEAL = b"zerotrust/job-pass-seal/v1"
     JOB_PASS_ENTRY = b"zerotrust/job-pass-entry/v1"
+    WEB_IDENTITY_SIGNATURE = b"zerotrust/web-identity-signature/v1"
 
 
 class KeyHierarchy:
@@ -46,10 +47,10 @@ class KeyHierarchy:
             raise ValueError(f"a master key has {KEY_BYTES} bytes, not {len(master)}")
         self._master = master
 
-    def derive(self, use: Use, *, period: int | None = None) -> bytes:
-        """The 32-byte key for one use, in one period where the use has periods."""
+    def derive(self, use: Use, *, period: int | None = None, length: int = KEY_BYTES) -> bytes:
+        """The key for one use, in one period where the use has periods; of 32 bytes, unless the use needs another ``length``."""
         label = use.value if period is None else b"%b/%d" % (use.value, period)
-        return HKDF(algorithm=SHA256(), length=KEY_BYTES, salt=None, info=label).derive(self._master)
+        return HKDF(algorithm=SHA256(), length=length, salt=None, info=label).derive(self._master)
 
 
 class DailyEnvelope:
