@@ -13,7 +13,7 @@ from broker.assembly.entrance import entry_of
 from broker.assembly.gauges import add_gauges
 from broker.assembly.shared import redis_client
 from broker.audit.log import AuditLog
-from broker.audit.signer import jwks_of, signer_of
+from broker.audit.signer import JWKS_PATH, jwks_of, signer_of
 from broker.authn.directory import Directories
 from broker.cache.sealed import CredentialCache
 from broker.cache.store import MemoryStore, RedisStore, Store
@@ -102,7 +102,7 @@ def assemble(settings: Settings, checked: Checked, *, clock: Clock) -> Broker:
         },
         vital=frozenset({"audit", "replay_guard"}),
         metrics=metrics.text,
-        jwks=jwks_of(signer),
+        documents={JWKS_PATH: jwks_of(signer)},
     )
     app = build(
         issuer=issuer,

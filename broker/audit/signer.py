@@ -5,6 +5,8 @@ from __future__ import annotations
 from broker.keys.hierarchy import KeyHierarchy, Use
 from broker.keys.signing import Ed25519Signer
 
+JWKS_PATH = "/.well-known/jwks.json"
+
 
 def signer_of(master: bytes) -> Ed25519Signer:
     """The signer that belongs to a master key: the same at every start and on every instance."""

@@ -82,7 +82,7 @@ def build(
         ("GET HEAD", "/healthz", health.alive),
         ("GET HEAD", "/readyz", health.ready),
         ("GET HEAD", "/metrics", health.metrics),
-        ("GET HEAD", "/.well-known/jwks.json", health.jwks),
+        *(("GET HEAD", path, health.document) for path in health.documents),
     ):
         resource = app.router.add_resource(path)
         for method in methods.split():

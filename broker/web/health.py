@@ -1,4 +1,4 @@
-"""``/healthz``, ``/readyz``, ``/metrics``, ``/.well-known/jwks.json``: for machines, without a ticket."""
+"""``/healthz``, ``/readyz``, ``/metrics`` and what is published under ``/.well-known``: for machines, without a ticket."""
 
 from __future__ import annotations
 
@@ -20,13 +20,16 @@ class Health:
         probes: Mapping[str, Probe],
         vital: frozenset[str],
         metrics: Callable[[], bytes],
-        jwks: Mapping[str, object],
+        documents: Mapping[str, Mapping[str, object]],
     ) -> None:
-        """Take the probes by the name of their dependency; ``vital`` are those without which nothing is handed out."""
+        """Take the probes by the name of their dependency; ``vital`` are those without which nothing is handed out.
+
+        ``documents`` are published as JSON, each at its path: public keys, and what says where they are.
+        """
         self._probes = probes
         self._vital = vital
         self._metrics = metrics
-        self._jwks = json.dumps(jwks).encode()
+        self.documents = {path: json.dumps(document).encode() for path, document in documents.items()}
         self.draining = False
 
     async def alive(self, _: web.Request) -> web.Response:
@@ -51,6 +54,6 @@ class Health:
         """Prometheus text format."""
         return web.Response(body=self._metrics(), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
 
-    async def jwks(self, _: web.Request) -> web.Response:
-        """The public keys that audit records are signed with (RFC 7517)."""
-        return web.Response(body=self._jwks, content_type="application/json")
+    async def document(self, request: web.Request) -> web.Response:
+        """One of the published documents."""
+        return web.Response(body=self.documents[request.path], content_type="application/json")
