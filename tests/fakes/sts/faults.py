@@ -29,7 +29,7 @@ SPOILING = frozenset(
 DELAYING = frozenset({"latency"})
 KINDS = INSTEAD | REFUSING | SPOILING | DELAYING
 ISSUING = frozenset({"AssumeRole", "AssumeRoleWithWebIdentity"})
-ACTIONS = ISSUING | {"GetCallerIdentity"}
+ACTIONS = ISSUING | {"GetCallerIdentity", "getSigninToken"}
 
 # A hang ends by itself, so that a forgotten one cannot hold a test run for ever.
 DEFAULT_HANG_SECONDS = 30.0

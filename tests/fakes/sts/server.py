@@ -21,6 +21,7 @@ from aiohttp import web
 from tests.fakes.sts.faults import DEFAULT_HANG_SECONDS, SPOILING, Fault, Faults
 from tests.fakes.sts.parameters import AssumeRole, read_assume_role
 from tests.fakes.sts.service import Issued, Sts, access_denied, expired_token
+from tests.fakes.sts.signin import SignIn, SignInRefusal
 from tests.fakes.sts.sigv4 import CLOCK_SKEW, SignedRequest, expired
 from tests.fakes.sts.web_identity import documents_of, issuer_of, judge, read_ask, token_of
 from tests.fakes.sts.wire import API_VERSION, Answer, StsRefusal, refusal, result
@@ -57,6 +58,7 @@ class Server:
     ) -> None:
         self._sts = Sts(world, now=now, random_bytes=random_bytes)
         self._providers = world.providers
+        self._signin = SignIn(self._sts, now=now, random_bytes=random_bytes)
         self._latency = latency
         self._now = now
         self._faults = Faults()
@@ -67,6 +69,7 @@ class Server:
         app = web.Application()
         app.router.add_route("GET", "/", self._aws)
         app.router.add_route("POST", "/", self._aws)
+        app.router.add_get("/federation", self._federation)
         app.router.add_get("/_control/calls", self._get_calls)
         app.router.add_delete("/_control/calls", self._delete_calls)
         app.router.add_post("/_control/faults", self._post_fault)
@@ -125,6 +128,38 @@ class Server:
             content_type=answer.content_type,
             headers={"x-amzn-RequestId": request_id},
         )
+
+    async def _federation(self, request: web.Request) -> web.StreamResponse:
+        pairs = list(request.query.items())
+        call = self._begin(dict(pairs))
+        await asyncio.sleep(sum(fault.seconds or 0 for fault in call.faults if fault.kind == "latency"))
+        if any(fault.kind == "hang" for fault in call.faults):
+            return await _hang(request, call)
+        try:
+            answer = self._federated(call, repeated=len(pairs) > len(call.form))
+        except (SignInRefusal, StsRefusal) as error:
+            call.entry.update(outcome="refused", why=str(error))
+            status = 500 if any(fault.kind == "error500" for fault in call.faults) else 400
+            return web.Response(
+                status=status, text="<html><body>Invalid credentials</body></html>", content_type="text/html"
+            )
+        call.entry["outcome"] = "ok"
+        return answer
+
+    def _federated(self, call: _Call, *, repeated: bool) -> web.Response:
+        for fault in call.faults:
+            if (instead := self._instead(fault)) is not None:
+                return web.Response(status=instead.status, text=instead.body, content_type=instead.content_type)
+        if repeated:
+            raise SignInRefusal("a parameter was sent more than once")
+        match call.form.get("Action"):
+            case "getSigninToken":
+                return web.json_response({"SigninToken": self._signin.token(call.form)})
+            case "login":
+                arn, destination = self._signin.login(call.form)
+                call.entry["caller_arn"] = arn
+                return web.Response(status=302, headers={"Location": destination})
+        raise SignInRefusal("no such Action")
 
     def _begin(self, form: dict[str, str]) -> _Call:
         action, role_arn = form.get("Action", ""), form.get("RoleArn")

@@ -104,6 +104,15 @@ class Sts:
             raise expired_token()
         return credential
 
+    def living_session(self, access_key_id: str, secret_access_key: str, token: str) -> str | None:
+        """Whose session these three are, as an ARN; None where they do not belong together or it ended."""
+        found = self._credentials.get(access_key_id)
+        if found is None or found.expiration is None or found.expiration <= self._now():
+            return None
+        if (found.secret_access_key, found.token) != (secret_access_key, token):
+            return None
+        return found.caller.arn
+
     def caller_identity(self, credential: Credential) -> Fields:
         """GetCallerIdentity: no permission is needed."""
         caller = credential.caller
