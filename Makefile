@@ -31,6 +31,7 @@ demo-down:  ## ends what demo-up started
 
 test: setup  ## all tests, with no way out but loopback
 	@requirements/system.sh demo test
+	@requirements/javascript.sh
 	$(MAKE) --no-print-directory contracts
 	.ci/loopback-only $(BIN)/pytest -n 2 $(PYTEST_ARGS)
 
@@ -57,10 +58,11 @@ types: setup  ## mypy, strict
 contracts: setup  ## which room may import which
 	$(BIN)/lint-imports
 
-lock:  ## writes the three lock files anew
+lock:  ## writes the lock files anew
 	$(LOCK) --group build --output-file requirements/build.txt
 	$(LOCK) pyproject.toml --extra broker --output-file requirements/broker.txt
 	$(LOCK) pyproject.toml --extra broker --group test --group build --output-file requirements/dev.txt
+	PATH="$(CURDIR)/$(BIN):$$PATH" npm --prefix requirements/javascript install --silent --package-lock-only --omit-lockfile-registry-resolved
 
 clean:  ## removes what the other commands left, except .venv
 	rm -rf .demo .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache dist bench/results.json
