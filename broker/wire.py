@@ -59,6 +59,7 @@ PROBLEM_CODES = (
     "audit_unavailable",
     "replay_guard_unavailable",
     "passes_unavailable",
+    "revocations_unavailable",
     "directory_unavailable",
     "overloaded",
     "draining",

@@ -88,6 +88,7 @@ TABLE: dict[str, tuple[int, str, str]] = {
     "audit_unavailable": (EXIT_OTHER, "the broker cannot write its audit record", _LATER),
     "replay_guard_unavailable": (EXIT_OTHER, "the broker cannot check for replays", _LATER),
     "passes_unavailable": (EXIT_OTHER, "the broker cannot check job passes", _LATER),
+    "revocations_unavailable": (EXIT_OTHER, "the broker cannot write the revocation down", _LATER),
     "directory_unavailable": (EXIT_OTHER, "the broker cannot ask the directory for your groups", _LATER),
     "overloaded": (EXIT_THROTTLED, "the broker has too much to do", _LATER),
     "draining": (EXIT_UNREACHABLE, "the broker is shutting down", _LATER),

@@ -33,6 +33,9 @@ class Kind(enum.StrEnum):
     RENEWED = "pass_renewed"
     ATTENUATED = "pass_attenuated"
     CANCELLED = "pass_cancelled"
+    ENDED = "session_ended"
+    REVOKED = "access_revoked"
+    RESTORED = "access_restored"
     REFUSED = "refused"
 
 

@@ -95,6 +95,12 @@ class AccessDenied(BrokerError):
     code = "access_denied"
 
 
+class Revoked(BrokerError):
+    """Somebody's access was revoked, and is until an operator restores it."""
+
+    code = "revoked"
+
+
 class CrossSiteBlocked(BrokerError):
     """Another web page is asking. It never sees a challenge, so no browser ever sends it a ticket."""
 
@@ -161,6 +167,12 @@ class ReplayGuardUnavailable(BrokerError):
     """Nobody can say whether the ticket was used before, therefore it does not count."""
 
     code = "replay_guard_unavailable"
+
+
+class RevocationsUnavailable(BrokerError):
+    """A revocation cannot be made durable, therefore nobody may rely on it."""
+
+    code = "revocations_unavailable"
 
 
 class DirectoryUnavailable(BrokerError):

@@ -93,6 +93,18 @@ class Principal:
         return encoded[: SESSION_NAME_MAX - _DIGEST_CHARS - 2] + "==" + digest
 
 
+def canonical(text: str) -> str:
+    """A principal's printed form, exactly as ``str()`` gives it for whoever comes with a ticket.
+
+    Raises:
+        MalformedPrincipal: The text is no principal, or one with an empty part.
+    """
+    principal = Principal.parse(text)
+    if "" in (*principal.components, principal.realm):
+        raise MalformedPrincipal(f"{text!r}: a part is empty")
+    return str(principal)
+
+
 def _quote(part: str) -> str:
     return "".join("\\" + _QUOTED[char] if char in _QUOTED else char for char in part)
 

@@ -32,6 +32,8 @@ class Use(enum.Enum):
     JOB_PASS_SEAL = b"zerotrust/job-pass-seal/v1"
     JOB_PASS_ENTRY = b"zerotrust/job-pass-entry/v1"
     WEB_IDENTITY_SIGNATURE = b"zerotrust/web-identity-signature/v1"
+    REVOCATION_SEAL = b"zerotrust/revocation-seal/v1"
+    REVOCATION_NAME = b"zerotrust/revocation-name/v1"
 
 
 class KeyHierarchy:

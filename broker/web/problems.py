@@ -29,6 +29,7 @@ TABLE: dict[type[errors.BrokerError], Answer] = {
     errors.StepUpRequired: Answer(
         403, "A stronger or fresher ticket is needed", "run kinit anew, in the way the role needs"
     ),
+    errors.Revoked: Answer(403, "Access is revoked", "ask the broker's administrator, who can restore it"),
     errors.CrossSiteBlocked: Answer(
         403, "Asked by another web page", f"send the header {wire.REQUEST_HEADER}: {wire.REQUEST_HEADER_VALUE}"
     ),
@@ -46,6 +47,9 @@ TABLE: dict[type[errors.BrokerError], Answer] = {
     errors.AuditUnavailable: Answer(503, "The audit log is not available", "tell the broker's administrator"),
     errors.ReplayGuardUnavailable: Answer(503, "The replay guard is not available", "try again in a moment"),
     errors.PassesUnavailable: Answer(503, "Job passes cannot be checked", "try again in a moment"),
+    errors.RevocationsUnavailable: Answer(
+        503, "The revocation is not on disk", "try again in a moment; until it succeeds, do not rely on it"
+    ),
     errors.DirectoryUnavailable: Answer(503, "The directory is not available", "try again in a moment"),
     errors.Overloaded: Answer(503, "The broker has too much to do", "try again in a moment"),
     errors.Draining: Answer(503, "The broker is going down", "try again in a moment"),

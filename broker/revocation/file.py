@@ -1,0 +1,152 @@
+"""The ledger on the disk of one host: sealed, replaced as a whole, and merged with what is there.
+
+What is written is there after a crash at any moment: a new file is synced before it takes the old one's name, and the name is
+synced before anybody hears of it. Instances of one host may share a folder; each reads what the others wrote before it writes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import logging
+import os
+import stat
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from broker.keys.envelope import CannotOpen, Envelope
+from broker.revocation.ledger import Entry, Ledger, decoded, encoded
+
+_NAME = "revocations"
+_CONTEXT = b"revocations/v1"
+_DIRECTORY_MODE = 0o700
+_FILE_MODE = 0o600
+_OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
+# Bytes. A hundred thousand entries take ten million.
+_SIZE_MAX = 64 << 20
+
+_log = logging.getLogger(__name__)
+
+
+class Damaged(Exception):
+    """The file is there and cannot be believed."""
+
+    def __init__(self, path: Path, what: str) -> None:
+        super().__init__(f"{path} {what}")
+        self.path = path
+        self.what = what
+
+
+class LedgerFile:
+    """For one thread at a time."""
+
+    def __init__(self, *, directory: Path, envelope: Envelope) -> None:
+        self.path = directory / _NAME
+        self._envelope = envelope
+        self._seen: tuple[int, int] | None = None
+
+    def read(self) -> list[Entry]:
+        """What it holds; nothing where there is none.
+
+        Raises:
+            Damaged: It is altered, cut, or sealed with another key.
+            OSError: It cannot be read.
+        """
+        try:
+            descriptor = os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return []
+        with os.fdopen(descriptor, "rb") as file:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                raise Damaged(self.path, "is not a regular file")
+            blob = file.read(_SIZE_MAX)
+        try:
+            entries = decoded(self._envelope.open(blob, context=_CONTEXT))
+        except CannotOpen as error:
+            what = "was sealed with another key" if error.reason == "unknown_key" else "was altered or cut short"
+            raise Damaged(self.path, what) from error
+        self._seen = (status.st_ino, status.st_mtime_ns)
+        return entries
+
+    def is_changed(self) -> bool:
+        """Whether it is not as we last read or wrote it: somebody else wrote it, or took it away."""
+        try:
+            status = self.path.stat(follow_symlinks=False)
+        except FileNotFoundError:
+            return self._seen is not None
+        return (status.st_ino, status.st_mtime_ns) != self._seen
+
+    def keep(self, entries: Iterable[Entry], *, now: int) -> list[Entry]:
+        """Bring these to stable storage, beside what is there and not over (``now``: Unix seconds); returns all of it.
+
+        A file that was damaged while we ran is put aside: who runs knows all that it held, or its neighbours do.
+
+        Raises:
+            OSError: They are not there, and what was there is.
+        """
+        self.path.parent.mkdir(mode=_DIRECTORY_MODE, parents=True, exist_ok=True)
+        with self._alone():
+            try:
+                ledger = Ledger(self.read())
+                is_new = not self.path.exists()
+            except Damaged as error:
+                _log.error("revocations: %s; it is put aside and written anew", error)
+                self.path.rename(self.path.with_suffix(".damaged"))
+                ledger, is_new = Ledger(), True
+            ledger.forget(now)
+            if ledger.take(entries) or is_new:
+                self._replace(encoded(sorted(ledger)))
+            return list(ledger)
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        lock = os.open(
+            self.path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, _FILE_MODE
+        )
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(lock)
+
+    def _replace(self, plaintext: bytes) -> None:
+        new = self.path.with_suffix(".new")
+        # What a killed writer left behind is nobody's: the lock is ours.
+        new.unlink(missing_ok=True)
+        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, _FILE_MODE)
+        # A buffered file writes until all is written, or raises.
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(self._envelope.seal(plaintext, context=_CONTEXT))
+            file.flush()
+            os.fsync(descriptor)
+            status = os.fstat(descriptor)
+        new.rename(self.path)
+        _sync_directory(self.path.parent)
+        self._seen = (status.st_ino, status.st_mtime_ns)
+
+
+def problems_of(file: LedgerFile) -> list[str]:
+    """Why a broker must not start with this file: it would forget revocations, or could keep none."""
+    directory = file.path.parent
+    place = next(folder for folder in (directory, *directory.parents) if os.path.exists(folder))  # noqa: PTH110  # never raises
+    if not os.access(place, os.W_OK | os.X_OK):
+        return [f"state.directory: {directory} cannot be written — fix: let the account of the broker write there"]
+    if place == directory and directory.stat().st_mode & _OTHERS_WRITE:
+        return [f"state.directory: others may write to {directory} — fix: chmod 700 {directory}"]
+    try:
+        file.read()
+    except Damaged as error:
+        fix = "put back a copy or the key; or move it away and revoke again what it held"
+        return [f"state.directory: {error}, so nobody knows what was revoked — fix: {fix}"]
+    except OSError as error:
+        return [f"state.directory: {file.path} cannot be read ({error.strerror}) — fix: let the account of the broker"]
+    return []
+
+
+def _sync_directory(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
