@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Literal, TypeVar
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, ValidationInfo
 
@@ -10,6 +12,7 @@ from broker.config.external_ids import ExternalIds
 from broker.config.fault import fault
 from broker.config.section import Section
 from broker.config.values import AccountNumber, AsText, SecretText, matching, parse_sts_endpoint
+from broker.core.partition import partition_of, partition_of_host
 from broker.core.secret import Secret
 
 _T = TypeVar("_T")
@@ -37,11 +40,34 @@ def _fits_provider(value: _T, info: ValidationInfo, how_to_set: str) -> _T:
     return value
 
 
+def _known_partition(region: str) -> str:
+    if partition_of(region) is None:
+        raise fault("lies in none of the partitions aws, aws-cn, aws-us-gov", "write a region of one", shown=region)
+    return region
+
+
+def _in_partition(endpoint: str, info: ValidationInfo) -> str:
+    region = info.data.get("region")
+    partition = partition_of_host(urlsplit(endpoint).hostname or "")
+    if region is not None and partition not in (None, partition_of(region)):
+        what = f"lies in the partition {partition}, and aws.region in {partition_of(region)}"
+        raise fault(what, f"remove it: without it the endpoint of {region} is used", shown=endpoint)
+    return endpoint
+
+
+def _once(aliases: Mapping[str, str]) -> Mapping[str, str]:
+    if len(set(aliases.values())) < len(aliases):
+        raise fault("has two names for one account", "keep one of the two")
+    return aliases
+
+
 class Aws(Section):
     """Where the broker's own AWS credentials come from, and how far they may reach."""
 
     region: Annotated[
-        str, matching(r"[a-z]{2,}(-[a-z]+)+-[0-9]{1,2}", "is not an AWS region", "write eu-central-1")
+        str,
+        matching(r"[a-z]{2,}(-[a-z]+)+-[0-9]{1,2}", "is not an AWS region", "write eu-central-1"),
+        AfterValidator(_known_partition),
     ] = Field(description="The region of the STS endpoint, such as `eu-central-1`.")
     credentials_provider: Literal["environment", "default"] = Field(
         default="environment",
@@ -60,7 +86,7 @@ class Aws(Section):
         validate_default=True,
         description="Secret, for temporary keys. Also read from `AWS_SESSION_TOKEN`.",
     )
-    sts_endpoint: Annotated[str, AsText(parse_sts_endpoint)] | None = Field(
+    sts_endpoint: Annotated[str, AsText(parse_sts_endpoint), AfterValidator(_in_partition)] | None = Field(
         default=None,
         description="Another STS endpoint: a VPC endpoint by https, or a test double by http on loopback. "
         "Without it: the region's.",
@@ -69,6 +95,19 @@ class Aws(Section):
         default=None,
         min_length=1,
         description="The AWS accounts that chains may touch, twelve digits in quotes. Without it: any.",
+    )
+    account_aliases: Annotated[
+        Mapping[
+            Annotated[
+                str,
+                matching(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", "is not an alias", "use letters, digits, dots and dashes"),
+            ],
+            AccountNumber,
+        ],
+        AfterValidator(_once),
+    ] = Field(
+        default_factory=dict,
+        description='What people call accounts, shown beside their numbers: `{prod: "111122223333"}`.',
     )
     external_ids: ExternalIds | None = Field(
         default=None,

@@ -7,16 +7,28 @@ other section is itself too broken to compare with; then only its own fault is r
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from pydantic import ValidationInfo
 
 from broker.config.tree import Tree, Value
+from broker.core import tags
+from broker.core.partition import partition_of
+from broker.core.tags import Placeholder
+
+_IN_A_TAG = f"{{{Placeholder.GROUP}}}"
+# An IAM user's access key; ASIA... are temporary, and a call with one of a role is a chained one.
+_LONG_TERM = "AKIA"
 
 
 @dataclass(frozen=True, slots=True)
 class Elsewhere:
-    """Names and facts of the whole configuration."""
+    """Names and facts of the whole configuration.
+
+    ``long_term_keys``: whether the first call of a chain is signed by an IAM user. ``group_tags``: the roles that have a tag
+    which must name a group, each with that tag's key. ``lengths``: how long the placeholders of tags can become.
+    """
 
     has_tls: bool
     has_redis: bool
@@ -27,13 +39,19 @@ class Elsewhere:
     roles: frozenset[str] | None
     accounts: frozenset[str] | None
     rule_names: Counter[str]
+    partition: str | None
+    long_term_keys: bool | None
+    group_tags: Mapping[str, str]
+    lengths: Mapping[Placeholder, int]
 
     @classmethod
     def of(cls, tree: Tree) -> Elsewhere:
         """Drawn from a tree that nobody has validated yet."""
         kerberos, aws = _mapping(tree.data.get("kerberos")), _mapping(tree.data.get("aws"))
         realms, rules = kerberos.get("realms"), tree.data.get("rules")
-        names = [_mapping(rule).get("name") for rule in rules] if isinstance(rules, tuple) else []
+        entries = [_mapping(rule) for rule in rules] if isinstance(rules, tuple) else []
+        rule_names = Counter(name for rule in entries if isinstance(name := rule.get("name"), str))
+        roles, region = tree.data.get("roles", {}), aws.get("region")
         accounts = aws.get("allowed_accounts")
         return cls(
             has_tls="tls" in tree.data,
@@ -42,9 +60,18 @@ class Elsewhere:
             realms=_names(realms),
             directories=_having(realms, "ldap"),
             domains=_values(realms, "domain_sid"),
-            roles=_names(tree.data.get("roles", {})),
+            roles=_names(roles),
             accounts=_texts(accounts),
-            rule_names=Counter(name for name in names if isinstance(name, str)),
+            rule_names=rule_names,
+            partition=partition_of(region) if isinstance(region, str) else None,
+            long_term_keys=_long_term(aws),
+            group_tags=_group_tags(roles),
+            lengths=tags.longest(
+                realms=_names(realms) or (),
+                groups=_groups(entries) if _having(roles, "tags") else (),
+                rules=rule_names,
+                roles=_names(roles) or (),
+            ),
         )
 
     @staticmethod
@@ -83,3 +110,25 @@ def _texts(value: Value) -> frozenset[str] | None:
         return None
     texts = [item for item in value if isinstance(item, str)]
     return frozenset(texts) if len(texts) == len(value) else None
+
+
+def _long_term(aws: dict[str, Value]) -> bool | None:
+    if aws.get("credentials_provider", "environment") != "environment" or "session_token" in aws:
+        return False
+    key_id = aws.get("access_key_id")
+    return key_id.startswith(_LONG_TERM) if isinstance(key_id, str) else None
+
+
+def _group_tags(roles: Value) -> dict[str, str]:
+    found = {}
+    for name, role in _mapping(roles).items():
+        optional = _texts(_mapping(role).get("optional_tags")) or frozenset()
+        for key, template in _mapping(_mapping(role).get("tags")).items():
+            if key not in optional and isinstance(template, str) and _IN_A_TAG in template:
+                found[name] = key
+    return found
+
+
+def _groups(rules: list[dict[str, Value]]) -> Iterator[str]:
+    for rule in rules:
+        yield from _texts(rule.get("groups")) or ()

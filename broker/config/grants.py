@@ -11,6 +11,7 @@ from pydantic import AfterValidator, Field, ValidationInfo
 from broker.config.elsewhere import Elsewhere
 from broker.config.fault import fault, nearest
 from broker.config.section import Section
+from broker.config.sessions import OptionalTagKeys, ScopeEntries, TagKeys, TagTemplates, within_reach
 from broker.config.values import (
     EXTERNAL_ID_FORM,
     AsText,
@@ -20,8 +21,9 @@ from broker.config.values import (
     matching,
 )
 from broker.core.identity import LONGEST_DELEGATION
+from broker.core.partition import EXAMPLES
 from broker.core.pattern import PrincipalPattern, UnsafePattern
-from broker.core.roles import EXTERNAL_ID, LONGEST_CHAINED, ROLE_NAME, MalformedArn, RoleArn, RoleName
+from broker.core.roles import EXTERNAL_ID, LONGEST, LONGEST_CHAINED, ROLE_NAME, MalformedArn, RoleArn, RoleName
 
 # Credentials are refreshed with 20 minutes left and never handed out with less than 15 (SDKs run their helper anew at every
 # signature below that), so a role of less than this would be fetched for every request.
@@ -43,6 +45,15 @@ def _role_arn(text: str) -> RoleArn:
         raise fault("is not the ARN of an IAM role", "write arn:aws:iam::ACCOUNT:role/NAME", shown=text) from None
 
 
+def _in_partition(arn: RoleArn, info: ValidationInfo) -> RoleArn:
+    partition = Elsewhere.seen_by(info).partition
+    if partition is not None and arn.partition != partition:
+        what = f"lies in the partition {arn.partition}, and aws.region in {partition}, which no role leads out of"
+        fix = f"correct the ARN, or set aws.region to one of {arn.partition}, such as {EXAMPLES[arn.partition]}"
+        raise fault(what, fix, shown=arn.text)
+    return arn
+
+
 def _in_allowed_account(arn: RoleArn, info: ValidationInfo) -> RoleArn:
     accounts = Elsewhere.seen_by(info).accounts
     if accounts is not None and arn.account not in accounts:
@@ -61,11 +72,17 @@ def _can_be_derived(wanted: bool, info: ValidationInfo) -> bool:  # noqa: FBT001
     return wanted
 
 
+def _role_maximum(maximum: timedelta) -> timedelta:
+    if not LONGEST_CHAINED <= maximum <= LONGEST:
+        raise fault("is no MaxSessionDuration that IAM knows", "write what the role has there, 1h to 12h")
+    return maximum
+
+
 class HopEntry(Section):
     """One AssumeRole call."""
 
-    arn: Annotated[RoleArn, AsText(_role_arn), AfterValidator(_in_allowed_account)] = Field(
-        description="The role to assume: `arn:aws:iam::ACCOUNT:role/NAME`."
+    arn: Annotated[RoleArn, AsText(_role_arn), AfterValidator(_in_partition), AfterValidator(_in_allowed_account)] = (
+        Field(description="The role to assume: `arn:aws:iam::ACCOUNT:role/NAME`.")
     )
     external_id: (
         Annotated[str, matching(EXTERNAL_ID.pattern, "is not an external ID", EXTERNAL_ID_FORM, shown=False)] | None
@@ -75,19 +92,17 @@ class HopEntry(Section):
         description="Instead: the external ID is computed for the role's account, by `aws.external_ids`. "
         "`zerotrust-admin trust-policy` prints it.",
     )
+    max_session_duration: Annotated[Duration, AfterValidator(_role_maximum)] = Field(
+        default=LONGEST_CHAINED,
+        description="The role's MaxSessionDuration in IAM, up to `12h`: what `duration` may come to where this is the only hop.",
+    )
 
 
-def _one_partition(chain: tuple[HopEntry, ...]) -> tuple[HopEntry, ...]:
-    partitions = sorted({hop.arn.partition for hop in chain})
-    if len(partitions) > 1:
-        fix = "keep the whole chain in one: AWS lets no role be assumed across partitions"
-        raise fault(f"goes through the partitions {', '.join(partitions)}", fix)
-    return chain
-
-
-def _role_duration(duration: timedelta) -> timedelta:
+def _role_duration(duration: timedelta, info: ValidationInfo) -> timedelta:
+    if duration > LONGEST:
+        raise fault("is over 12 hours, and no AWS role gives more", "write 12h or less")
     if duration > LONGEST_CHAINED:
-        raise fault("is over one hour, where AWS ends role chaining (the call would fail)", "write 1h or less")
+        _check_direct(duration, info)
     if duration < SHORTEST_DURATION:
         raise fault(
             "is under 20 minutes: AWS SDKs fetch anew at every call with less than 15 minutes left, and the broker "
@@ -97,14 +112,57 @@ def _role_duration(duration: timedelta) -> timedelta:
     return duration
 
 
+def _check_direct(duration: timedelta, info: ValidationInfo) -> None:
+    """Refuse more than an hour, but for one hop that an IAM user makes and whose role gives as much."""
+    chain = info.data.get("chain")
+    if chain is None:
+        return  # it has a fault of its own
+    if len(chain) > 1:
+        raise fault("is over one hour, where AWS ends role chaining (the call would fail)", "write 1h or less")
+    if Elsewhere.seen_by(info).long_term_keys is False:
+        what = "is over one hour, where AWS ends role chaining: a call with temporary keys or a role's is chained, too"
+        raise fault(
+            what, "write 1h or less, or give the broker an IAM user's key (credentials_provider environment, AKIA...)"
+        )
+    most = chain[0].max_session_duration
+    if duration > most:
+        fix = f"write {duration_text(most)} or less, or the role's MaxSessionDuration in IAM as max_session_duration beside arn"
+        raise fault(f"is over the role's max_session_duration of {duration_text(most)} (the call would fail)", fix)
+
+
+def _within_reach(entries: ScopeEntries, info: ValidationInfo) -> ScopeEntries:
+    chain = info.data.get("chain")
+    return entries if chain is None else within_reach(entries, chain[-1].arn)
+
+
 class RoleEntry(Section):
     """What a role name stands for."""
 
-    chain: Annotated[tuple[HopEntry, ...], AfterValidator(_one_partition)] = Field(
+    chain: tuple[HopEntry, ...] = Field(
         min_length=1, max_length=_HOPS_MAX, description="One to five roles; each assumes the next, users get the last."
     )
     duration: Annotated[Duration, AfterValidator(_role_duration)] = Field(
-        default=LONGEST_CHAINED, description="How long credentials live, `20m` to `1h`."
+        default=LONGEST_CHAINED,
+        description="How long credentials live, `20m` to `1h`; up to `12h` where the chain is one hop that the broker "
+        "takes with an IAM user's key, and the role's `max_session_duration` allows it.",
+    )
+    tags: TagTemplates = Field(
+        default_factory=dict,
+        description="Session tags, by key: text with `{principal}`, `{realm}`, `{group}` (the rule's first group that somebody "
+        'is in), `{rule}` and `{role}` in it: `{Team: "{group}"}`.',
+    )
+    transitive_tags: TagKeys = Field(
+        default=(),
+        description="Keys of `tags` that sessions made with the role's session inherit; set by the first hop.",
+    )
+    optional_tags: OptionalTagKeys = Field(
+        default=(),
+        description="Keys of `tags` that are left out where there is no group to name, or AWS has no room. "
+        "All others are required.",
+    )
+    scopes: Annotated[ScopeEntries, AfterValidator(_within_reach)] = Field(
+        default_factory=dict,
+        description="Session policies that clients can ask for by name, to have less than the role.",
     )
 
 
@@ -128,6 +186,14 @@ def _known_role(name: str, info: ValidationInfo) -> RoleName:
     if roles is not None and name not in roles:
         raise fault("is no role of this configuration", f"{nearest(name, roles)}add it under roles", shown=name)
     return RoleName(name)
+
+
+def _groups_for_tags(name: RoleName, info: ValidationInfo) -> RoleName:
+    key = Elsewhere.seen_by(info).group_tags.get(name)
+    if key is not None and info.data.get("principals"):
+        what = f"has the tag {key} of {{group}}, and principals may be in none of the rule's groups"
+        raise fault(what, f"name groups only, or list {key} in optional_tags of {name}", shown=name)
+    return name
 
 
 def _principal_pattern(text: str) -> str:
@@ -238,9 +304,9 @@ class Rule(Section):
     )
     networks: Networks | None = Field(default=None, description="Only from these networks (CIDR). Without it: any.")
     require: Require = Field(default=Require(), description="What the ticket must be like.")
-    roles: tuple[Annotated[RoleName, AsText(RoleName), AfterValidator(_known_role)], ...] = Field(
-        min_length=1, description="Names from `roles`."
-    )
+    roles: tuple[
+        Annotated[RoleName, AsText(RoleName), AfterValidator(_known_role), AfterValidator(_groups_for_tags)], ...
+    ] = Field(min_length=1, description="Names from `roles`.")
     job_passes: Annotated[
         Annotated[Duration, AfterValidator(_pass_length)] | None, AfterValidator(_passes_can_count)
     ] = Field(

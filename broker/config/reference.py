@@ -15,6 +15,7 @@ from pydantic.fields import FieldInfo
 
 from broker.config.fields import Kind, Shape, keys, leaves, shape
 from broker.config.model import Settings
+from broker.config.sessions import Document
 from broker.config.values import ONE_OR_MANY, duration_text
 
 EXAMPLE = """\
@@ -123,6 +124,8 @@ def _value(info: FieldInfo, inner: Shape, *, in_entry: bool) -> dict[str, Any]:
     if inner.kind is Kind.LIST:
         many = {"type": "array", "items": entry}
         return {**description, **({"anyOf": [many, entry]} if ONE_OR_MANY in info.metadata else many)}
+    if any(isinstance(mark, Document) for mark in info.metadata):
+        return {**description, "type": ["object", "string"]}
     if inner.choices:
         return {**description, "anyOf": [{"enum": list(inner.choices)}, {"pattern": r"^\$\{\w+\}$"}]}
     return {**description, **entry}

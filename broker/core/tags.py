@@ -117,7 +117,10 @@ def principal_text(principal: Principal) -> str:
 
 def encoded(text: str) -> str:
     """Letters, digits, spaces and ``_.:/+-@`` as they are; everything else as ``=`` and two hex digits a UTF-8 byte."""
-    return "".join(char if _is_plain(char) else "".join(f"={byte:02X}" for byte in char.encode()) for char in text)
+    return "".join(
+        char if _is_plain(char) else "".join(f"={byte:02X}" for byte in char.encode(errors="surrogatepass"))
+        for char in text
+    )
 
 
 def group_text(group: str) -> str:
@@ -126,14 +129,16 @@ def group_text(group: str) -> str:
     return encoded(name if separator else realm)
 
 
-def longest(*, realms: Iterable[str], groups: Iterable[str], rules: Iterable[str], role: str) -> dict[Placeholder, int]:
+def longest(
+    *, realms: Iterable[str], groups: Iterable[str], rules: Iterable[str], roles: Iterable[str]
+) -> dict[Placeholder, int]:
     """How long each placeholder's text can be under one policy."""
     return {
         Placeholder.PRINCIPAL: SESSION_NAME_MAX,
         Placeholder.REALM: max((len(encoded(realm)) for realm in realms), default=0),
         Placeholder.GROUP: max((len(group_text(group)) for group in groups), default=0),
         Placeholder.RULE: max(map(len, rules), default=0),
-        Placeholder.ROLE: len(role),
+        Placeholder.ROLE: max(map(len, roles), default=0),
     }
 
 

@@ -13,6 +13,11 @@ from broker.config.model import Settings
 from broker.core.errors import ConfigurationError
 
 KEY = bytes(range(32))
+POLICY = """{
+  "Version": "2012-10-17",
+  "Statement": {"Effect": "Deny", "NotAction": "s3:*", "Resource": "*", "Condition": {"Bool": {"aws:SecureTransport": "false"}}}
+}
+"""
 
 # What a broker cannot do without; tests add sections behind it.
 MINIMAL = """\
@@ -66,6 +71,7 @@ def host(tmp_path: Path) -> Host:
         "KEY_FILE": str(found.file("encryption_key", base64.b64encode(KEY).decode() + "\n")),
         "CERTIFICATE": str(found.file("server.crt", mode=0o644)),
         "PRIVATE_KEY": str(found.file("server.key")),
+        "POLICY_FILE": str(found.file("policy.json", POLICY)),
         "EXTERNAL_ID_FILE": str(found.file("external_id", "dev-canary\n")),
         "REDIS_PASSWORD": "canary",
         "AWS_ACCESS_KEY_ID": "AKIATESTTESTTESTTEST",
