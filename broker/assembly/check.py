@@ -5,7 +5,6 @@ from __future__ import annotations
 import ssl
 from dataclasses import dataclass
 
-from broker.assembly.policy import policy_of
 from broker.authn.acceptor import Binding
 from broker.authn.keytab import AcceptorKeys
 from broker.authz.policy import Policy
@@ -44,7 +43,7 @@ def check(settings: Settings) -> Checked:
         problems += error.problems
     if problems or keys is None:
         raise ConfigurationError(problems)
-    return Checked(policy=policy_of(settings), keys=keys, tls=tls)
+    return Checked(policy=Policy(roles=settings.roles, rules=settings.grants), keys=keys, tls=tls)
 
 
 def _tls(tls: Tls, binding: Binding) -> ServerTls:

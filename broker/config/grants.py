@@ -24,6 +24,8 @@ from broker.core.identity import LONGEST_DELEGATION
 from broker.core.partition import EXAMPLES
 from broker.core.pattern import PrincipalPattern, UnsafePattern
 from broker.core.roles import EXTERNAL_ID, LONGEST, LONGEST_CHAINED, ROLE_NAME, MalformedArn, RoleArn, RoleName
+from broker.core.rule import Requirements
+from broker.core.rule import Rule as CoreRule
 
 # Credentials are refreshed with 20 minutes left and never handed out with less than 15 (SDKs run their helper anew at every
 # signature below that), so a role of less than this would be fetched for every request.
@@ -314,3 +316,20 @@ class Rule(Section):
         description="For how long jobs may go on by this rule after their owner showed a ticket, `20m` to `7d`; needs `redis`. "
         "Without it: a ticket is needed each time.",
     )
+
+    def made(self) -> CoreRule:
+        """The rule as the other rooms know it."""
+        require = self.require
+        return CoreRule(
+            name=self.name,
+            principals=tuple(map(PrincipalPattern.parse, self.principals)),
+            groups=self.groups,
+            networks=tuple(self.networks or ()),
+            require=Requirements(
+                indicators=frozenset(require.indicators),
+                max_ticket_age=require.max_ticket_age,
+                channel_binding=require.channel_binding,
+            ),
+            roles=frozenset(self.roles),
+            job_passes=self.job_passes,
+        )

@@ -37,6 +37,7 @@ from broker.config.values import (
     parse_redis_url,
 )
 from broker.core.roles import Hop, Role, RoleName
+from broker.core.rule import Rule as CoreRule
 from broker.core.secret import Secret
 
 # --- server and tls --------------------------------------------------------------------------------------------------
@@ -177,6 +178,11 @@ class Settings(Section):
             scopes=scopes_of(entry.scopes),
             account_alias=aliases.get(entry.chain[-1].arn.account),
         )
+
+    @property
+    def grants(self) -> list[CoreRule]:
+        """The rules as the other rooms know them, in their order."""
+        return [rule.made() for rule in self.rules]
 
     def _hop(self, entry: HopEntry) -> Hop:
         if not entry.derive_external_id:

@@ -57,6 +57,10 @@ class PrincipalPattern:
             raise UnsafePattern(f"would match every {principal.components[0]} service", "name each one")
         return cls(components=principal.components, realm=principal.realm)
 
+    def __str__(self) -> str:
+        """As it is written in a rule."""
+        return str(Principal(self.components, self.realm))
+
     @property
     def is_literal(self) -> bool:
         """Whether it names one principal only."""

@@ -19,10 +19,10 @@ from broker.authn.job_pass import JobPass, JobPasses
 from broker.authn.replay import ReplayGuard
 from broker.authn.session import Sessions, Unopened
 from broker.authz.limits import Limits
-from broker.authz.policy import Address
 from broker.core.errors import AccessDenied, AuthRequired, PassRefused
 from broker.core.identity import Identity, UnverifiedProof
 from broker.core.roles import ROLE_NAME, RoleName
+from broker.core.rule import Address
 
 _VIA_JOB = "job_pass"
 

@@ -13,9 +13,10 @@ from datetime import timedelta
 from broker.audit.event import Event, Kind
 from broker.authn import job_pass
 from broker.authn.job_pass import JobPass, JobPasses, Network
-from broker.authz.policy import Address, Policy, decide, delegable_until
+from broker.authz.policy import Policy, decide, delegable_until
 from broker.core.clock import Clock, rfc3339
 from broker.core.errors import BadRequest, NotFound
+from broker.core.rule import Address
 from broker.core.secret import Secret
 from broker.issuing.ask import Ask, Entrance, printable, role_named
 

@@ -16,12 +16,13 @@ from broker.authn import directory as module
 from broker.authn import ldap
 from broker.authn.directory import Directories, Directory, names_in
 from broker.authn.ldap import Connection
-from broker.authz.policy import Policy, Requirements, Rule, decide
+from broker.authz.policy import Policy, decide
 from broker.core.errors import AccessDenied, DirectoryUnavailable, StepUpRequired
 from broker.core.identity import Identity
 from broker.core.pattern import PrincipalPattern
 from broker.core.principal import Principal
 from broker.core.roles import Hop, Role, RoleArn, RoleName
+from broker.core.rule import Requirements, Rule
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 ALICE, BOB = Principal.parse("alice@EXAMPLE.COM"), Principal.parse("bob@EXAMPLE.COM")

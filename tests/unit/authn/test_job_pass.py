@@ -16,7 +16,7 @@ from broker.authn import sealed
 from broker.authn.directory import Directories
 from broker.authn.job_pass import LIFETIME, SHORTEST_LIFETIME, JobPass, JobPasses, Network, delegated, only, shown
 from broker.authn.register import Register
-from broker.authz.policy import Policy, Requirements, Rule, decide, delegable_until
+from broker.authz.policy import Policy, decide, delegable_until
 from broker.core.errors import (
     AccessDenied,
     AuthFailed,
@@ -32,6 +32,7 @@ from broker.core.identity import LONGEST_DELEGATION, Identity
 from broker.core.pattern import PrincipalPattern
 from broker.core.principal import NameType, Principal
 from broker.core.roles import Hop, Role, RoleArn, RoleName
+from broker.core.rule import Requirements, Rule
 from broker.keys.envelope import Envelope
 from broker.keys.hierarchy import DailyEnvelope, KeyHierarchy, Use
 

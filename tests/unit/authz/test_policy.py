@@ -11,13 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.authz.policy import Address, Policy, Requirements, Rule, decide
+from broker.authz.policy import Policy, decide
 from broker.core.errors import AccessDenied, AuthFailed, BrokerError, DirectoryUnavailable
 from broker.core.grant import Grant
 from broker.core.identity import Identity
 from broker.core.pattern import PrincipalPattern
 from broker.core.principal import NameType, Principal
 from broker.core.roles import Hop, Role, RoleArn, RoleName
+from broker.core.rule import Address, Requirements, Rule
 
 NOW = datetime(2026, 1, 31, 12, 0, 0, tzinfo=UTC)
 HERE = ip_address("127.0.0.1")

@@ -9,13 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.authz.policy import Policy, Requirements, Rule, decide
+from broker.authz.policy import Policy, decide
 from broker.core.errors import AccessDenied, BrokerError, StepUpRequired
 from broker.core.grant import Grant
 from broker.core.identity import Identity
 from broker.core.pattern import PrincipalPattern
 from broker.core.principal import Principal
 from broker.core.roles import Hop, Role, RoleArn, RoleName
+from broker.core.rule import Requirements, Rule
 
 NOW = datetime(2026, 5, 4, 12, 0, 30, tzinfo=UTC)
 DEVELOPER, OTHER = RoleName("developer"), RoleName("other")

@@ -20,7 +20,7 @@ from broker.authn.job_pass import JobPasses
 from broker.authn.register import Register
 from broker.authn.session import Sessions
 from broker.authz.limits import Limits, Of
-from broker.authz.policy import Policy, Requirements, Rule
+from broker.authz.policy import Policy
 from broker.cache.sealed import CredentialCache
 from broker.cache.store import MemoryStore
 from broker.core.credentials import Credentials
@@ -43,6 +43,7 @@ from broker.core.pattern import PrincipalPattern
 from broker.core.principal import Principal
 from broker.core.rate import Rate
 from broker.core.roles import Hop, Role, RoleArn, RoleName
+from broker.core.rule import Requirements, Rule
 from broker.core.secret import Secret
 from broker.issuing.ask import Ask, Entrance
 from broker.issuing.issue import Issuer

@@ -1,0 +1,95 @@
+"""A rule as the operator writes it: who, from where, with what kind of ticket, to which roles."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+
+from broker.core.identity import Identity
+from broker.core.pattern import PrincipalPattern
+from broker.core.roles import SHORTEST, RoleName
+
+Address = IPv4Address | IPv6Address
+Network = IPv4Network | IPv6Network
+
+# Where a ticket ends before the role would, credentials end with it: by the minute, so that requests with one
+# ticket share one cache entry although clocks tick between them.
+END_GRAIN_SECONDS = 60
+# What has to be left, so that the credentials of a ticket's last minutes still live as long as AWS wants.
+_LEFT = SHORTEST + timedelta(seconds=END_GRAIN_SECONDS)
+
+
+@dataclass(frozen=True, slots=True)
+class Requirements:
+    """What a ticket must be like, beside naming the right person. The default asks for nothing.
+
+    ``indicators``: at least one of them (RFC 8129), as MIT's ``require_auth`` counts. ``max_ticket_age`` is counted from when
+    somebody authenticated, not from the last renewal.
+    """
+
+    indicators: frozenset[str] = frozenset()
+    max_ticket_age: timedelta | None = None
+    channel_binding: bool = False
+
+    def unmet(self, identity: Identity, *, now: datetime, left: timedelta = _LEFT) -> str | None:
+        """What the caller must do, as words behind "this role needs"; None where the ticket is good enough, for ``left`` more."""
+        if self.indicators and not self.indicators & identity.indicators:
+            return f"a ticket obtained with {' or '.join(sorted(self.indicators))}"
+        if self.max_ticket_age is not None and now + left > identity.authenticated_at + self.max_ticket_age:
+            return f"a ticket obtained within the last {self.max_ticket_age - left}"
+        if self.channel_binding and not identity.channel_bound:
+            return "a client that binds the ticket to its TLS connection"
+        return None
+
+    def good_until(self, identity: Identity) -> datetime:
+        """When the ticket stops meeting them, or ends."""
+        if self.max_ticket_age is None:
+            return identity.ticket_end
+        return min(identity.ticket_end, identity.authenticated_at + self.max_ticket_age)
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """Whoever is named by a principal pattern or by a group (SID or name), to roles. Empty ``networks`` means anywhere.
+
+    The order of ``groups`` says which one somebody in several counts as, where a tag names it.
+
+    ``job_passes`` is for how long a job may go on by it after its owner showed a ticket; None: not at all.
+    """
+
+    name: str
+    principals: tuple[PrincipalPattern, ...]
+    groups: tuple[str, ...]
+    networks: tuple[Network, ...]
+    require: Requirements
+    roles: frozenset[RoleName]
+    job_passes: timedelta | None = None
+
+    def names(self, identity: Identity) -> bool:
+        """Whether it means this somebody, by name or by a group."""
+        by_name = any(pattern.matches(identity.principal) for pattern in self.principals)
+        return by_name or self.group_of(identity) is not None
+
+    def allows_from(self, address: Address | None) -> bool:
+        """Whether the rule holds for this address; None (a local socket) is in no network."""
+        if not self.networks:
+            return True
+        return address is not None and any(address in network for network in self.networks)
+
+    def takes(self, identity: Identity, *, now: datetime) -> bool:
+        """Whether it holds for what somebody shows: a ticket or session always, a job pass for its time."""
+        if identity.delegated_at is None:
+            return True
+        return self.job_passes is not None and now < identity.delegated_at + self.job_passes
+
+    def group_of(self, identity: Identity) -> str | None:
+        """The first of its groups that somebody is in."""
+        return next((group for group in self.groups if group in identity.groups), None)
+
+    def good_until(self, identity: Identity) -> datetime:
+        """When it stops holding for what somebody shows."""
+        good_until = self.require.good_until(identity)
+        if identity.delegated_at is None or self.job_passes is None:
+            return good_until
+        return min(good_until, identity.delegated_at + self.job_passes)
