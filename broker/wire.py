@@ -65,7 +65,7 @@ PROBLEM_CODES = (
     "draining",
 )
 
-# Bytes. A role name has at most 64 characters; the rest is room for white space and escapes.
+# Bytes. The name of a role or scope has at most 64 characters; the rest is room for white space and escapes.
 REQUEST_BODY_MAX = 4096
 ROLE_LENGTH_MAX = 64
 # What a job pass may be good for, so that it stays short.
@@ -75,37 +75,37 @@ _DURATION_DIGITS = 6
 
 
 class CredentialsRequest:
-    """The body of ``POST /v1/credentials``: the name of a role, and nothing else that could reach STS."""
+    """The body of ``POST /v1/credentials``: names of a role and of one of its scopes, and nothing else that could reach STS."""
 
-    __slots__ = ("role",)
+    __slots__ = ("role", "scope")
 
-    def __init__(self, *, role: str) -> None:
+    def __init__(self, *, role: str, scope: str | None = None) -> None:
         self.role = role
+        self.scope = scope
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, CredentialsRequest) and other.role == self.role
+        return isinstance(other, CredentialsRequest) and (other.role, other.scope) == (self.role, self.scope)
 
     def __hash__(self) -> int:
-        return hash(self.role)
+        return hash((self.role, self.scope))
 
     def __repr__(self) -> str:
-        return f"CredentialsRequest(role={self.role!r})"
+        return f"CredentialsRequest(role={self.role!r}, scope={self.scope!r})"
 
 
 def parse_credentials_request(body: bytes) -> CredentialsRequest:
-    """Read ``{"role": NAME}`` strictly.
+    """Read ``{"role": NAME, "scope"?: NAME}`` strictly.
 
     Raises:
         ValueError: Its text is a sentence for the client; it never quotes what was sent.
     """
-    members = _only_object(body)
-    if any(name != "role" for name, _ in members):
-        raise ValueError('Only the member "role" is understood.')
-    if not members:
+    members = _members(body, ("role", "scope"))
+    if "role" not in members:
         raise ValueError('The member "role" is missing.')
-    if len(members) > 1:
-        raise ValueError('The member "role" is given twice.')
-    return CredentialsRequest(role=_role(members[0][1]))
+    return CredentialsRequest(
+        role=_name(members["role"], "role"),
+        scope=_name(members["scope"], "scope") if "scope" in members else None,
+    )
 
 
 class PassRequest:
@@ -127,7 +127,7 @@ def parse_pass_request(body: bytes) -> PassRequest:
     members = _members(body, ("role", "networks", "lifetime"))
     if "role" not in members:
         raise ValueError('The member "role" is missing.')
-    return _pass_request(members, role=_role(members["role"]))
+    return _pass_request(members, role=_name(members["role"], "role"))
 
 
 def parse_attenuation(body: bytes) -> PassRequest:
@@ -146,13 +146,13 @@ def _pass_request(members: Mapping[str, object], *, role: str) -> PassRequest:
     )
 
 
-def _role(role: object) -> str:
-    if not isinstance(role, str):
-        raise ValueError('"role" must be a string.')  # noqa: TRY004  one kind of error for one kind of fault
+def _name(name: object, member: str) -> str:
+    if not isinstance(name, str):
+        raise ValueError(f'"{member}" must be a string.')  # noqa: TRY004  one kind of error for one kind of fault
     # ASCII also keeps out lone surrogates (RFC 8259, section 8.2), which no log or database can store.
-    if not (1 <= len(role) <= ROLE_LENGTH_MAX and role.isascii() and role.isprintable()):
-        raise ValueError(f'"role" must be 1 to {ROLE_LENGTH_MAX} printable ASCII characters.')
-    return role
+    if not (1 <= len(name) <= ROLE_LENGTH_MAX and name.isascii() and name.isprintable()):
+        raise ValueError(f'"{member}" must be 1 to {ROLE_LENGTH_MAX} printable ASCII characters.')
+    return name
 
 
 def _networks(networks: object) -> tuple[str, ...]:
@@ -239,13 +239,29 @@ def credentials_body(
     )
 
 
-def whoami_body(*, principal: str, realm: str, name_type: str, ticket_ends: str) -> bytes:
-    """Who the caller is to the broker. ``principal`` is the whole printed name, ``ticket_ends`` like ``Expiration``."""
-    return _encode({"principal": principal, "realm": realm, "type": name_type, "ticket_ends": ticket_ends})
+def whoami_body(
+    *, principal: str, realm: str, name_type: str, ticket_ends: str, accounts: Iterable[Mapping[str, str]]
+) -> bytes:
+    """Who the caller is to the broker. ``principal`` is the whole printed name, ``ticket_ends`` like ``Expiration``.
+
+    ``accounts`` are those of the roles that they may have: ``{"account", "account_alias"?}``.
+    """
+    return _encode(
+        {
+            "principal": principal,
+            "realm": realm,
+            "type": name_type,
+            "ticket_ends": ticket_ends,
+            "accounts": [dict(account) for account in accounts],
+        }
+    )
 
 
-def roles_body(roles: Iterable[Mapping[str, str]]) -> bytes:
-    """The roles that the caller may have: ``{"roles": [{"name", "account", ...}, ...]}``, in the order given."""
+def roles_body(roles: Iterable[Mapping[str, object]]) -> bytes:
+    """The roles that the caller may have, in the order given.
+
+    ``{"roles": [{"name", "account", "account_alias"?, "role_arn", "scopes": [NAME, ...]}, ...]}``.
+    """
     return _encode({"roles": [dict(role) for role in roles]})
 
 

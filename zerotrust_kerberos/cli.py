@@ -27,7 +27,8 @@ _CLOSED = "it is closed"
 USAGE = """\
 usage: zerotrust COMMAND [OPTIONS]
 
-  credential-process --role R   print credentials for R, for credential_process of ~/.aws/config
+  credential-process --role R [--scope S]
+                                print credentials for R, limited to S, for credential_process of ~/.aws/config
   roles [--json]                print the roles you may have, one a line
   whoami [--json]               print who you are to the broker
   version                       print the version
@@ -47,7 +48,7 @@ exit status: 0 done, 1 other, 2 usage or settings, 3 no or expired ticket, 4 den
 
 _SHARED = {"--broker": "broker_url", "--ca-file": "ca_file", "--timeout": "timeout"}
 _OPTIONS = {
-    "credential-process": {**_SHARED, "--role": "role"},
+    "credential-process": {**_SHARED, "--role": "role", "--scope": "scope"},
     "roles": {**_SHARED, "--json": ""},
     "whoami": {**_SHARED, "--json": ""},
 }

@@ -27,8 +27,9 @@ def credential_process(settings: Settings, watch: Watch) -> str:
     """
     if settings.role is None:
         raise Failure("usage", "credential-process needs --role", fix="zerotrust roles")
-    # The settings admit no character in a role name that JSON would escape.
-    body = f'{{"role":"{settings.role}"}}'.encode("ascii")
+    # The settings admit no character in a name that JSON would escape.
+    scope = f',"scope":"{settings.scope}"' if settings.scope is not None else ""
+    body = f'{{"role":"{settings.role}"{scope}}}'.encode("ascii")
     return process_line(ask(settings, watch, method="POST", path=wire.CREDENTIALS_PATH, body=body))
 
 

@@ -21,7 +21,18 @@ def whoami(settings: Settings, watch: Watch, *, as_json: bool) -> str:
         return json.dumps(members)
     if not isinstance(members.get("principal"), str):
         raise Failure("unexpected_answer", "principal is missing")
-    return "\n".join(f"{clean(name)}: {clean(value)}" for name, value in members.items() if isinstance(value, str))
+    lines = [f"{clean(name)}: {clean(value)}" for name, value in members.items() if isinstance(value, str)]
+    return "\n".join([*lines, *_accounts(members.get("accounts"))])
+
+
+def _accounts(accounts: object) -> list[str]:
+    """``account: 111122223333 (prod)``."""
+    lines = []
+    for entry in accounts if isinstance(accounts, list) else []:
+        number, alias = (entry.get("account"), entry.get("account_alias")) if isinstance(entry, dict) else (None, None)
+        if isinstance(number, str):
+            lines.append(f"account: {clean(number)}" + (f" ({clean(alias)})" if isinstance(alias, str) else ""))
+    return lines
 
 
 def roles(settings: Settings, watch: Watch, *, as_json: bool) -> str:

@@ -31,9 +31,9 @@ SYSTEM_FILE = "/etc/zerotrust/client.toml"
 TIMEOUT_MAX = 10.0
 
 _HOST_CHARS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789.-_")
-_ROLE_CHARS = _HOST_CHARS
+_NAME_CHARS = _HOST_CHARS
 _SPN_CHARS = _HOST_CHARS | frozenset("/@")
-_ROLE_LENGTH_MAX = 64
+_NAME_LENGTH_MAX = 64
 _PORT_MAX = 65535
 _DEFAULT_PORTS = {"https": 443, "http": 80}
 
@@ -64,12 +64,15 @@ class Broker:
 class Settings:
     """All that a command needs to know. ``spn`` is a host-based name (``HTTP@host``) or a principal (with a slash)."""
 
-    __slots__ = ("broker", "ca_file", "role", "spn", "timeout")
+    __slots__ = ("broker", "ca_file", "role", "scope", "spn", "timeout")
 
-    def __init__(self, *, broker: Broker, ca_file: str | None, role: str | None, spn: str, timeout: float) -> None:
+    def __init__(
+        self, *, broker: Broker, ca_file: str | None, role: str | None, scope: str | None, spn: str, timeout: float
+    ) -> None:
         self.broker = broker
         self.ca_file = ca_file
         self.role = role
+        self.scope = scope
         self.spn = spn
         self.timeout = timeout
 
@@ -94,7 +97,9 @@ def load(flags: Mapping[str, str], environ: Mapping[str, str], *, system_file: s
     return Settings(
         broker=broker,
         ca_file=_ca_file(found.get("ca_file")),
-        role=_role(found.get("role")),
+        role=_name(found.get("role"), "role"),
+        # On the command line only: a default of some file would be refused by every role that has no such scope.
+        scope=_name(flags.get("scope"), "scope"),
         spn=_spn(found.get("spn"), broker),
         timeout=_timeout(found.get("timeout")),
     )
@@ -158,10 +163,10 @@ def _wrong(detail: str, example: str) -> Failure:
     return Failure("configuration", detail, fix=f"export ZEROTRUST_BROKER_URL={example}")
 
 
-def _role(role: str | None) -> str | None:
-    if role is not None and not (0 < len(role) <= _ROLE_LENGTH_MAX and _ROLE_CHARS.issuperset(role)):
-        raise Failure("usage", "a role is 1 to 64 of A-Z a-z 0-9 . _ -", fix="zerotrust roles")
-    return role
+def _name(name: str | None, what: str) -> str | None:
+    if name is not None and not (0 < len(name) <= _NAME_LENGTH_MAX and _NAME_CHARS.issuperset(name)):
+        raise Failure("usage", f"a {what} is 1 to 64 of A-Z a-z 0-9 . _ -", fix="zerotrust roles")
+    return name
 
 
 def _ca_file(path: str | None) -> str | None:

@@ -43,7 +43,7 @@ class Kind(enum.StrEnum):
 class Event:
     """One thing that happened. It begins as a refusal; only an explicit word makes it a success.
 
-    ``measures`` (seconds by name) are for the folds that make metrics and do not enter the record.
+    ``measures`` (seconds by name, and ``packed``, a ratio) are for the folds that make metrics and do not enter the record.
     """
 
     action: str
@@ -117,6 +117,8 @@ class Event:
 
     def _has(self, kind: Kind, credentials: Credentials, origin: str) -> None:
         self.done(kind)
+        if credentials.shed:
+            self.details["tags_shed"] = list(credentials.shed)
         self.account = credentials.account
         self.access_key_id = credentials.access_key_id
         self.expiration = credentials.expiration

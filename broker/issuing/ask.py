@@ -23,6 +23,7 @@ from broker.core.errors import AccessDenied, AuthRequired, PassRefused
 from broker.core.identity import Identity, UnverifiedProof
 from broker.core.roles import ROLE_NAME, RoleName
 from broker.core.rule import Address
+from broker.core.scope import SCOPE_NAME, ScopeName
 
 _VIA_JOB = "job_pass"
 
@@ -164,6 +165,13 @@ def role_named(text: str) -> RoleName:
     if not ROLE_NAME.fullmatch(text):
         raise AccessDenied(reason="role_malformed")
     return RoleName(text)
+
+
+def scope_named(text: str | None) -> ScopeName | None:
+    """What a client calls a scope; None where it wants the whole role. Raises like ``role_named``."""
+    if text is not None and not SCOPE_NAME.fullmatch(text):
+        raise AccessDenied(reason="scope_malformed")
+    return None if text is None else ScopeName(text)
 
 
 def printable(text: str) -> str:

@@ -23,7 +23,7 @@ from broker.core.credentials import Credentials
 from broker.core.grant import Grant
 from broker.core.identity import Identity, SealedSession
 from broker.core.roles import Role
-from broker.issuing.ask import Ask, Entrance, printable, role_named
+from broker.issuing.ask import Ask, Entrance, printable, role_named, scope_named
 from broker.sts.client import StsClient
 
 
@@ -60,16 +60,20 @@ class Issuer:
         self._flights: SingleFlight[Credentials] = SingleFlight()
         self._refusals = Refusals(clock=clock)
 
-    async def issue(self, ask: Ask, *, role: str) -> Credentials:
-        """Credentials for a role, to the sender of a ticket or the holder of a session or of a job pass for this role.
+    async def issue(self, ask: Ask, *, role: str, scope: str | None = None) -> Credentials:
+        """Credentials for a role, or for one of its scopes.
+
+        They go to the sender of a ticket, or to the holder of a session or of a job pass for this role.
 
         Raises:
             BrokerError: Nobody, not allowed, not available, or not recorded.
         """
         async with self._entrance.attempt(ask, action="get_credentials", resource=role) as event:
             event.role = printable(role)
+            if scope is not None:
+                event.details["scope"] = printable(scope)
             identity = await self._entrance.owner_of(ask, event, role=role)
-            grant = self._authorise(ask, identity, role)
+            grant = self._authorise(ask, identity, role, scope)
             credentials = await self._cached(grant, event)
             if credentials is None:
                 credentials = await self._minted(grant, event)
@@ -94,9 +98,15 @@ class Issuer:
         """Wait for the chains under way, so that what AWS made is recorded."""
         await self._flights.drain()
 
-    def _authorise(self, ask: Ask, identity: Identity, role: str) -> Grant:
-        now = self._clock.now()
-        return decide(self._policy, identity=identity, role=role_named(role), address=ask.address, now=now)
+    def _authorise(self, ask: Ask, identity: Identity, role: str, scope: str | None) -> Grant:
+        return decide(
+            self._policy,
+            identity=identity,
+            role=role_named(role),
+            scope=scope_named(scope),
+            address=ask.address,
+            now=self._clock.now(),
+        )
 
     async def _cached(self, grant: Grant, event: Event) -> Credentials | None:
         """What the cache has. Where that is due for renewal, a new set is on its way to those who come later."""
@@ -133,5 +143,7 @@ class Issuer:
                 credentials = await self._sts.assume(grant)
         finally:
             event.measures["sts"] = time.perf_counter() - started
+        if credentials.packed_percent is not None:
+            event.measures["packed"] = credentials.packed_percent / 100
         await self._cache.keep(grant, credentials)
         return credentials

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -25,7 +26,7 @@ from broker.core.clock import Clock
 from broker.core.credentials import Credentials
 from broker.core.errors import StsDenied, StsError, StsRejected, StsTimeout, StsUnavailable
 from broker.core.grant import Grant
-from broker.sts.chain import Call, believe, plan
+from broker.sts.chain import Call, believe, plan, shed
 
 # The whole chain, retries included: a client is promised an answer within 5 s.
 DEADLINE = timedelta(seconds=4.5)
@@ -40,6 +41,9 @@ _THREADS = 16
 _THROTTLED = {"Throttling", "ThrottlingException", "RequestLimitExceeded", "TooManyRequestsException", "SlowDown"}
 _EXPIRED = {"ExpiredToken", "ExpiredTokenException"}
 _SKEWED = {"RequestExpired", "RequestTimeTooSkewed"}
+# On the wire, and what botocore calls it.
+_PACKED_TOO_LARGE = {"PackedPolicyTooLarge", "PackedPolicyTooLargeException"}
+_NO_ROOM = "packed_policy_too_large"
 _SERVER_FAULT = 500
 
 _signing: ContextVar[ReadOnlyCredentials] = ContextVar("_signing")
@@ -111,6 +115,16 @@ class StsClient:
         _useless_after.set(started + DEADLINE.total_seconds())
         _refuse_late()
         signing = _base_credentials(self._base)
+        try:
+            return self._chain(calls, signing)
+        except StsRejected as error:
+            lean, keys = shed(calls)
+            if error.reason != _NO_ROOM or not keys:
+                raise
+        # From the beginning: what is too much for one hop may have been inherited from another.
+        return replace(self._chain(lean, signing), shed=keys)
+
+    def _chain(self, calls: Sequence[Call], signing: ReadOnlyCredentials) -> Credentials:
         for place, call in enumerate(calls, start=1):
             credentials = self._assume(call, signing, place)
             signing = ReadOnlyCredentials(
@@ -204,4 +218,4 @@ def _refusal(error: exceptions.ClientError, place: int) -> StsError:
         return StsUnavailable(said, reason="sts_broken")
     if code == "AccessDenied":
         return StsDenied(said, reason=f"hop{place}_access_denied")
-    return StsRejected(said, reason=f"hop{place}_refused")
+    return StsRejected(said, reason=_NO_ROOM if code in _PACKED_TOO_LARGE else f"hop{place}_refused")

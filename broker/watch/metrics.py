@@ -12,6 +12,9 @@ from broker.audit.event import Event, Kind
 _SPNEGO_BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05)
 _STS_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0)
 
+# Of 1. From three quarters on a longer name may be one too long.
+_PACKED_BUCKETS = (0.1, 0.25, 0.5, 0.75, 0.9, 1.0)
+
 
 class Metrics:
     """An observer of the audit log, and the text that Prometheus reads."""
@@ -33,6 +36,12 @@ class Metrics:
         self._sts = Histogram(
             "broker_sts_request_seconds", "Time to walk a role chain", registry=registry, buckets=_STS_BUCKETS
         )
+        self._packed = Histogram(
+            "broker_sts_packed_policy_ratio",
+            "How much of AWS's room for session tags and policies a new session takes",
+            registry=registry,
+            buckets=_PACKED_BUCKETS,
+        )
         self._sts_errors = Counter(
             "broker_sts_errors", "Role chains that gave no credentials", ["reason"], registry=registry
         )
@@ -49,7 +58,7 @@ class Metrics:
 
     def observe(self, event: Event) -> None:
         """Fold one recorded event in."""
-        for name, histogram in (("spnego", self._spnego), ("sts", self._sts)):
+        for name, histogram in (("spnego", self._spnego), ("sts", self._sts), ("packed", self._packed)):
             if name in event.measures:
                 histogram.observe(event.measures[name])
         if not event.success and "sts" in event.measures:

@@ -8,6 +8,7 @@ from broker import wire
 from broker.core.clock import rfc3339
 from broker.core.credentials import Credentials as Granted
 from broker.core.errors import BadRequest
+from broker.core.roles import Role
 from broker.issuing.issue import Issuer
 from broker.web.negotiate import ask_of, wanted_ask_of
 
@@ -25,30 +26,53 @@ class Credentials:
             wanted = wire.parse_credentials_request(await request.read())
         except ValueError as error:
             raise BadRequest(str(error), hint=str(error)) from error
-        return _answer(await self._issuer.issue(ask, role=wanted.role))
+        return _answer(await self._issuer.issue(ask, role=wanted.role, scope=wanted.scope))
 
     async def container(self, request: web.Request) -> web.Response:
         """The same for the SDKs' container provider, which can only GET; so nothing ambient counts here."""
-        return _answer(await self._issuer.issue(wanted_ask_of(request), role=request.match_info["role"]))
+        ask = wanted_ask_of(request)
+        return _answer(await self._issuer.issue(ask, role=request.match_info["role"], scope=_scope(request)))
 
     async def roles(self, request: web.Request) -> web.Response:
         """The roles the caller may have."""
         standing = await self._issuer.standing(ask_of(request), action="list_roles")
         roles = [
-            {"name": role.name, "account": role.target.account, "role_arn": role.target.text} for role in standing.roles
+            {
+                "name": role.name,
+                **_account(role),
+                "role_arn": role.target.text,
+                "scopes": [scope.name for scope in role.scopes],
+            }
+            for role in standing.roles
         ]
         return web.Response(body=wire.roles_body(roles), content_type=wire.JSON)
 
     async def whoami(self, request: web.Request) -> web.Response:
         """Who the caller is to the broker."""
-        identity = (await self._issuer.standing(ask_of(request), action="whoami")).identity
+        standing = await self._issuer.standing(ask_of(request), action="whoami")
+        identity = standing.identity
         body = wire.whoami_body(
             principal=str(identity.principal),
             realm=identity.principal.realm,
             name_type=identity.principal.name_type.name.lower(),
             ticket_ends=rfc3339(identity.ticket_end),
+            accounts={role.target.account: _account(role) for role in standing.roles}.values(),
         )
         return web.Response(body=body, content_type=wire.JSON)
+
+
+def _account(role: Role) -> dict[str, str]:
+    """An account's number, and what the operator calls it."""
+    alias = {} if role.account_alias is None else {"account_alias": role.account_alias}
+    return {"account": role.target.account, **alias}
+
+
+def _scope(request: web.Request) -> str | None:
+    """``?scope=NAME``; an SDK is given its whole address, so this is where a scope fits."""
+    given = [value for name, value in request.query.items() if name == "scope"]
+    if len(given) < len(request.query) or len(given) > 1:
+        raise BadRequest("a query that is none", hint="write ?scope=NAME, once, and nothing else behind the role")
+    return given[0] if given else None
 
 
 def _answer(credentials: Granted) -> web.Response:

@@ -20,6 +20,7 @@ LIFETIME_END = 1_000_000 * 86_400  # seconds: six digits of days
 
 def seeds() -> Iterator[bytes]:
     yield b'{"role": "developer"}'
+    yield b'{"role": "developer", "scope": "readonly"}'
     yield b'{"role": "developer", "duration": 43200}'
     yield b'{"role": "a", "role": "b"}'
     yield b'{"role": "\\ud800"}'
@@ -35,8 +36,10 @@ def seeds() -> Iterator[bytes]:
 def one_input(data: bytes) -> None:
     request = parsed(wire.parse_credentials_request, data)
     if request is not None:
-        assert json.loads(data) == {"role": request.role}
+        scope = {} if request.scope is None else {"scope": request.scope}
+        assert json.loads(data) == {"role": request.role, **scope}
         judge_role(request.role)
+        judge_role(request.scope or "none")
     job_pass = parsed(wire.parse_pass_request, data)
     if job_pass is not None:
         judge_role(job_pass.role)

@@ -179,17 +179,30 @@ def test_an_spn_of_the_settings_names_another_service(keytab: Path, alice: Envir
         assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_a_scope_is_asked_for_by_name_and_only_where_it_is_wanted(door: FrontDoor, alice: Environment) -> None:
+    assert helper(to(door, alice), "credential-process", "--role", "developer", "--scope", "readonly").returncode == 0
+    assert helper(to(door, alice), "credential-process", "--role", "developer").returncode == 0
+    with_scope, without = (wire.parse_credentials_request(visit.body).scope for visit in door.visits)
+    assert (with_scope, without) == ("readonly", None)
+    assert_refused(helper(to(door, alice), "credential-process", "--role", "r", "--scope", 'x","role":"y'), "usage")
+
+
 # ---- other commands ----
 
 
 def test_whoami_prints_a_member_a_line(door: FrontDoor, alice: Environment) -> None:
     door.reply = front_door.body(
         wire.whoami_body(
-            principal="alice@EXAMPLE.COM", realm="EXAMPLE.COM", name_type="user", ticket_ends="2037-01-01T00:00:00Z"
+            principal="alice@EXAMPLE.COM",
+            realm="EXAMPLE.COM",
+            name_type="user",
+            ticket_ends="2037-01-01T00:00:00Z",
+            accounts=[{"account": "111122223333", "account_alias": "prod"}, {"account": "999900001111"}],
         )
     )
     done = helper(to(door, alice), "whoami")
     assert done.stdout.splitlines()[0] == "principal: alice@EXAMPLE.COM"
+    assert done.stdout.splitlines()[-2:] == ["account: 111122223333 (prod)", "account: 999900001111"]
     assert door.visits[0].head.startswith("GET /v1/whoami HTTP/1.1\r\n")
     assert json.loads(helper(to(door, alice), "whoami", "--json").stdout)["realm"] == "EXAMPLE.COM"
 

@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from broker import wire
 
 
-def test_a_role_is_all_that_a_request_holds() -> None:
+def test_a_role_and_one_of_its_scopes_are_all_that_a_request_holds() -> None:
+    wanted = wire.CredentialsRequest(role="developer", scope="readonly")
+    assert wire.parse_credentials_request(b'{"scope": "readonly", "role": "developer"}') == wanted
     assert wire.parse_credentials_request(b' {"role": "developer"}\n') == wire.CredentialsRequest(role="developer")
     assert wire.parse_credentials_request(b'{"role": "\\u0064ev"}').role == "dev"
 
@@ -32,10 +34,10 @@ def test_a_role_is_all_that_a_request_holds() -> None:
         (b"[]", "The body is not a JSON object."),
         (b'[["role","a"]]', "The body is not a JSON object."),
         (b"{}", 'The member "role" is missing.'),
-        (b'{"role":"a","role":"b"}', 'The member "role" is given twice.'),
-        (b'{"role":"a","duration":900}', 'Only the member "role" is understood.'),
-        (b'{"role":"a","external_id":"x"}', 'Only the member "role" is understood.'),
-        (b'{"Role":"a"}', 'Only the member "role" is understood.'),
+        (b'{"role":"a","role":"b"}', "A member is given twice."),
+        (b'{"role":"a","duration":900}', "Only the members role, scope are understood."),
+        (b'{"role":"a","external_id":"x"}', "Only the members role, scope are understood."),
+        (b'{"Role":"a"}', "Only the members role, scope are understood."),
         (b'{"role":1}', '"role" must be a string.'),
         (b'{"role":null}', '"role" must be a string.'),
         (b'{"role":{"role":"a"}}', '"role" must be a string.'),
@@ -43,6 +45,12 @@ def test_a_role_is_all_that_a_request_holds() -> None:
         (b'{"role":"\\ud800"}', '"role" must be 1 to 64 printable ASCII characters.'),
         (b'{"role":"a\\u0000"}', '"role" must be 1 to 64 printable ASCII characters.'),
         (b'{"role":"%s"}' % (b"a" * 65), '"role" must be 1 to 64 printable ASCII characters.'),
+        (b'{"scope":"readonly"}', 'The member "role" is missing.'),
+        (b'{"role":"a","scope":null}', '"scope" must be a string.'),
+        (b'{"role":"a","scope":""}', '"scope" must be 1 to 64 printable ASCII characters.'),
+        (b'{"role":"a","scope":"b","scope":"c"}', "A member is given twice."),
+        (b'{"role":"a","policy":"{}"}', "Only the members role, scope are understood."),
+        (b'{"role":"a","tags":{}}', "Only the members role, scope are understood."),
     ],
 )
 def test_anything_else_is_refused_with_a_sentence(body: bytes, sentence: str) -> None:
@@ -51,13 +59,19 @@ def test_anything_else_is_refused_with_a_sentence(body: bytes, sentence: str) ->
     assert str(raised.value) == sentence
 
 
-@given(st.binary(max_size=64) | st.text(max_size=64).map(lambda text: json.dumps({"role": text}).encode()))
-def test_reading_a_request_ends_in_a_role_or_a_value_error(body: bytes) -> None:
+@given(
+    st.binary(max_size=64)
+    | st.dictionaries(st.sampled_from(["role", "scope"]), st.text(max_size=64)).map(
+        lambda said: json.dumps(said).encode()
+    )
+)
+def test_reading_a_request_ends_in_a_role_and_a_scope_or_a_value_error(body: bytes) -> None:
     try:
-        role = wire.parse_credentials_request(body).role
+        wanted = wire.parse_credentials_request(body)
     except ValueError:
         return
-    assert json.loads(body) == {"role": role}
+    scope = {} if wanted.scope is None else {"scope": wanted.scope}
+    assert json.loads(body) == {"role": wanted.role, **scope}
 
 
 def test_a_job_pass_is_asked_for_by_role_networks_and_lifetime() -> None:

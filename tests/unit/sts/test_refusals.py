@@ -53,12 +53,13 @@ def test_a_denial_is_told_apart_because_it_may_be_remembered() -> None:
     [
         ("ValidationError", "hop2_refused"),
         ("InvalidClientTokenId", "hop2_refused"),
-        ("PackedPolicyTooLarge", "hop2_refused"),
+        ("PackedPolicyTooLarge", "packed_policy_too_large"),
+        ("PackedPolicyTooLargeException", "packed_policy_too_large"),
         ("RegionDisabledException", "hop2_refused"),
         ("", "hop2_refused"),
     ],
 )
-def test_every_other_refusal_is_final_and_names_its_hop(code: str, reason: str) -> None:
+def test_every_other_refusal_is_final_and_says_where_or_why(code: str, reason: str) -> None:
     assert refused(code) == (StsRejected, reason)
 
 
