@@ -8,6 +8,7 @@ from aiohttp import web
 from redis import asyncio as redis
 
 from broker.assembly.aws import sts_client
+from broker.assembly.cache import cache_of
 from broker.assembly.check import Checked
 from broker.assembly.entrance import entry_of
 from broker.assembly.gauges import add_gauges
@@ -16,13 +17,11 @@ from broker.audit.log import AuditLog
 from broker.audit.signer import JWKS_PATH, jwks_of, signer_of
 from broker.authn.directory import Directories
 from broker.cache.sealed import CredentialCache
-from broker.cache.store import MemoryStore, RedisStore, Store
 from broker.config.model import Settings
 from broker.core.clock import Clock
 from broker.issuing.issue import Issuer
 from broker.issuing.passes import PassOffice
-from broker.keys.envelope import Envelope
-from broker.keys.hierarchy import KeyHierarchy, Use
+from broker.keys.hierarchy import KeyHierarchy
 from broker.sts.client import StsClient
 from broker.watch.files import FileWatch
 from broker.watch.metrics import Metrics
@@ -43,6 +42,7 @@ class Broker:
     sts: StsClient
     directories: Directories
     redis: redis.Redis | None
+    cache: CredentialCache
     files: FileWatch
 
     async def reload(self) -> None:
@@ -65,6 +65,7 @@ class Broker:
         self.directories.close()
         if self.redis is not None:
             await self.redis.aclose()
+        await self.cache.aclose()
 
 
 def assemble(settings: Settings, checked: Checked, *, clock: Clock) -> Broker:
@@ -74,7 +75,7 @@ def assemble(settings: Settings, checked: Checked, *, clock: Clock) -> Broker:
     signer = signer_of(settings.encryption.key_bytes())
     audit = AuditLog(directory=settings.audit.directory, signer=signer, clock=clock, observers=[metrics.observe])
     client = redis_client(settings.redis) if settings.redis else None
-    store: Store = RedisStore(client=client, clock=clock) if client else MemoryStore(clock=clock)
+    cache = cache_of(settings.redis, hierarchy=hierarchy, audit=audit, metrics=metrics, clock=clock)
     sts = sts_client(settings.aws, clock=clock)
     entry = entry_of(
         settings, keys=checked.keys, hierarchy=hierarchy, client=client, audit=audit, metrics=metrics, clock=clock
@@ -83,7 +84,7 @@ def assemble(settings: Settings, checked: Checked, *, clock: Clock) -> Broker:
         entrance=entry.entrance,
         sessions=entry.sessions,
         policy=checked.policy,
-        cache=_cache(store, hierarchy, clock),
+        cache=cache,
         sts=sts,
         audit=audit,
         clock=clock,
@@ -94,7 +95,7 @@ def assemble(settings: Settings, checked: Checked, *, clock: Clock) -> Broker:
     health = Health(
         probes={
             "audit": audit.ping,
-            "cache": store.ping,
+            "cache": cache.ping,
             "sts": sts.ping,
             "replay_guard": entry.replay_guard.ping,
             "files": files.ping,
@@ -123,16 +124,8 @@ def assemble(settings: Settings, checked: Checked, *, clock: Clock) -> Broker:
         sts=sts,
         directories=entry.directories,
         redis=client,
+        cache=cache,
         files=files,
-    )
-
-
-def _cache(store: Store, hierarchy: KeyHierarchy, clock: Clock) -> CredentialCache:
-    return CredentialCache(
-        store=store,
-        envelope=Envelope(keys=[hierarchy.derive(Use.CACHE_SEAL)]),
-        name_key=hierarchy.derive(Use.CACHE_NAME),
-        clock=clock,
     )
 
 

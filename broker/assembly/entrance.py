@@ -58,7 +58,7 @@ def entry_of(
     sessions = Sessions(
         envelope=DailyEnvelope(hierarchy=hierarchy, use=Use.SESSION_SEAL, clock=clock),
         proofs=ProofGuard(shared=None if isinstance(guard, HostGuard) else guard, clock=clock),
-        epoch=_epoch,
+        epoch=epoch,
         clock=clock,
     )
     passes = _job_passes(client, hierarchy, clock)
@@ -86,7 +86,7 @@ def entry_of(
     )
 
 
-def _epoch(_: Principal) -> int:
+def epoch(_: Principal) -> int:
     """Nobody's sessions and passes are ended all at once yet (docs/adr/0006-sessions.md)."""
     return 0
 
@@ -96,7 +96,7 @@ def _job_passes(client: redis.Redis | None, hierarchy: KeyHierarchy, clock: Cloc
     return JobPasses(
         envelope=DailyEnvelope(hierarchy=hierarchy, use=Use.JOB_PASS_SEAL, clock=clock, days=days),
         register=Register(client=client, key=hierarchy.derive(Use.JOB_PASS_ENTRY), clock=clock),
-        epoch=_epoch,
+        epoch=epoch,
         clock=clock,
     )
 

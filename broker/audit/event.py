@@ -37,6 +37,7 @@ class Kind(enum.StrEnum):
     REVOKED = "access_revoked"
     RESTORED = "access_restored"
     REFUSED = "refused"
+    TAMPER = "cache_tamper"
 
 
 @dataclass(slots=True)
@@ -111,9 +112,9 @@ class Event:
         """Say that these credentials are handed out. ``origin`` is ``sts`` or ``cache``."""
         self._has(Kind.ISSUED, credentials, origin)
 
-    def fetched(self, credentials: Credentials) -> None:
+    def fetched(self, credentials: Credentials, *, origin: str) -> None:
         """Say that these credentials are there for whoever comes, and handed to nobody yet."""
-        self._has(Kind.FETCHED, credentials, "sts")
+        self._has(Kind.FETCHED, credentials, origin)
 
     def _has(self, kind: Kind, credentials: Credentials, origin: str) -> None:
         self.done(kind)

@@ -1,8 +1,8 @@
-"""Credentials into the store and out of it, so that the store is trusted with nothing.
+"""Credentials kept for the next request: sealed in this process, and behind it sealed in Redis for all instances.
 
-Whoever controls the store sees opaque names (a keyed hash) and sealed blobs. A blob opens only for the principal, role, scope,
-tags, policy, lifetime and expiry it was made for, and what comes out is checked once more against the clock: a blob that was
-swapped, altered, cut or kept too long is a miss.
+Names are a keyed hash, entries are sealed (``entry.py``), and both are bound to everything that two requests must share to
+share credentials: principal, role, scope, tags, policy, and the principal's epoch of revocation. So whoever controls Redis can
+take entries away, and that is all; and what was revoked lies under a name that nobody looks up any more, here and in Redis.
 """
 
 from __future__ import annotations
@@ -10,77 +10,161 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-import logging
-from datetime import UTC, datetime, timedelta
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
 
-from broker.cache.store import Store
-from broker.core.clock import Clock
+from broker.cache.entry import SHORTEST_LEFT, EntrySeal, Held, Spent, Tampered
+from broker.cache.store import LONGEST_ENTRY, MemoryStore
+from broker.cache.tamper import TamperAlarm
+from broker.cache.turns import Turn, Turns
 from broker.core.credentials import Credentials
 from broker.core.grant import Grant
-from broker.core.secret import Secret
-from broker.keys.envelope import CannotOpen, Envelope
+from broker.core.principal import Principal
 
-# botocore runs its helper again at every signing once less than 15 minutes are left; clocks may differ by half a minute.
-SHORTEST_LEFT = timedelta(minutes=15, seconds=30)
-# From here on a new set is fetched, so that nobody comes near the line above.
+# From here on a new set is fetched, so that nobody comes near the shortest life that is handed out.
 REFRESH_AT = timedelta(minutes=20)
 
 _PREFIX = "zerotrust:credentials:"
-_EXPIRY_BYTES = 8
+_NOTHING = timedelta(0)
 
-_log = logging.getLogger(__name__)
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a grant's credentials lie, as long as its principal's epoch lasts."""
+
+    grant: Grant
+    identity: bytes
+    name: str
+
+
+class Fetching:
+    """A turn to fetch a grant's credentials. Where another instance has ``found`` them meanwhile there is nothing to do.
+
+    It belongs to the epoch in which it began: what is fetched while somebody is revoked is kept where nobody looks.
+    """
+
+    def __init__(self, cache: CredentialCache, place: _Place, turn: Turn) -> None:
+        self._cache = cache
+        self._place = place
+        self._turn = turn
+        self.found = turn.found.credentials if turn.found else None
+        self.waited = turn.waited
+
+    async def keep(self, credentials: Credentials) -> None:
+        """Seal and store, here and for the others, until they are of no use to anybody."""
+        await self._cache.keep(self._place, self._turn, credentials)
 
 
 class CredentialCache:
     """Takes nothing but a Grant, so nobody can look up by a name and forget the realm."""
 
-    def __init__(self, *, store: Store, envelope: Envelope, name_key: bytes, clock: Clock) -> None:
-        self._store = store
-        self._envelope = envelope
+    def __init__(
+        self,
+        *,
+        near: MemoryStore,
+        turns: Turns | None,
+        seal: EntrySeal,
+        name_key: bytes,
+        epoch: Callable[[Principal], int],
+        alarm: TamperAlarm,
+    ) -> None:
+        """Share with other instances through ``turns``; without it this one is alone.
+
+        Args:
+            near: The entries of this process; only what opened once, or was sealed here, comes in.
+            turns: Redis, and whose turn it is to fetch.
+            seal: Seals and opens entries.
+            name_key: Makes the names.
+            epoch: How often somebody's credentials have been revoked.
+            alarm: Hears of entries that somebody tampered with.
+        """
+        self._near = near
+        self._turns = turns
+        self._seal = seal
         self._name_key = name_key
-        self._clock = clock
+        self._epoch = epoch
+        self._alarm = alarm
 
-    async def find(self, grant: Grant) -> Credentials | None:
-        """Credentials with more than ``SHORTEST_LEFT`` to live, or None."""
-        entry = await self._store.get(self.name(grant))
-        if entry is None:
-            return None
-        expiry, blob = entry[:_EXPIRY_BYTES], entry[_EXPIRY_BYTES:]
-        try:
-            credentials = _decode(self._envelope.open(blob, context=_context(grant, expiry)))
-        except CannotOpen as error:
-            _log.warning("cache: an entry does not open (%s) and is not used", error.reason)
-            return None
-        if credentials.expiration.timestamp() != int.from_bytes(expiry, "big"):
-            return None
-        return credentials if self.left(credentials) > SHORTEST_LEFT else None
+    def find(self, grant: Grant) -> Held | None:
+        """What this process has, with more than ``SHORTEST_LEFT`` to live."""
+        place = self._place(grant)
+        return self._opened(place, self._near.get(place.name) or b"")
 
-    async def keep(self, grant: Grant, credentials: Credentials) -> None:
-        """Seal and store, until they are of no use to anybody."""
-        ttl = self.left(credentials) - SHORTEST_LEFT
-        if ttl <= timedelta(0):
+    @asynccontextmanager
+    async def turn(self, grant: Grant) -> AsyncIterator[Fetching]:
+        """The turn to fetch, or what another instance has fetched; one at a time for each name, across all instances."""
+        place = self._place(grant)
+        if self._turns is None:
+            yield Fetching(self, place, Turn(name=place.name, token=""))
             return
-        expiry = int(credentials.expiration.timestamp()).to_bytes(_EXPIRY_BYTES, "big")
-        blob = self._envelope.seal(_encode(credentials), context=_context(grant, expiry))
-        await self._store.put(self.name(grant), expiry + blob, ttl)
+        own = self._near.get(place.name) or b""
+        mine = self._opened(place, own)
 
-    def is_due(self, grant: Grant, credentials: Credentials) -> bool:
+        async def judge(entry: bytes) -> Held | None:
+            return await self._judged(place, entry, mine)
+
+        async with self._turns.turn(place.name, seen=own, judge=judge) as turn:
+            yield Fetching(self, place, turn)
+
+    async def keep(self, place: _Place, turn: Turn, credentials: Credentials) -> None:
+        """See ``Fetching``."""
+        grant = place.grant
+        entry, held = self._seal.seal(credentials, identity=place.identity, lifetime=grant.lifetime)
+        if held.useful <= _NOTHING:
+            return
+        self._near.put(place.name, entry, held.useful)
+        if self._turns is not None and len(entry) <= LONGEST_ENTRY:
+            await self._turns.keep(turn, entry, held.useful)
+
+    def is_due(self, grant: Grant, held: Held) -> bool:
         """Whether a new set should be fetched already; not where the ticket's end would end it no later."""
         # Never in the first half of the useful life: a role of 20 minutes would be fetched anew for every request.
         half = SHORTEST_LEFT + (grant.lifetime - SHORTEST_LEFT) / 2
-        return grant.ends_at is None and self.left(credentials) <= min(REFRESH_AT, half)
+        return grant.ends_at is None and held.left <= min(REFRESH_AT, half)
 
-    def left(self, credentials: Credentials) -> timedelta:
-        """How long they still live."""
-        return credentials.expiration - self._clock.now()
+    async def ping(self) -> str | None:
+        """None where what is shared works, or nothing is; else what is wrong with it."""
+        return await self._turns.ping() if self._turns else None
+
+    async def aclose(self) -> None:
+        """Let go of what is shared."""
+        if self._turns:
+            await self._turns.aclose()
 
     def name(self, grant: Grant) -> str:
         """Where a grant's credentials lie; tells nothing without the key."""
-        digest = hmac.new(self._name_key, _identity(grant), hashlib.sha256).hexdigest()
-        return _PREFIX + digest
+        return self._place(grant).name
+
+    def _place(self, grant: Grant) -> _Place:
+        identity = _identity(grant, self._epoch(grant.principal))
+        digest = hmac.new(self._name_key, identity, hashlib.sha256).hexdigest()
+        return _Place(grant=grant, identity=identity, name=_PREFIX + digest)
+
+    def _opened(self, place: _Place, entry: bytes) -> Held | None:
+        """Our own copy, which has opened before."""
+        try:
+            return self._seal.open(entry, identity=place.identity) if entry else None
+        except (Spent, Tampered):
+            return None
+
+    async def _judged(self, place: _Place, entry: bytes, mine: Held | None) -> Held | None:
+        """What another instance left in Redis, if it is better than what we have."""
+        try:
+            held = self._seal.open(entry, identity=place.identity)
+        except Spent:
+            return None
+        except Tampered as error:
+            await self._alarm.sound(place.grant, entry=place.name, reason=error.reason)
+            return None
+        if mine is not None and held.left <= mine.left:
+            return None
+        self._near.put(place.name, entry, held.useful)
+        return held
 
 
-def _identity(grant: Grant) -> bytes:
+def _identity(grant: Grant, epoch: int) -> bytes:
     """Everything that must be equal for two requests to share credentials. JSON, so no part runs into its neighbour."""
     principal = grant.principal
     parts = [
@@ -92,36 +176,6 @@ def _identity(grant: Grant) -> bytes:
         grant.policy_digest,
         grant.ends_at,
         [[tag.key, tag.value] for tag in grant.tags],
+        epoch,
     ]
     return json.dumps(parts, separators=(",", ":")).encode()
-
-
-def _context(grant: Grant, expiry: bytes) -> bytes:
-    return b"credentials/v1" + expiry + _identity(grant)
-
-
-def _encode(credentials: Credentials) -> bytes:
-    return json.dumps(
-        {
-            "access_key_id": credentials.access_key_id,
-            "secret_access_key": credentials.secret_access_key.reveal(),
-            "session_token": credentials.session_token.reveal(),
-            "expiration": int(credentials.expiration.timestamp()),
-            "account": credentials.account,
-            "role_arn": credentials.role_arn,
-            "shed": credentials.shed,
-        }
-    ).encode()
-
-
-def _decode(plaintext: bytes) -> Credentials:
-    members = json.loads(plaintext)
-    return Credentials(
-        access_key_id=members["access_key_id"],
-        secret_access_key=Secret(members["secret_access_key"]),
-        session_token=Secret(members["session_token"]),
-        expiration=datetime.fromtimestamp(members["expiration"], UTC),
-        account=members["account"],
-        role_arn=members["role_arn"],
-        shed=tuple(members["shed"]),
-    )

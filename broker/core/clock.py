@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import time
+import uuid
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Protocol
+
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 class Clock(Protocol):
@@ -27,6 +31,17 @@ class SystemClock:
     def boottime(self) -> float:
         """See ``Clock``."""
         return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def boot_id() -> str:
+    """What tells this boot of this host from every other (random(4)): whose ``boottime`` a number is.
+
+    Where the kernel does not say (a sandbox without it), the process stands for itself.
+    """
+    try:
+        return _BOOT_ID.read_text().strip()
+    except OSError:
+        return str(uuid.uuid4())
 
 
 def rfc3339(moment: datetime) -> str:

@@ -57,7 +57,7 @@ class Issuer:
         self._sts = sts
         self._audit = audit
         self._clock = clock
-        self._flights: SingleFlight[Credentials] = SingleFlight()
+        self._flights: SingleFlight[tuple[Credentials, str]] = SingleFlight()
         self._refusals = Refusals(clock=clock)
 
     async def issue(self, ask: Ask, *, role: str, scope: str | None = None) -> Credentials:
@@ -110,40 +110,44 @@ class Issuer:
 
     async def _cached(self, grant: Grant, event: Event) -> Credentials | None:
         """What the cache has. Where that is due for renewal, a new set is on its way to those who come later."""
-        credentials = await self._cache.find(grant)
-        if credentials is None:
+        held = self._cache.find(grant)
+        if held is None:
             return None
         name = self._cache.name(grant)
-        if self._cache.is_due(grant, credentials) and not self._refusals.knows(name):
+        if self._cache.is_due(grant, held) and not self._refusals.knows(name):
             # Nobody waits for it: STS may hang, and what is left of the old set is still more than a quarter of an hour.
             self._flights.begin(name, lambda: self._renew(grant, event.renewal()))
-        event.issued(credentials, origin="cache")
-        return credentials
+        event.issued(held.credentials, origin="cache")
+        return held.credentials
 
     async def _minted(self, grant: Grant, event: Event) -> Credentials:
-        """A new set, fetched once for everybody who waits for the same one."""
+        """A new set, fetched once for everybody who waits for the same one, here and at the other instances."""
         name = self._cache.name(grant)
         self._refusals.check(name)
-        credentials, fetched = await self._flights.do(name, lambda: self._fetch(grant, event))
-        event.issued(credentials, origin="sts" if fetched else "cache")
+        (credentials, origin), leads = await self._flights.do(name, lambda: self._fetch(grant, event))
+        event.issued(credentials, origin=origin if leads else "cache")
         return credentials
 
-    async def _renew(self, grant: Grant, event: Event) -> Credentials:
+    async def _renew(self, grant: Grant, event: Event) -> tuple[Credentials, str]:
         """A new set ahead of time: an attempt of its own, whose outcome is on record although nobody hears of it."""
         async with self._audit.attempt(event):
-            credentials = await self._fetch(grant, event)
-            event.fetched(credentials)
-        return credentials
+            credentials, origin = await self._fetch(grant, event)
+            event.fetched(credentials, origin=origin)
+        return credentials, origin
 
-    async def _fetch(self, grant: Grant, event: Event) -> Credentials:
-        await self._audit.record(event.intent(account=grant.role.target.account, rule=grant.rule))
-        started = time.perf_counter()
-        try:
-            with self._refusals.remembered(self._cache.name(grant)):
-                credentials = await self._sts.assume(grant)
-        finally:
-            event.measures["sts"] = time.perf_counter() - started
-        if credentials.packed_percent is not None:
-            event.measures["packed"] = credentials.packed_percent / 100
-        await self._cache.keep(grant, credentials)
-        return credentials
+    async def _fetch(self, grant: Grant, event: Event) -> tuple[Credentials, str]:
+        """A new set, and where it is from: ``sts``, or the ``cache`` that another instance has filled meanwhile."""
+        async with self._cache.turn(grant) as turn:
+            if turn.found is not None:
+                return turn.found, "cache"
+            await self._audit.record(event.intent(account=grant.role.target.account, rule=grant.rule))
+            started = time.perf_counter()
+            try:
+                with self._refusals.remembered(self._cache.name(grant)):
+                    credentials = await self._sts.assume(grant, waited=turn.waited)
+            finally:
+                event.measures["sts"] = time.perf_counter() - started
+            if credentials.packed_percent is not None:
+                event.measures["packed"] = credentials.packed_percent / 100
+            await turn.keep(credentials)
+        return credentials, "sts"

@@ -30,6 +30,7 @@ from broker.sts.chain import Call, believe, plan, shed
 
 # The whole chain, retries included: a client is promised an answer within 5 s.
 DEADLINE = timedelta(seconds=4.5)
+_NOT_AT_ALL = timedelta(0)
 # AWS answers in a tenth of a second; botocore's own 60 s would outlive every caller. Room for a second try in DEADLINE.
 _CONNECT_SECONDS = 1.0
 _READ_SECONDS = 2.5
@@ -81,18 +82,18 @@ class StsClient:
         self._client = _build(region, endpoint)
         self.failure: str | None = None
 
-    async def assume(self, grant: Grant) -> Credentials:
-        """Walk the chain of a grant, to the last hop's credentials.
+    async def assume(self, grant: Grant, *, waited: timedelta = _NOT_AT_ALL) -> Credentials:
+        """Walk the chain of a grant, to the last hop's credentials, in what is left of ``DEADLINE`` after having ``waited``.
 
         Raises:
             StsRejected: STS refused a hop, or its answer cannot be believed. Nothing of earlier hops survives.
             StsUnavailable: Throttled to the end, broken, or out of reach.
             StsTimeout: No answer in time.
         """
-        started = time.perf_counter()
+        started = time.perf_counter() - waited.total_seconds()
         loop = asyncio.get_running_loop()
         try:
-            async with asyncio.timeout(DEADLINE.total_seconds()):
+            async with asyncio.timeout((DEADLINE - waited).total_seconds()):
                 credentials = await loop.run_in_executor(self._threads, self._walk, plan(grant), started)
         except TimeoutError as error:
             self.failure = "sts_timeout"

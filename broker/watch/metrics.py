@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily
+from prometheus_client.registry import Collector
 
 from broker.audit.event import Event, Kind
 
@@ -14,6 +16,14 @@ _STS_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0)
 
 # Of 1. From three quarters on a longer name may be one too long.
 _PACKED_BUCKETS = (0.1, 0.25, 0.5, 0.75, 0.9, 1.0)
+
+
+class _Count(Collector):
+    def __init__(self, name: str, text: str, value: Callable[[], float]) -> None:
+        self._name, self._text, self._value = name, text, value
+
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        yield CounterMetricFamily(self._name, self._text, value=self._value())
 
 
 class Metrics:
@@ -55,6 +65,10 @@ class Metrics:
     def gauge(self, name: str, text: str, value: Callable[[], float]) -> None:
         """Add a metric that is read when asked for."""
         Gauge(name, text, registry=self._registry).set_function(value)
+
+    def counter(self, name: str, text: str, value: Callable[[], float]) -> None:
+        """Add a count that somebody else keeps; Prometheus sees it as ``NAME_total``."""
+        self._registry.register(_Count(name, text, value))
 
     def observe(self, event: Event) -> None:
         """Fold one recorded event in."""

@@ -5,17 +5,13 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from broker.cache.sealed import CredentialCache
+from broker.cache.entry import EntrySeal, Spent, Tampered
 from broker.core.credentials import Credentials
-from broker.core.grant import Grant
-from broker.core.principal import Principal
-from broker.core.roles import Hop, Role, RoleArn, RoleName
 from broker.core.secret import Secret
 from broker.keys.envelope import CannotOpen, Envelope
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterator
-    from typing import Any
+    from collections.abc import Iterator
 
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 ENVELOPE = Envelope(keys=[b"n" * 32, b"o" * 32])
@@ -33,42 +29,8 @@ class StoppedClock:
         return 0.0
 
 
-class HostileStore:
-    """Returns what the fuzzer likes."""
-
-    def __init__(self) -> None:
-        self.entry = b""
-
-    async def get(self, _name: str) -> bytes | None:
-        return self.entry
-
-    async def put(self, _name: str, entry: bytes, _ttl: timedelta) -> None:
-        self.entry = entry
-
-
-def at_once(coroutine: Coroutine[Any, Any, Any]) -> Any:
-    """The result of a coroutine that never waits."""
-    try:
-        coroutine.send(None)
-    except StopIteration as done:
-        return done.value
-    raise AssertionError("it waits")
-
-
-STORE = HostileStore()
-CACHE = CredentialCache(store=STORE, envelope=ENVELOPE, name_key=b"k" * 32, clock=StoppedClock())
-GRANT = Grant(
-    principal=Principal(components=("alice",), realm="EXAMPLE.COM"),
-    role=Role(
-        name=RoleName("developer"),
-        chain=(Hop(RoleArn.parse("arn:aws:iam::111122223333:role/Developer"), None),),
-        duration=timedelta(hours=1),
-    ),
-    rule="developers",
-    policy_digest="digest",
-    lifetime=timedelta(hours=1),
-    ends_at=None,
-)
+SEAL = EntrySeal(envelope=ENVELOPE, clock=StoppedClock(), boot="this-boot")
+IDENTITY = b"alice, developer"
 CREDENTIALS = Credentials(
     access_key_id="ASIAEXAMPLE000000001",
     secret_access_key=Secret("secret"),
@@ -77,8 +39,7 @@ CREDENTIALS = Credentials(
     account="111122223333",
     role_arn="arn:aws:iam::111122223333:role/Developer",
 )
-at_once(CACHE.keep(GRANT, CREDENTIALS))
-ENTRY = STORE.entry
+ENTRY, _ = SEAL.seal(CREDENTIALS, identity=IDENTITY, lifetime=timedelta(hours=1))
 
 
 def seeds() -> Iterator[bytes]:
@@ -88,11 +49,19 @@ def seeds() -> Iterator[bytes]:
 
 def one_input(data: bytes) -> None:
     judge_envelope(data)
-    STORE.entry = data
-    found = at_once(CACHE.find(GRANT))
-    assert found is None if data != ENTRY else found == CREDENTIALS
+    judge_entry(data)
     # What the fuzzer invents, sealed, is what it was.
     assert ENVELOPE.open(ENVELOPE.seal(data, context=data), context=data) == data
+
+
+def judge_entry(data: bytes) -> None:
+    try:
+        held = SEAL.open(data, identity=IDENTITY)
+    except (Spent, Tampered):
+        assert data != ENTRY
+    else:
+        assert data == ENTRY
+        assert held.credentials == CREDENTIALS
 
 
 def judge_envelope(data: bytes) -> None:

@@ -21,8 +21,6 @@ from broker.authn.register import Register
 from broker.authn.session import Sessions
 from broker.authz.limits import Limits, Of
 from broker.authz.policy import Policy
-from broker.cache.sealed import CredentialCache
-from broker.cache.store import MemoryStore
 from broker.core.credentials import Credentials
 from broker.core.errors import (
     AccessDenied,
@@ -47,8 +45,8 @@ from broker.core.rule import Requirements, Rule
 from broker.core.secret import Secret
 from broker.issuing.ask import Ask, Entrance
 from broker.issuing.issue import Issuer
-from broker.keys.envelope import Envelope
 from broker.keys.hierarchy import DailyEnvelope, KeyHierarchy, Use
+from tests.fakes.cache import cache_of
 
 HOUR = timedelta(hours=1)
 ARN = RoleArn.parse("arn:aws:iam::111122223333:role/Developer")
@@ -155,7 +153,7 @@ class Sts:
         self.gate: asyncio.Event | None = None
         self.asked = asyncio.Event()
 
-    async def assume(self, grant: Grant) -> Credentials:
+    async def assume(self, grant: Grant, *, waited: timedelta) -> Credentials:  # noqa: ARG002
         self.calls += 1
         self._diary.append("sts")
         self.asked.set()
@@ -233,12 +231,7 @@ class House:
             entrance=entrance,
             sessions=sessions,
             policy=Policy(roles={ROLE.name: ROLE}, rules=[rule]),
-            cache=CredentialCache(
-                store=MemoryStore(clock=self.clock),
-                envelope=Envelope(keys=[b"k" * 32]),
-                name_key=b"n" * 32,
-                clock=self.clock,
-            ),
+            cache=cache_of(self.clock),
             sts=cast("Any", self.sts),
             audit=self.audit,
             clock=self.clock,

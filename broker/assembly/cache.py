@@ -1,0 +1,47 @@
+"""The cache: of this process alone, or with a Redis of all instances that share it."""
+
+from __future__ import annotations
+
+from broker.assembly.entrance import epoch
+from broker.assembly.shared import redis_store
+from broker.audit.log import AuditLog
+from broker.cache.entry import EntrySeal
+from broker.cache.sealed import CredentialCache
+from broker.cache.store import MemoryStore
+from broker.cache.tamper import TamperAlarm
+from broker.cache.turns import Turns
+from broker.config.model import Redis
+from broker.core.clock import Clock, boot_id
+from broker.keys.envelope import Envelope
+from broker.keys.hierarchy import KeyHierarchy, Use
+from broker.watch.metrics import Metrics
+
+
+def cache_of(
+    section: Redis | None, *, hierarchy: KeyHierarchy, audit: AuditLog, metrics: Metrics, clock: Clock
+) -> CredentialCache:
+    """The cache, and its metrics."""
+    alarm = TamperAlarm(audit=audit, clock=clock)
+    store = redis_store(section) if section else None
+    turns = Turns(store=store) if store else None
+    cache = CredentialCache(
+        near=MemoryStore(clock=clock),
+        turns=turns,
+        seal=EntrySeal(envelope=Envelope(keys=[hierarchy.derive(Use.CACHE_SEAL)]), clock=clock, boot=boot_id()),
+        name_key=hierarchy.derive(Use.CACHE_NAME),
+        epoch=epoch,
+        alarm=alarm,
+    )
+    metrics.counter(
+        "broker_cache_tampered", "Entries in Redis that were not what was put there", lambda: float(alarm.seen)
+    )
+    if store and turns:
+        metrics.counter(
+            "broker_cache_write_failures", "Credentials that Redis did not keep", lambda: float(store.failed_writes)
+        )
+        metrics.counter(
+            "broker_cache_waits_in_vain",
+            "Waits for another instance's credentials that were given up",
+            lambda: float(turns.waited_in_vain),
+        )
+    return cache
