@@ -24,6 +24,7 @@ SESSIONS_PATH = "/v1/sessions"
 CURRENT_SESSION_PATH = "/v1/sessions/current"
 CONTAINER_PATH = "/v1/container"  # and the name of a role
 PASSES_PATH = "/v1/passes"
+CONSOLE_PATH = "/v1/console"
 
 # The prefix makes browsers insist: Secure, no Domain, Path=/ (RFC 6265bis, section 4.1.3.2), so that no neighbour sets it.
 SESSION_COOKIE = "__Host-zerotrust"
@@ -68,6 +69,7 @@ PROBLEM_CODES = (
 # Bytes. The name of a role or scope has at most 64 characters; the rest is room for white space and escapes.
 REQUEST_BODY_MAX = 4096
 ROLE_LENGTH_MAX = 64
+DESTINATION_LENGTH_MAX = 2048
 # What a job pass may be good for, so that it stays short.
 NETWORKS_MAX = 16
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
@@ -106,6 +108,37 @@ def parse_credentials_request(body: bytes) -> CredentialsRequest:
         role=_name(members["role"], "role"),
         scope=_name(members["scope"], "scope") if "scope" in members else None,
     )
+
+
+class ConsoleRequest:
+    """The body of ``POST /v1/console``; ``destination`` is a page that nobody has looked at."""
+
+    __slots__ = ("destination", "role", "scope")
+
+    def __init__(self, *, role: str, scope: str | None, destination: str | None) -> None:
+        self.role = role
+        self.scope = scope
+        self.destination = destination
+
+
+def parse_console_request(body: bytes) -> ConsoleRequest:
+    """Read ``{"role": NAME, "scope"?: NAME, "destination"?: URL}`` strictly. Raises like the others."""
+    members = _members(body, ("role", "scope", "destination"))
+    if "role" not in members:
+        raise ValueError('The member "role" is missing.')
+    destination = members.get("destination", "")
+    if not isinstance(destination, str) or len(destination) > DESTINATION_LENGTH_MAX:
+        raise ValueError(f'"destination" must be a URL of at most {DESTINATION_LENGTH_MAX} characters.')
+    return ConsoleRequest(
+        role=_name(members["role"], "role"),
+        scope=_name(members["scope"], "scope") if "scope" in members else None,
+        destination=destination if "destination" in members else None,
+    )
+
+
+def console_body(url: str) -> bytes:
+    """The answer to ``POST /v1/console``."""
+    return _encode({"url": url})
 
 
 class PassRequest:

@@ -23,6 +23,7 @@ from broker.issuing.issue import Issuer
 from broker.issuing.passes import PassOffice
 from broker.keys.hierarchy import KeyHierarchy
 from broker.sts.client import StsClient
+from broker.sts.console import Console
 from broker.watch.files import FileWatch
 from broker.watch.metrics import Metrics
 from broker.web.app import build
@@ -40,6 +41,7 @@ class Broker:
     issuer: Issuer
     audit: AuditLog
     sts: StsClient
+    console: Console
     directories: Directories
     redis: redis.Redis | None
     cache: CredentialCache
@@ -62,6 +64,7 @@ class Broker:
         await self.issuer.drain()
         await self.audit.close()
         self.sts.close()
+        await self.console.close()
         self.directories.close()
         if self.redis is not None:
             await self.redis.aclose()
@@ -77,6 +80,7 @@ def assemble(settings: Settings, checked: Checked, *, clock: Clock) -> Broker:
     client = redis_client(settings.redis) if settings.redis else None
     cache = cache_of(settings.redis, hierarchy=hierarchy, audit=audit, metrics=metrics, clock=clock)
     sts = sts_client(settings.aws, clock=clock)
+    console = Console(endpoint=settings.aws.signin_endpoint)
     entry = entry_of(
         settings, keys=checked.keys, hierarchy=hierarchy, client=client, audit=audit, metrics=metrics, clock=clock
     )
@@ -86,6 +90,7 @@ def assemble(settings: Settings, checked: Checked, *, clock: Clock) -> Broker:
         policy=checked.policy,
         cache=cache,
         sts=sts,
+        console=console,
         audit=audit,
         clock=clock,
     )
@@ -122,6 +127,7 @@ def assemble(settings: Settings, checked: Checked, *, clock: Clock) -> Broker:
         issuer=issuer,
         audit=audit,
         sts=sts,
+        console=console,
         directories=entry.directories,
         redis=client,
         cache=cache,

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field, ValidationInfo
 from broker.config.external_ids import ExternalIds
 from broker.config.fault import fault
 from broker.config.section import Section
-from broker.config.values import AccountNumber, AsText, SecretText, matching, parse_sts_endpoint
+from broker.config.values import AccountNumber, AsText, SecretText, matching, parse_signin_endpoint, parse_sts_endpoint
 from broker.core.partition import partition_of, partition_of_host
 from broker.core.secret import Secret
 
@@ -90,6 +90,11 @@ class Aws(Section):
         default=None,
         description="Another STS endpoint: a VPC endpoint by https, or a test double by http on loopback. "
         "Without it: the region's.",
+    )
+    signin_endpoint: Annotated[str, AsText(parse_signin_endpoint)] | None = Field(
+        default=None,
+        description="Another endpoint to sign in to the console: a region's by https, or a test double by http on loopback. "
+        "Without it: the partition's.",
     )
     allowed_accounts: tuple[AccountNumber, ...] | None = Field(
         default=None,

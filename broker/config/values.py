@@ -246,12 +246,25 @@ def split_url(text: str) -> SplitResult:
 
 def parse_sts_endpoint(text: str) -> str:
     """https, or http to a test double on loopback."""
+    if split_url(text).path not in ("", "/"):
+        raise fault("is not an endpoint", "write https://HOST or https://HOST:PORT")
+    return _endpoint(text).rstrip("/")
+
+
+def parse_signin_endpoint(text: str) -> str:
+    """The same, with the path of the federation service: its answer is where browsers are sent."""
+    if split_url(text).path != "/federation":
+        raise fault("is not a sign-in endpoint", "write https://HOST/federation")
+    return _endpoint(text)
+
+
+def _endpoint(text: str) -> str:
     url = split_url(text)
-    if url.username is not None or not url.hostname or url.path not in ("", "/"):
+    if url.username is not None or not url.hostname:
         raise fault("is not an endpoint", "write https://HOST or https://HOST:PORT")
     if url.scheme != "https" and not (url.scheme == "http" and is_loopback(url.hostname)):
         raise fault("is not https", "use https://; http:// is for a test double on loopback")
-    return text.rstrip("/")
+    return text
 
 
 def parse_ldap_url(text: str) -> str:

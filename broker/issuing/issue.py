@@ -23,8 +23,10 @@ from broker.core.credentials import Credentials
 from broker.core.grant import Grant
 from broker.core.identity import Identity, SealedSession
 from broker.core.roles import Role
+from broker.core.secret import Secret
 from broker.issuing.ask import Ask, Entrance, printable, role_named, scope_named
 from broker.sts.client import StsClient
+from broker.sts.console import Console
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,7 @@ class Issuer:
         policy: Policy,
         cache: CredentialCache,
         sts: StsClient,
+        console: Console,
         audit: AuditLog,
         clock: Clock,
     ) -> None:
@@ -55,6 +58,7 @@ class Issuer:
         self._policy = policy
         self._cache = cache
         self._sts = sts
+        self._console = console
         self._audit = audit
         self._clock = clock
         self._flights: SingleFlight[tuple[Credentials, str]] = SingleFlight()
@@ -73,11 +77,19 @@ class Issuer:
             if scope is not None:
                 event.details["scope"] = printable(scope)
             identity = await self._entrance.owner_of(ask, event, role=role)
-            grant = self._authorise(ask, identity, role, scope)
-            credentials = await self._cached(grant, event)
-            if credentials is None:
-                credentials = await self._minted(grant, event)
-        return credentials
+            return await self._credentials(self._authorise(ask, identity, role, scope), event)
+
+    async def open_console(
+        self, ask: Ask, *, role: str, scope: str | None, destination: str | None, issuer: str | None
+    ) -> Secret:
+        """A URL that opens the AWS console with them: a secret. Raises like ``issue``, and where AWS does not sign in."""
+        async with self._entrance.attempt(ask, action="open_console", resource=role) as event:
+            event.role = printable(role)
+            if scope is not None:
+                event.details["scope"] = printable(scope)
+            identity = await self._entrance.known(ask, event)
+            credentials = await self._credentials(self._authorise(ask, identity, role, scope), event)
+            return await self._console.url(credentials, destination=destination, issuer=issuer)
 
     async def standing(self, ask: Ask, *, action: str, remember: bool = False) -> Standing:
         """Who somebody is, and which roles are theirs; ``remember`` makes a cookie of a ticket. Raises like ``issue``."""
@@ -107,6 +119,9 @@ class Issuer:
             address=ask.address,
             now=self._clock.now(),
         )
+
+    async def _credentials(self, grant: Grant, event: Event) -> Credentials:
+        return await self._cached(grant, event) or await self._minted(grant, event)
 
     async def _cached(self, grant: Grant, event: Event) -> Credentials | None:
         """What the cache has. Where that is due for renewal, a new set is on its way to those who come later."""

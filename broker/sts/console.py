@@ -19,12 +19,12 @@ from broker.core.credentials import Credentials
 from broker.core.errors import BadRequest, StsRejected, StsTimeout, StsUnavailable
 from broker.core.roles import RoleArn
 from broker.core.secret import Secret
+from broker.wire import DESTINATION_LENGTH_MAX
 
 # A browser waits for it behind a chain that may have taken its own seconds.
 _SECONDS = 3.0
 # A token has about two thousand characters.
 _ANSWER_MAX = 64 * 1024
-DESTINATION_MAX = 2048
 _SERVER_FAULT = 500
 _TOO_MANY = 429
 _OK = 200
@@ -143,7 +143,7 @@ def _page(destination: str | None, console: str) -> str:
 
 def _split(text: str) -> SplitResult | None:
     # What a browser reads differently from us (white space, backslashes, other letters) is no URL here.
-    if len(text) > DESTINATION_MAX or not text.isascii() or not text.isprintable() or set(text) & set(' \\"<>'):
+    if len(text) > DESTINATION_LENGTH_MAX or not text.isascii() or not text.isprintable() or set(text) & set(' \\"<>'):
         return None
     try:
         return urlsplit(text)

@@ -67,6 +67,7 @@ def build(
     for methods, path, handler in (
         ("POST", wire.CREDENTIALS_PATH, credentials.post),
         ("GET", f"{wire.CONTAINER_PATH}/{{role}}", credentials.container),
+        ("POST", wire.CONSOLE_PATH, credentials.console),
         ("GET", wire.ROLES_PATH, credentials.roles),
         ("GET", wire.WHOAMI_PATH, credentials.whoami),
         ("POST", wire.SESSIONS_PATH, sessions.post),

@@ -1,4 +1,4 @@
-"""``POST /v1/credentials``, ``GET /v1/container/{role}``, ``GET /v1/roles``, ``GET /v1/whoami``."""
+"""``POST /v1/credentials``, ``GET /v1/container/{role}``, ``POST /v1/console``, ``GET /v1/roles``, ``GET /v1/whoami``."""
 
 from __future__ import annotations
 
@@ -32,6 +32,22 @@ class Credentials:
         """The same for the SDKs' container provider, which can only GET; so nothing ambient counts here."""
         ask = wanted_ask_of(request)
         return _answer(await self._issuer.issue(ask, role=request.match_info["role"], scope=_scope(request)))
+
+    async def console(self, request: web.Request) -> web.Response:
+        """A URL that opens the AWS console as a role; AWS sends people back to our page when their session has ended."""
+        ask = ask_of(request)
+        try:
+            wanted = wire.parse_console_request(await request.read())
+        except ValueError as error:
+            raise BadRequest(str(error), hint=str(error)) from error
+        url = await self._issuer.open_console(
+            ask,
+            role=wanted.role,
+            scope=wanted.scope,
+            destination=wanted.destination,
+            issuer=f"https://{request.host}/" if request.secure else None,
+        )
+        return web.Response(body=wire.console_body(url.reveal()), content_type=wire.JSON)
 
     async def roles(self, request: web.Request) -> web.Response:
         """The roles the caller may have."""

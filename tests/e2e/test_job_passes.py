@@ -354,6 +354,7 @@ def test_a_pass_is_for_its_role_alone(make: BrokerMaker, alice: Owner) -> None:
     [
         ("POST", wire.PASSES_PATH, {"role": "developer"}),
         ("POST", wire.SESSIONS_PATH, None),
+        ("POST", wire.CONSOLE_PATH, {"role": "developer"}),
         ("GET", wire.ROLES_PATH, None),
         ("GET", wire.WHOAMI_PATH, None),
         ("GET", "/", None),

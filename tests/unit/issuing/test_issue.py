@@ -46,6 +46,7 @@ from broker.core.secret import Secret
 from broker.issuing.ask import Ask, Entrance
 from broker.issuing.issue import Issuer
 from broker.keys.hierarchy import DailyEnvelope, KeyHierarchy, Use
+from broker.sts.console import Console
 from tests.fakes.cache import cache_of
 
 HOUR = timedelta(hours=1)
@@ -233,6 +234,7 @@ class House:
             policy=Policy(roles={ROLE.name: ROLE}, rules=[rule]),
             cache=cache_of(self.clock),
             sts=cast("Any", self.sts),
+            console=Console(),
             audit=self.audit,
             clock=self.clock,
         )
