@@ -6,6 +6,7 @@ import click
 
 from broker import __version__
 from broker.admin.audit import audit
+from broker.admin.policy import policy
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -15,3 +16,4 @@ def main() -> None:
 
 
 main.add_command(audit)
+main.add_command(policy)

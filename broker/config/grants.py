@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Annotated
 
@@ -11,7 +12,15 @@ from pydantic import AfterValidator, Field, ValidationInfo
 from broker.config.elsewhere import Elsewhere
 from broker.config.fault import fault, nearest
 from broker.config.section import Section
-from broker.config.sessions import OptionalTagKeys, ScopeEntries, TagKeys, TagTemplates, within_reach
+from broker.config.sessions import (
+    OptionalTagKeys,
+    ScopeEntries,
+    TagKeys,
+    TagTemplates,
+    scopes_of,
+    tags_of,
+    within_reach,
+)
 from broker.config.values import (
     EXTERNAL_ID_FORM,
     AsText,
@@ -23,7 +32,17 @@ from broker.config.values import (
 from broker.core.identity import LONGEST_DELEGATION
 from broker.core.partition import EXAMPLES
 from broker.core.pattern import PrincipalPattern, UnsafePattern
-from broker.core.roles import EXTERNAL_ID, LONGEST, LONGEST_CHAINED, ROLE_NAME, MalformedArn, RoleArn, RoleName
+from broker.core.roles import (
+    EXTERNAL_ID,
+    LONGEST,
+    LONGEST_CHAINED,
+    ROLE_NAME,
+    Hop,
+    MalformedArn,
+    Role,
+    RoleArn,
+    RoleName,
+)
 from broker.core.rule import Requirements
 from broker.core.rule import Rule as CoreRule
 
@@ -166,6 +185,17 @@ class RoleEntry(Section):
         default_factory=dict,
         description="Session policies that clients can ask for by name, to have less than the role.",
     )
+
+    def made(self, name: RoleName, *, hop: Callable[[HopEntry], Hop], alias: str | None = None) -> Role:
+        """The role as the other rooms know it; ``hop`` makes each of its hops, ``alias`` is that of its account."""
+        return Role(
+            name=name,
+            chain=tuple(map(hop, self.chain)),
+            duration=self.duration,
+            tags=tags_of(self.tags, transitive=self.transitive_tags, optional=self.optional_tags),
+            scopes=scopes_of(self.scopes),
+            account_alias=alias,
+        )
 
 
 NewRoleName = Annotated[

@@ -19,7 +19,6 @@ from broker.config.fault import fault
 from broker.config.grants import HopEntry, NewRoleName, RoleEntry, Rule, named
 from broker.config.realms import Kerberos
 from broker.config.section import Section
-from broker.config.sessions import scopes_of, tags_of
 from broker.config.values import (
     AbsolutePath,
     AsText,
@@ -166,18 +165,11 @@ class Settings(Section):
     @property
     def roles(self) -> Mapping[RoleName, Role]:
         """The roles as the other rooms know them."""
-        return {name: self._role(name, entry) for name, entry in self.role_entries.items()}
-
-    def _role(self, name: RoleName, entry: RoleEntry) -> Role:
         aliases = {account: alias for alias, account in self.aws.account_aliases.items()}
-        return Role(
-            name=name,
-            chain=tuple(map(self._hop, entry.chain)),
-            duration=entry.duration,
-            tags=tags_of(entry.tags, transitive=entry.transitive_tags, optional=entry.optional_tags),
-            scopes=scopes_of(entry.scopes),
-            account_alias=aliases.get(entry.chain[-1].arn.account),
-        )
+        return {
+            name: entry.made(name, hop=self._hop, alias=aliases.get(entry.chain[-1].arn.account))
+            for name, entry in self.role_entries.items()
+        }
 
     @property
     def grants(self) -> list[CoreRule]:

@@ -105,6 +105,15 @@ def canonical(text: str) -> str:
     return str(principal)
 
 
+def is_printed_name(text: str) -> bool:
+    """Whether ``Principal.parse`` takes it."""
+    try:
+        Principal.parse(text)
+    except MalformedPrincipal:
+        return False
+    return True
+
+
 def _quote(part: str) -> str:
     return "".join("\\" + _QUOTED[char] if char in _QUOTED else char for char in part)
 

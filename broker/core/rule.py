@@ -17,7 +17,7 @@ Network = IPv4Network | IPv6Network
 # ticket share one cache entry although clocks tick between them.
 END_GRAIN_SECONDS = 60
 # What has to be left, so that the credentials of a ticket's last minutes still live as long as AWS wants.
-_LEFT = SHORTEST + timedelta(seconds=END_GRAIN_SECONDS)
+LEFT = SHORTEST + timedelta(seconds=END_GRAIN_SECONDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Requirements:
     max_ticket_age: timedelta | None = None
     channel_binding: bool = False
 
-    def unmet(self, identity: Identity, *, now: datetime, left: timedelta = _LEFT) -> str | None:
+    def unmet(self, identity: Identity, *, now: datetime, left: timedelta = LEFT) -> str | None:
         """What the caller must do, as words behind "this role needs"; None where the ticket is good enough, for ``left`` more."""
         if self.indicators and not self.indicators & identity.indicators:
             return f"a ticket obtained with {' or '.join(sorted(self.indicators))}"

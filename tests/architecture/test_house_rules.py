@@ -37,6 +37,10 @@ _FORBIDDEN = {
 _THE_CLOCK = BROKER / "core" / "clock.py"
 
 
+# Whoever an operator's question is about is nobody who was authenticated.
+SUPPOSING = {"authz/everybody.py", "authz/supposed.py"}
+
+
 def name_of(module: Path) -> str:
     return str(module.relative_to(BROKER))
 
@@ -83,11 +87,25 @@ def test_only_the_decision_makes_a_grant() -> None:
 def test_only_authentication_makes_a_principal_but_for_the_pattern_of_a_rule() -> None:
     # A session or job pass opens to the principal that was sealed into it.
     of_authentication = {"authn/identity.py", "authn/sealed.py"}
-    assert makers_of("Principal") == of_authentication | {"core/pattern.py", "core/principal.py"}
+    assert makers_of("Principal") == of_authentication | {"core/pattern.py", "core/principal.py"} | SUPPOSING
 
 
 def test_only_a_ticket_or_what_was_sealed_for_one_says_who_somebody_is() -> None:
-    assert makers_of("Identity") == {"authn/acceptor.py", "authn/sealed.py"}
+    assert makers_of("Identity") == {"authn/acceptor.py", "authn/sealed.py", "authz/supposed.py"}
+
+
+def test_whom_an_operator_supposes_is_unknown_to_the_rooms_that_answer_requests() -> None:
+    supposing = {f"broker.{name.removesuffix('.py').replace('/', '.')}" for name in SUPPOSING}
+    meeting = {"issuing/questions.py", "authz/everybody.py", "authz/difference.py", "authz/lint.py"}
+    for module in MODULES:
+        imported = {
+            name
+            for node in ast.walk(tree_of(module))
+            if isinstance(node, ast.ImportFrom) and node.module
+            for name in (node.module, *(f"{node.module}.{alias.name}" for alias in node.names))
+        }
+        if imported & (supposing | {"broker.issuing.questions", "broker.authz.difference", "broker.authz.lint"}):
+            assert name_of(module) in meeting | {"admin/policy.py"}
 
 
 def changed_in_copies(tree: ast.AST) -> set[str]:
@@ -121,6 +139,8 @@ def test_nobody_copies_a_grant_or_a_principal_with_something_changed() -> None:
             "renewable_until",
             "ticket_end",
         },
+        "authz/everybody.py": {"address", "age", "bound", "indicators", "job"},  # of somebody supposed
+        "config/view.py": {"long_term_keys"},
         "issuing/ask.py": {"identity"},
         # What of somebody's tags AWS had no room for, noted on the credentials.
         "sts/client.py": {"shed"},
