@@ -69,10 +69,16 @@ class Event:
 
     def asked_by(self, identity: Identity) -> None:
         """Say who asks, and how they were authenticated."""
-        self.principal = identity.principal
-        self.source_identity = identity.principal.session_name()
+        self.named(identity.principal, impersonated_by=identity.impersonated_by)
         self.channel_bound = identity.channel_bound
         self.indicators = identity.indicators
+
+    def named(self, principal: Principal, *, impersonated_by: tuple[str, ...] | None) -> None:
+        """Say whom a verified ticket names, whether it counts or not, and which services came in his name."""
+        self.principal = principal
+        self.source_identity = principal.session_name()
+        if impersonated_by is not None:
+            self.details["impersonated_by"] = list(impersonated_by)
 
     def intent(self, *, account: str, rule: str) -> Event:
         """What is about to be asked of AWS for this event's asker, and by which rule."""

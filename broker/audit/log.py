@@ -113,6 +113,8 @@ class AuditLog:
         try:
             yield event
         except BrokerError as error:
+            if error.bearer is not None:
+                event.named(error.bearer.principal, impersonated_by=error.bearer.impersonated_by)
             event.refused(error.reason)
             raise
         except asyncio.CancelledError:

@@ -21,7 +21,7 @@ from broker.authn.keytab import AcceptorKeys
 from broker.authn.spnego import UnverifiedToken
 from broker.authn.ticket import RealmRules, Ticket
 from broker.core.clock import Clock
-from broker.core.errors import AuthFailed
+from broker.core.errors import AuthFailed, Bearer, BrokerError
 from broker.core.identity import Identity
 
 # MIT's acceptor reports lifetimes with its clock skew added (kdc.conf and krb5.conf: clockskew, default 300 s) and
@@ -36,6 +36,7 @@ _REASONS = {
     34: "ticket_replayed",
     35: "ticket_for_another_service",
     37: "clock_skew",
+    43: "transit_not_allowed",  # KRB_AP_ERR_ILL_CR_TKT, a number of MIT's own.
     44: "ticket_kvno_unknown",
     45: "keytab_unusable",
     60: "replay_cache_unusable",
@@ -98,11 +99,15 @@ class KerberosAcceptor:
         if expected is not None and self._channel_binding is Binding.REQUIRE and not channel_bound:
             raise AuthFailed(reason="channel_binding_missing", hint="use a client that binds to TLS, such as zerotrust")
         principal = principal_from(name.name, anonymous=name.name_type == gssapi.NameType.anonymous)
-        groups = ticket.admit(principal, realms=self._realms)
         now = self._clock.now()
         ticket_end = now + timedelta(seconds=result.lifetime or 0) - _CLOCK_SKEW
-        if ticket_end <= now:
-            raise AuthFailed(reason="ticket_expired")
+        try:
+            groups = ticket.admit(principal, realms=self._realms)
+            if ticket_end <= now:
+                raise AuthFailed(reason="ticket_expired")
+        except BrokerError as error:
+            error.bearer = Bearer(principal, impersonated_by=ticket.impersonated_by)
+            raise
         return Identity(
             principal=principal,
             ticket_end=ticket_end,
@@ -110,6 +115,7 @@ class KerberosAcceptor:
             channel_bound=channel_bound,
             indicators=ticket.indicators,
             groups=groups,
+            impersonated_by=ticket.impersonated_by,
             mutual_token=result.token,
         )
 

@@ -1,6 +1,7 @@
-"""Reads the groups of an Active Directory user out of a ticket: KERB_VALIDATION_INFO (MS-PAC section 2.5).
+"""Reads what Active Directory says of a user in his ticket: his groups, and which services came in his name.
 
-MIT's acceptor has verified the KDC's signature before it hands these bytes out (name attribute ``urn:mspac:logon-info``,
+They are KERB_VALIDATION_INFO (MS-PAC section 2.5) and S4U_DELEGATION_INFO (section 2.9). MIT's acceptor has verified the KDC's
+signature before it hands these bytes out (name attributes ``urn:mspac:logon-info`` and ``urn:mspac:delegation-info``,
 authenticated), so what stands here is the directory's word. The reader trusts it with nothing else: every length is checked
 against the bytes that are there, every count has a limit, and the only exception that leaves is ``MalformedPac``.
 
@@ -23,6 +24,9 @@ SERVICE_ASSERTED_IDENTITY = "S-1-18-2"
 _BYTES_MAX = 131_072
 # Windows logs nobody on who is in more than 1,015 groups (Microsoft KB 328889); other KDCs have no such limit.
 _GROUPS_MAX = 4_096
+# One service that appears as a user is the rule, and each has a name that fits into a record.
+_TRANSITED_MAX = 16
+_SERVICE_NAME_MAX = 256
 # MS-DTYP section 2.4.2.2.
 _SID_REVISION = 1
 _SUB_AUTHORITIES_MAX = 15
@@ -37,8 +41,10 @@ _PADDING = 8
 # Pointer to the structure; 6 times; 6 strings (length, maximum, pointer); 2 counters; user, primary group, group count,
 # groups; flags, session key; 2 strings; domain; 40 bytes of times, counters and reserved members; the five on other domains.
 _MEMBERS = struct.Struct("<I 48x 6I6I 4x 4I 20x 2I2I I 40x 5I")
+# Pointer to the structure; target (lengths, pointer); services: count and pointer.
+_DELEGATION = struct.Struct("<I 2I 2I")
 _NUMBER = struct.Struct("<I")
-_PAIR = struct.Struct("<II")  # RID or pointer to a SID, and attributes
+_PAIR = struct.Struct("<II")  # RID or pointer to a SID, and attributes; or the lengths of a string and a pointer to it
 _STRING = struct.Struct("<III")
 _SID = struct.Struct("<IBB6s")
 
@@ -48,7 +54,7 @@ _DENY_ONLY = 0x0000_0010
 
 
 class MalformedPac(ValueError):
-    """Not a KERB_VALIDATION_INFO, or one that contradicts itself or is beyond the limits."""
+    """Not the structure that was asked for, or one that contradicts itself or is beyond the limits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +110,35 @@ def groups(logon_info: bytes) -> Logon:
     return Logon(domain_sid=domain, user_sid=user_sid, groups=frozenset(found))
 
 
+def transited(delegation_info: bytes) -> tuple[str, ...]:
+    """The services that obtained a ticket in a user's name (S4U2Proxy), each after the one that it had the ticket from.
+
+    Args:
+        delegation_info: The value of the authenticated name attribute ``urn:mspac:delegation-info``.
+
+    Raises:
+        MalformedPac: Not a whole, consistent S4U_DELEGATION_INFO within the limits.
+    """
+    ndr = _Ndr(delegation_info)
+    pointer, lengths, target_at, count, services_at = ndr.take(_DELEGATION)
+    if not pointer or count > _TRANSITED_MAX:
+        _malformed("no structure, or too many services")
+    ndr.skip_strings([lengths, target_at])
+    services = tuple(_service_name(ndr.string(*entry)) for entry in ndr.memberships(services_at, count))
+    ndr.end()
+    return services
+
+
+def _service_name(encoded: bytes) -> str:
+    try:
+        name = encoded.decode("utf-16-le")
+    except UnicodeDecodeError as error:
+        raise MalformedPac("a name that is no text") from error
+    if not 0 < len(name) <= _SERVICE_NAME_MAX or not name.isprintable():
+        _malformed("an impossible name of a service")
+    return name
+
+
 def _counts(attributes: int) -> bool:
     return attributes & (_ENABLED | _DENY_ONLY) == _ENABLED
 
@@ -131,16 +166,21 @@ class _Ndr:
     def skip_strings(self, members: tuple[int, ...] | list[int]) -> None:
         """Pass over what RPC_UNICODE_STRINGs point to: nothing in them decides anything."""
         for lengths, pointer in zip(members[::2], members[1::2], strict=True):
-            length, maximum = lengths & 0xFFFF, lengths >> 16
-            if pointer and self.take(_STRING) != (maximum // 2, 0, length // 2):
-                _malformed("a string with two lengths")
-            if length % 2 or length > maximum or (length and not pointer):
-                _malformed("an impossible string")
-            self._bytes(length)
-            self._align()
+            self.string(lengths, pointer)
+
+    def string(self, lengths: int, pointer: int) -> bytes:
+        """What one RPC_UNICODE_STRING points to: UTF-16, little-endian."""
+        length, maximum = lengths & 0xFFFF, lengths >> 16
+        if pointer and self.take(_STRING) != (maximum // 2, 0, length // 2):
+            _malformed("a string with two lengths")
+        if length % 2 or length > maximum or (length and not pointer):
+            _malformed("an impossible string")
+        text = self._bytes(length)
+        self._align()
+        return text
 
     def memberships(self, pointer: int, count: int) -> list[tuple[int, int]]:
-        """An array of RIDs, or of pointers, with their attributes."""
+        """An array of RIDs, or of pointers, with their attributes; or of strings with their lengths before."""
         if not pointer:
             return [] if not count else _malformed("a count without an array")
         if self.take(_NUMBER) != (count,):

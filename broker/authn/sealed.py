@@ -78,11 +78,14 @@ def members_of(identity: Identity) -> dict[str, Any]:
         "channel_bound": identity.channel_bound,
         "indicators": sorted(identity.indicators),
         "groups": _packed(identity.groups),
+        "impersonated_by": identity.impersonated_by,
     }
 
 
 def identity_of(members: Mapping[str, Any]) -> Identity:
     """The exact inverse, less groups by name and the proof of the broker itself."""
+    # Job passes of before there was such a member live for a week.
+    impersonators = members.get("impersonated_by")
     return Identity(
         principal=Principal(
             components=tuple(members["components"]), realm=members["realm"], name_type=NameType(members["type"])
@@ -93,6 +96,7 @@ def identity_of(members: Mapping[str, Any]) -> Identity:
         indicators=frozenset(members["indicators"]),
         groups=frozenset(_unpacked(members["groups"])),
         mutual_token=None,
+        impersonated_by=None if impersonators is None else tuple(impersonators),
     )
 
 

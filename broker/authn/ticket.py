@@ -7,9 +7,10 @@ the ticket in the user's name (S4U) is asked here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import TypeVar
 
 import gssapi
 from gssapi import raw
@@ -30,6 +31,9 @@ _LOGON_INFO = b"urn:mspac:logon-info"
 _DELEGATION_INFO = b"urn:mspac:delegation-info"
 
 
+_Part = TypeVar("_Part")
+
+
 @dataclass(frozen=True, slots=True)
 class RealmRules:
     """What one realm's tickets must be like. ``domain_sid`` filters groups: others' SIDs do not count."""
@@ -41,13 +45,17 @@ class RealmRules:
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """The facts, before any of them was judged. ``logon`` is None without Active Directory's part of a PAC."""
+    """The facts, before any of them was judged. ``logon`` is None without Active Directory's part of a PAC.
+
+    ``transited`` are the services that obtained the ticket in the user's name (S4U2Proxy), and None where it is the user's own
+    or was made by our own service's account for itself.
+    """
 
     enctype: int
     authenticated_at: datetime
     indicators: frozenset[str]
     logon: pac.Logon | None
-    is_delegated: bool
+    transited: tuple[str, ...] | None
 
     @classmethod
     def of(cls, accepted: AcceptSecContextResult) -> Ticket:
@@ -65,15 +73,15 @@ class Ticket:
             authenticated_at=datetime.fromtimestamp(raw.krb5_extract_authtime_from_sec_context(context), UTC),
             indicators=frozenset(value.decode("ascii", "replace") for value in indicators),
             logon=_logon(name) if _LOGON_INFO in present else None,
-            is_delegated=_DELEGATION_INFO in present,
+            transited=_transited(name) if _DELEGATION_INFO in present else None,
         )
 
     def admit(self, principal: Principal, *, realms: Mapping[str, RealmRules]) -> frozenset[str]:
         """Judge, and return the groups that count: SIDs of the realm's own domain.
 
         Raises:
-            AccessDenied: A realm that is not served, or a ticket that somebody else made.
-            AuthFailed: A weak session key, or no PAC where one is required.
+            AccessDenied: A realm that is not served.
+            AuthFailed: A weak session key, no PAC where one is required, or a ticket that somebody else made.
         """
         rules = realms.get(principal.realm)
         if rules is None:
@@ -85,15 +93,18 @@ class Ticket:
             raise AuthFailed(reason="pac_missing")
         if self.logon is not None and rules.domain_sid not in (None, self.logon.domain_sid):
             raise AuthFailed(reason="pac_of_another_domain")
-        if self._is_impersonation and not rules.allow_impersonation:
-            raise AccessDenied(reason="impersonated")
+        if self.impersonated_by is not None and not rules.allow_impersonation:
+            raise AuthFailed(reason="impersonated")
         if self.logon is None or rules.domain_sid is None:
             return frozenset()
         return frozenset(sid for sid in self.logon.groups if pac.within(rules.domain_sid, sid))
 
     @property
-    def _is_impersonation(self) -> bool:
-        return self.is_delegated or (self.logon is not None and pac.SERVICE_ASSERTED_IDENTITY in self.logon.groups)
+    def impersonated_by(self) -> tuple[str, ...] | None:
+        """Who made the ticket in the user's name, as far as it says: nothing for S4U2Self. None: the user was there."""
+        if self.transited is None and self.logon is not None and pac.SERVICE_ASSERTED_IDENTITY in self.logon.groups:
+            return ()
+        return self.transited
 
 
 def _enctype(context: raw.SecurityContext) -> int:
@@ -109,12 +120,21 @@ def _values(name: raw.Name, attribute: bytes) -> list[bytes]:
 
 
 def _logon(name: raw.Name) -> pac.Logon | None:
-    values = _values(name, _LOGON_INFO)
+    return _read(name, _LOGON_INFO, pac.groups)
+
+
+def _transited(name: raw.Name) -> tuple[str, ...]:
+    # Unsigned names say nothing, but that there are any keeps saying that this is not the user.
+    return _read(name, _DELEGATION_INFO, pac.transited) or ()
+
+
+def _read(name: raw.Name, attribute: bytes, reader: Callable[[bytes], _Part]) -> _Part | None:
+    values = _values(name, attribute)
     if len(values) > 1:
         raise AuthFailed(reason="pac_malformed")
     if not values:
         return None
     try:
-        return pac.groups(values[0])
+        return reader(values[0])
     except pac.MalformedPac as error:
         raise AuthFailed(str(error), reason="pac_malformed") from error

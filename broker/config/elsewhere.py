@@ -35,7 +35,7 @@ class Elsewhere:
     has_external_ids: bool
     realms: frozenset[str] | None
     directories: frozenset[str] | None
-    domains: frozenset[str]
+    domains: Counter[str]
     roles: frozenset[str] | None
     accounts: frozenset[str] | None
     rule_names: Counter[str]
@@ -100,9 +100,9 @@ def _having(value: Value, key: str) -> frozenset[str] | None:
     )
 
 
-def _values(entries: Value, key: str) -> frozenset[str]:
+def _values(entries: Value, key: str) -> Counter[str]:
     found = (_mapping(entry).get(key) for entry in _mapping(entries).values())
-    return frozenset(value for value in found if isinstance(value, str))
+    return Counter(value for value in found if isinstance(value, str))
 
 
 def _texts(value: Value) -> frozenset[str] | None:

@@ -42,10 +42,22 @@ class Ldap(Section):
     )
 
 
+def _of_one_realm(domain_sid: str, info: ValidationInfo) -> str:
+    # Else the one realm's KDC would say who is in the other's groups.
+    if Elsewhere.seen_by(info).domains[domain_sid] > 1:
+        raise fault("is the domain of several realms", "set each realm's own", shown=domain_sid)
+    return domain_sid
+
+
+DomainSid = Annotated[
+    str, matching(_DOMAIN_SID, "is not a domain's SID", "write S-1-5-21-A-B-C"), AfterValidator(_of_one_realm)
+]
+
+
 class RealmOptions(Section):
     """What tickets of one realm must be like, and where its groups have names."""
 
-    domain_sid: Annotated[str, matching(_DOMAIN_SID, "is not a domain's SID", "write S-1-5-21-A-B-C")] | None = Field(
+    domain_sid: DomainSid | None = Field(
         default=None,
         description="Active Directory: the domain's SID. Only groups of this domain count; without it, no group does.",
     )

@@ -7,17 +7,30 @@ are re-raised as one of these.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import ClassVar
+
+from broker.core.principal import Principal
+
+
+@dataclass(frozen=True, slots=True)
+class Bearer:
+    """Whom a ticket names that Kerberos has verified and that does not count all the same; ``impersonated_by`` as in Identity."""
+
+    principal: Principal
+    impersonated_by: tuple[str, ...] | None
 
 
 class BrokerError(Exception):
     """The root.
 
     ``reason`` is a short snake_case word for the audit record, ``str(error)`` a sentence for the operator's log. ``hint``
-    alone is public: what the caller can do, where that is not the same for every error of the class.
+    alone is public: what the caller can do, where that is not the same for every error of the class. ``bearer`` is for the
+    record, where a ticket had named somebody before it failed.
     """
 
     code: ClassVar[str]
+    bearer: Bearer | None = None
 
     def __init__(self, message: str = "", *, reason: str | None = None, hint: str | None = None) -> None:
         super().__init__(message or reason or type(self).code)

@@ -20,6 +20,8 @@ class Identity:
     ``groups`` are SIDs of the realm's own domain, empty without Active Directory; and names, once the realm's directory was
     asked (``groups_unknown``: why it could not say). ``mutual_token`` proves the broker to the client. ``delegated_at`` is when
     a job pass was first made for a ticket, where that is what was shown; ``ticket_end`` is then the pass's end.
+    ``impersonated_by`` are the services that made the ticket in the principal's name (S4U), as far as it names them; None where
+    the principal was there.
     """
 
     principal: Principal
@@ -31,6 +33,7 @@ class Identity:
     mutual_token: bytes | None
     groups_unknown: str | None = None
     delegated_at: datetime | None = None
+    impersonated_by: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,8 @@
 
 `ActiveDirectory.start(folder)` provisions a domain with users, groups and a service, and starts the KDC part of the domain
 controller on a free port of 127.0.0.1: about four seconds, without root, touching nothing outside the folder. For clients it
-is a `Realm` like the MIT ones: `kinit`, `client_token`, `entered`, `env`. What it is made of is fixed at its start.
+is a `Realm` like the MIT ones: `kinit`, `client_token`, `entered`, `env`. What it is made of, and whom it trusts, is fixed at its
+start.
 
 Debian packages: samba (with python3-samba for the system's Python), samba-ad-provision, samba-dsdb-modules.
 """
@@ -32,12 +33,14 @@ HERE = Path(__file__).parent
 # A fixed one, so that its SIDs can stand in a configuration before there is a domain, and vectors can be made anew.
 DOMAIN_SID = "S-1-5-21-397955417-626881126-188441444"
 SERVICE_ACCOUNT = "svc-http"
+SERVICE = "HTTP/localhost"
+PASSWORD = "Wonder-land-1"
 PROVISION_SECONDS = 120.0  # Three seconds on a quiet core; a loaded build machine may need ten times that.
 
 # Without NT hashes nobody has an RC4 key, which the export of a keytab would add to the AES ones whatever the account allows.
 SMB_CONF = """\
 [global]
-    workgroup = AD
+    workgroup = {domain}
     realm = {realm}
     netbios name = DC1
     disable netbios = yes
@@ -67,19 +70,38 @@ SMB_CONF = """\
 
 @dataclass(frozen=True)
 class User:
-    """An account; with services it is one that services run as, known to the KDC under the first one's name too."""
+    """An account; with services it is one that services run as, known to the KDC under the first one's name too.
 
-    password: str = "Wonder-land-1"
+    `delegates_to` are the services where it may appear as anybody (constrained delegation with protocol transition).
+    """
+
+    password: str = PASSWORD
     disabled: bool = False
     services: tuple[str, ...] = ()
+    delegates_to: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Group:
-    """A security group. `kind` is global, universal, or resource (domain local: what a resource's owner makes)."""
+    """A security group. `kind` is global, universal, or resource (domain local: what a resource's owner makes).
+
+    `claimed_sid` is what only a hostile domain controller does: a SID that is not its own to give.
+    """
 
     members: tuple[str, ...] = ()
     kind: str = "global"
+    claimed_sid: str | None = None
+
+
+@dataclass(frozen=True)
+class Trust:
+    """Another realm, trusted in both directions: the secret of the two, and its domain's SID.
+
+    A realm without domains needs one all the same: Samba refuses a trust without.
+    """
+
+    password: str
+    domain_sid: str
 
 
 def users() -> dict[str, User]:
@@ -88,7 +110,7 @@ def users() -> dict[str, User]:
     return {
         **{name: User() for name in names},
         "disabled": User(disabled=True),
-        SERVICE_ACCOUNT: User(services=("HTTP/localhost",)),
+        SERVICE_ACCOUNT: User(services=(SERVICE,)),
     }
 
 
@@ -119,44 +141,61 @@ class ActiveDirectory(Realm):
         http_keytab: The AES keys of HTTP/localhost, mode 0600.
     """
 
-    domain_sid = DOMAIN_SID
-
-    def __init__(self, folder: Path, *, name: str = "AD.EXAMPLE.COM") -> None:
-        super().__init__(folder, name=name)
+    def __init__(
+        self, folder: Path, *, name: str, domain_sid: str = DOMAIN_SID, services_realm: str | None = None
+    ) -> None:
+        super().__init__(folder, name=name, services_realm=services_realm)
+        self.domain_sid = domain_sid
         self.sids: dict[str, str] = {}
         self.token_groups: dict[str, frozenset[str]] = {}
         self.http_keytab = self.folder / "http.keytab"
 
     @classmethod
-    def start(cls, folder: Path, *, name: str = "AD.EXAMPLE.COM") -> Self:
+    def start(  # type: ignore[override] - a directory is made of other things than an MIT realm
+        cls,
+        folder: Path,
+        *,
+        name: str = "AD.EXAMPLE.COM",
+        domain_sid: str = DOMAIN_SID,
+        people: Mapping[str, User] | None = None,
+        teams: Mapping[str, Group] | None = None,
+        trusts: Mapping[str, Trust] | None = None,
+        services_realm: str | None = None,
+    ) -> Self:
         """Makes a domain and starts its KDC; returns when the KDC listens.
 
         Args:
             folder: An empty or missing folder; made with mode 0700.
-            name: The realm's name; the domain's DNS name is the same in small letters.
+            name: The realm's name; the domain's DNS name is the same in small letters, its short name the first part.
+            domain_sid: The domain's SID.
+            people: Its accounts; `users()` unless given.
+            teams: Its groups; `groups()` unless given. Members come before the groups that they are in.
+            trusts: The realms that it trusts.
+            services_realm: The realm that `localhost` belongs to; this one unless another serves it.
 
         Raises:
             RealmError: A program is missing or failed.
         """
-        directory = cls(folder, name=name)
+        directory = cls(folder, name=name, domain_sid=domain_sid, services_realm=services_realm)
         directory.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         for part in ("private", "state", "cache", "lock", "pid", "ncalrpc"):
             (directory.folder / part).mkdir(mode=0o700)
         directory._write_configuration()
-        directory._provision(users(), groups())
+        directory._provision(users() if people is None else people, groups() if teams is None else teams, trusts or {})
         directory.start_kdc()
         return directory
 
-    def impersonated_token(self, user: str, ccache: Path) -> bytes:
-        """A token of a user who took no part in it: HTTP/localhost asked the KDC for a ticket to itself (S4U2Self).
+    def impersonated_token(self, user: str, ccache: Path, *, by: str = SERVICE) -> bytes:
+        """A token for HTTP/localhost of a user who took no part in it (S4U2Self, and S4U2Proxy for another service).
 
         Args:
             user: Whom the service pretends to have seen.
             ccache: The file that will hold the service's own tickets.
+            by: The service.
         """
         import gssapi  # noqa: PLC0415 - as in Realm.client_token
 
-        service = self.kinit("HTTP/localhost", ccache, password="", options=["-k", "-t", str(self.http_keytab)])
+        service = self.kinit(by, ccache, password=PASSWORD)
         with self.entered():
             own = gssapi.Credentials(usage="initiate", store={"ccache": service["KRB5CCNAME"]})
             theirs = own.impersonate(gssapi.Name(self._full_name(user), gssapi.NameType.kerberos_principal))
@@ -177,16 +216,22 @@ class ActiveDirectory(Realm):
         (value,) = attribute.values
         return value
 
-    def _provision(self, people: Mapping[str, User], teams: Mapping[str, Group]) -> None:
+    @property
+    def _domain(self) -> str:
+        return _short(self.name)
+
+    def _provision(self, people: Mapping[str, User], teams: Mapping[str, Group], trusts: Mapping[str, Trust]) -> None:
         wish = {
             "smb_conf": str(self.folder / "smb.conf"),
             "realm": self.name,
-            "domain": "AD",
+            "domain": self._domain,
             "domain_sid": self.domain_sid,
             "administrator_password": f"Aa1-{secrets.token_urlsafe(24)}",
+            "service": SERVICE,
             "keytab": str(self.http_keytab),
             "users": {name: dataclasses.asdict(user) for name, user in people.items()},
             "groups": {name: dataclasses.asdict(group) for name, group in teams.items()},
+            "trusts": {name: {**dataclasses.asdict(trust), "domain": _short(name)} for name, trust in trusts.items()},
         }
         answer = json.loads(
             in_system_python(HERE / "active_directory_setup.py", text=json.dumps(wish), folder=self.folder)
@@ -200,7 +245,7 @@ class ActiveDirectory(Realm):
 
     def _write_configuration(self) -> None:
         super()._write_configuration()
-        text = SMB_CONF.format(realm=self.name, port=self.port, folder=self.folder)
+        text = SMB_CONF.format(domain=self._domain, realm=self.name, port=self.port, folder=self.folder)
         (self.folder / "smb.conf").write_text(text)
 
     def _kdc_came_up(self) -> bool:
@@ -245,6 +290,10 @@ class ActiveDirectory(Realm):
         return self._log_file.read_text(errors="replace")
 
 
+def _short(realm: str) -> str:
+    return realm.partition(".")[0]
+
+
 def listens(pid: int, port: int) -> bool:
     """Whether this very process has a TCP listener on 127.0.0.1: a port that answers might be somebody else's."""
     listener = f" 0100007F:{port:04X} 00000000:0000 0A "
@@ -273,6 +322,12 @@ def samba_reads(*logon_infos: bytes) -> list[dict[str, Any]]:
 def samba_writes(*descriptions: Mapping[str, Any]) -> list[bytes]:
     """The logon information that Samba's own NDR writer makes of what `samba_reads` returns."""
     written = json.loads(in_system_python(HERE / "samba_pac.py", "write", text=json.dumps(descriptions)))
+    return [base64.b64decode(encoded) for encoded in written]
+
+
+def samba_writes_delegations(*transited: Sequence[str]) -> list[bytes]:
+    """The delegation information that Samba's own NDR writer makes of the names of services."""
+    written = json.loads(in_system_python(HERE / "samba_pac.py", "delegation", text=json.dumps(transited)))
     return [base64.b64decode(encoded) for encoded in written]
 
 

@@ -15,8 +15,8 @@ import ldb
 import samba.dckeytab  # noqa: F401 - its import gives Net the method export_keytab
 from samba import dsdb, param, provision
 from samba.auth import system_session
-from samba.dcerpc import security
-from samba.ndr import ndr_unpack
+from samba.dcerpc import drsblobs, lsa, security
+from samba.ndr import ndr_pack, ndr_unpack
 from samba.net import Net
 
 if TYPE_CHECKING:
@@ -62,9 +62,14 @@ def add_user(samdb: SamDB, name: str, user: dict[str, Any]) -> None:
             "sAMAccountName": name,
             "userPrincipalName": f"{[*user['services'], name][0]}@{samdb.domain_dns_name()}",
             "unicodePwd": f'"{user["password"]}"'.encode("utf-16-le"),
-            "userAccountControl": str(dsdb.UF_NORMAL_ACCOUNT | (dsdb.UF_ACCOUNTDISABLE if user["disabled"] else 0)),
+            "userAccountControl": str(
+                dsdb.UF_NORMAL_ACCOUNT
+                | (dsdb.UF_ACCOUNTDISABLE if user["disabled"] else 0)
+                | (dsdb.UF_TRUSTED_TO_AUTHENTICATE_FOR_DELEGATION if user["delegates_to"] else 0)
+            ),
             "msDS-SupportedEncryptionTypes": str(AES_ONLY),
             **({"servicePrincipalName": user["services"]} if user["services"] else {}),
+            **({"msDS-AllowedToDelegateTo": user["delegates_to"]} if user["delegates_to"] else {}),
         }
     )
 
@@ -79,8 +84,46 @@ def add_group(samdb: SamDB, name: str, group: dict[str, Any]) -> None:
             "sAMAccountName": name,
             "groupType": str(GROUP_TYPES[group["kind"]]),
             **({"member": members} if members else {}),
+            **({"objectSid": ndr_pack(security.dom_sid(group["claimed_sid"]))} if group["claimed_sid"] else {}),
+        },
+        controls=["relax:0"] if group["claimed_sid"] else [],
+    )
+
+
+def add_trust(samdb: SamDB, realm: str, trust: dict[str, Any]) -> None:
+    """A trusted realm, as the local security authority stores it (MS-ADTS section 6.1.6.7).
+
+    Of type uplevel, for an MIT realm too: Samba's KDC passes over trusts of type MIT. `samba-tool domain trust` would want to
+    speak to a domain controller on the other side.
+    """
+    secret = trust_secret(trust["password"])
+    samdb.add(
+        {
+            "dn": f"CN={realm.lower()},CN=System,{samdb.domain_dn()}",
+            "objectClass": "trustedDomain",
+            "trustType": str(lsa.LSA_TRUST_TYPE_UPLEVEL),
+            "trustAttributes": "0",
+            "trustDirection": str(lsa.LSA_TRUST_DIRECTION_INBOUND | lsa.LSA_TRUST_DIRECTION_OUTBOUND),
+            "trustPartner": realm,
+            "flatName": trust["domain"],
+            "securityIdentifier": ndr_pack(security.dom_sid(trust["domain_sid"])),
+            "trustAuthIncoming": secret,
+            "trustAuthOutgoing": secret,
+            "msDS-SupportedEncryptionTypes": str(AES_ONLY),
         }
     )
+
+
+def trust_secret(password: str) -> bytes:
+    """What both sides make their keys of, as the directory keeps it (MS-ADTS section 6.1.6.9.1)."""
+    encoded = list(password.encode("utf-16-le"))
+    clear, part = drsblobs.AuthInfoClear(), drsblobs.AuthenticationInformation()
+    clear.size, clear.password = len(encoded), encoded
+    part.AuthType, part.AuthInfo = lsa.TRUST_AUTH_TYPE_CLEAR, clear
+    parts, secret = drsblobs.AuthenticationInformationArray(), drsblobs.trustAuthInOutBlob()
+    parts.count, parts.array = 1, [part]
+    secret.count, secret.current = 1, parts
+    return ndr_pack(secret)
 
 
 def sids(samdb: SamDB) -> dict[str, str]:
@@ -106,10 +149,11 @@ def main() -> None:
         add_user(samdb, name, user)
     for name, group in wish["groups"].items():
         add_group(samdb, name, group)
+    for realm, trust in wish["trusts"].items():
+        add_trust(samdb, realm, trust)
     samdb.transaction_commit()
-    for user in wish["users"].values():
-        for service in user["services"]:
-            Net(None, settings).export_keytab(keytab=wish["keytab"], principal=service)
+    if any(wish["service"] in user["services"] for user in wish["users"].values()):
+        Net(None, settings).export_keytab(keytab=wish["keytab"], principal=wish["service"])
     answer = {"sids": sids(samdb), "token_groups": {name: token_groups(samdb, name) for name in wish["users"]}}
     json.dump(answer, sys.stdout)
 

@@ -1,8 +1,8 @@
 """Reads and writes the logon information of PACs with Samba's NDR bindings: JSON in, JSON out.
 
 Run by the system's Python, as `active_directory_setup.py` is: `samba_pac.py read` turns a list of base64 into a list of
-descriptions, `samba_pac.py write` the other way round. `active_directory.samba_reads` and `samba_writes` run it, and say what a
-description is.
+descriptions, `samba_pac.py write` the other way round; `samba_pac.py delegation` makes delegation information of services.
+`active_directory.samba_reads`, `samba_writes` and `samba_writes_delegations` run it, and say what a description is.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import struct
 import sys
 from typing import Any
 
-from samba.dcerpc import krb5pac, netlogon, samr, security
+from samba.dcerpc import krb5pac, lsa, netlogon, samr, security
 from samba.ndr import ndr_pack, ndr_unpack
 
 # MS-PAC section 2.3: count of buffers, version; type, size and offset of the only one.
@@ -62,13 +62,33 @@ def write(description: dict[str, Any]) -> bytes:
         resource.groups.count = len(description["resource_rids"])
     holder = krb5pac.PAC_LOGON_INFO_CTR()
     holder.info = logon
+    return packed(krb5pac.PAC_TYPE_LOGON_INFO, holder)
+
+
+def delegation(services: list[str]) -> bytes:
+    holder = krb5pac.PAC_CONSTRAINED_DELEGATION_CTR()
+    holder.info = made = krb5pac.PAC_CONSTRAINED_DELEGATION()
+    made.proxy_target = text("HTTP/localhost")
+    made.num_transited_services = len(services)
+    made.transited_services = [text(service) for service in services]
+    return packed(krb5pac.PAC_TYPE_CONSTRAINED_DELEGATION, holder)
+
+
+def text(value: str) -> lsa.String:
+    made = lsa.String()
+    made.string = value
+    return made
+
+
+def packed(kind: int, holder: object) -> bytes:
+    """One buffer of a PAC, alone."""
     buffer = krb5pac.PAC_BUFFER()
-    buffer.type, buffer.info = krb5pac.PAC_TYPE_LOGON_INFO, holder
+    buffer.type, buffer.info = kind, holder
     pac = krb5pac.PAC_DATA()
     pac.num_buffers, pac.version, pac.buffers = 1, 0, [buffer]
-    packed = ndr_pack(pac)
-    *_, size, offset = PAC_HEAD.unpack_from(packed)
-    return packed[offset : offset + size]
+    whole = ndr_pack(pac)
+    *_, size, offset = PAC_HEAD.unpack_from(whole)
+    return whole[offset : offset + size]
 
 
 def membership(rid: int, attributes: int) -> samr.RidWithAttribute:
@@ -85,8 +105,9 @@ def extra(sid: str, attributes: int) -> netlogon.netr_SidAttr:
 
 def main() -> None:
     wishes = json.load(sys.stdin)
-    if sys.argv[1] == "write":
-        json.dump([base64.b64encode(write(wish)).decode() for wish in wishes], sys.stdout)
+    writers = {"write": write, "delegation": delegation}
+    if sys.argv[1] in writers:
+        json.dump([base64.b64encode(writers[sys.argv[1]](wish)).decode() for wish in wishes], sys.stdout)
     else:
         json.dump([read(base64.b64decode(wish)) for wish in wishes], sys.stdout)
 

@@ -1,6 +1,6 @@
-"""The PAC reader: nothing but `MalformedPac` leaves it, and what it returns is of the promised form.
+"""The PAC readers: nothing but `MalformedPac` leaves them, and what they return is of the promised form.
 
-The frozen logon information of tests/vectors/pac is where it starts from.
+The frozen logon and delegation information of tests/vectors/pac is where it starts from.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ HEADERS = 16  # bytes; the length of the object is at 8
 
 SID = re.compile(r"S-1-(\d+|0x[0-9A-F]{12})(-\d+)*")
 GROUPS_MAX = 4_096 + 1  # the limit, and the primary group
+SERVICES_MAX, NAME_MAX = 16, 256
 
 
 def seeds() -> Iterator[bytes]:
@@ -34,7 +35,21 @@ def one_input(data: bytes) -> None:
         judge(data[:8] + struct.pack("<I", len(data) - HEADERS) + data[12:])
 
 
-def judge(logon_info: bytes) -> None:
+def judge(value: bytes) -> None:
+    judge_delegation(value)
+    judge_logon(value)
+
+
+def judge_delegation(delegation_info: bytes) -> None:
+    try:
+        services = pac.transited(delegation_info)
+    except pac.MalformedPac:
+        return
+    assert len(services) <= SERVICES_MAX
+    assert all(name.isprintable() and 0 < len(name) <= NAME_MAX for name in services)
+
+
+def judge_logon(logon_info: bytes) -> None:
     try:
         found = pac.groups(logon_info)
     except pac.MalformedPac:

@@ -289,3 +289,62 @@ def test_bytes_put_in_or_over_raise_nothing_else_than_malformed(
 def test_any_bytes_raise_nothing_else_than_malformed(anything: bytes) -> None:
     with pytest.raises(MalformedPac):
         pac.groups(anything)
+
+
+DELEGATED = vector("delegated")
+SERVICES = tuple(json.loads((VECTORS / "delegated.json").read_text()))
+# Target (lengths, pointer), count and pointer of the services; the target's text; the array of services.
+TARGET, SERVICE_COUNT, SERVICES_AT, ARRAY = 20, 28, 32, 76
+
+
+def test_the_services_that_came_in_a_users_name_are_read_in_their_order() -> None:
+    assert pac.transited(DELEGATED) == SERVICES
+
+
+@pytest.mark.parametrize(
+    "delegation_info",
+    [
+        pytest.param(b"", id="nothing"),
+        pytest.param(vector("one"), id="logon information"),
+        pytest.param(patched(DELEGATED, POINTER, 0), id="no structure"),
+        pytest.param(patched(DELEGATED, TARGET + 4, 0), id="a target that no pointer leads to"),
+        pytest.param(patched(DELEGATED, SERVICE_COUNT, 1), id="fewer services than in the array"),
+        pytest.param(patched(DELEGATED, SERVICE_COUNT, 0xFFFF_FFFF), id="four thousand million services"),
+        pytest.param(patched(DELEGATED, SERVICES_AT, 0), id="services that are nowhere"),
+        pytest.param(patched(DELEGATED, ARRAY, 0), id="a name that is empty"),
+        pytest.param(DELEGATED.replace("ö".encode("utf-16-le"), b"\x00\xd8"), id="half a character"),
+        pytest.param(DELEGATED.replace("ö".encode("utf-16-le"), b"\n\0"), id="a line feed"),
+        pytest.param(DELEGATED.replace("ö".encode("utf-16-le"), b"\x2e\x20"), id="a turn of the writing"),
+        pytest.param(cut(DELEGATED + bytes(8), len(DELEGATED) + 8), id="bytes behind the end"),
+    ],
+)
+def test_a_delegation_that_contradicts_itself_is_malformed(delegation_info: bytes) -> None:
+    with pytest.raises(MalformedPac):
+        pac.transited(delegation_info)
+
+
+def test_a_delegation_cut_off_anywhere_is_malformed_or_lacks_padding_only() -> None:
+    for size in range(POINTER, len(DELEGATED)):
+        try:
+            assert pac.transited(cut(DELEGATED, size)) == SERVICES
+        except MalformedPac:
+            continue
+
+
+def delegated(*services: str) -> bytes:
+    """Written by hand: as many services as wished, each name of an even number of characters."""
+    array = b"".join(struct.pack("<HHI", 2 * len(name), 2 * len(name), 1) for name in services)
+    texts = b"".join(
+        struct.pack("<III", len(name), 0, len(name)) + name.encode("utf-16-le") + bytes(-2 * len(name) % 4)
+        for name in services
+    )
+    body = struct.pack("<IHHIII", 1, 0, 0, 0, len(services), 1) + struct.pack("<I", len(services)) + array + texts
+    return DELEGATED[:LENGTH] + struct.pack("<II", len(body), 0) + body
+
+
+@pytest.mark.parametrize("services", [("a" * 256,), ("HTTP/a",) * 16])
+def test_as_many_services_and_as_long_names_as_the_limit_are_read_and_no_more(services: tuple[str, ...]) -> None:
+    assert pac.transited(delegated(*services)) == services
+    longer = (f"{services[0]}a",) if len(services) == 1 else (*services, services[0])
+    with pytest.raises(MalformedPac):
+        pac.transited(delegated(*longer))

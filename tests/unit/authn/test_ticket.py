@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +13,7 @@ from broker.authn.ticket import RealmRules, Ticket
 from broker.core.errors import AccessDenied, AuthFailed, BrokerError
 from broker.core.principal import Principal
 
+PAC = Path(__file__).parents[2] / "vectors" / "pac"
 ALICE = Principal.parse("alice@AD.EXAMPLE.COM")
 REALM = "AD.EXAMPLE.COM"
 OURS, THEIRS = "S-1-5-21-1-2-3", "S-1-5-21-9-9-9"
@@ -23,7 +25,7 @@ PLAIN = Ticket(
     authenticated_at=datetime(2026, 5, 4, tzinfo=UTC),
     indicators=frozenset(),
     logon=None,
-    is_delegated=False,
+    transited=None,
 )
 OF_A_DOMAIN = replace(PLAIN, logon=LOGON)
 ASSERTED = replace(LOGON, groups=LOGON.groups | {pac.SERVICE_ASSERTED_IDENTITY})
@@ -45,10 +47,26 @@ def test_a_realm_that_is_not_served_is_denied_whatever_its_ticket_says() -> None
     assert raised.value.reason == "realm_not_allowed"
 
 
-@pytest.mark.parametrize("ticket", [replace(PLAIN, is_delegated=True), replace(PLAIN, logon=ASSERTED)])
-def test_a_ticket_that_a_service_obtained_in_a_users_name_needs_the_operators_word(ticket: Ticket) -> None:
-    assert refusal(ticket, RealmRules()) == (AccessDenied, "impersonated")
+@pytest.mark.parametrize(
+    ("ticket", "by"),
+    [
+        (replace(PLAIN, transited=("HTTP/front@R",)), ("HTTP/front@R",)),
+        (replace(PLAIN, transited=("HTTP/front@R",), logon=ASSERTED), ("HTTP/front@R",)),
+        (replace(PLAIN, transited=()), ()),
+        (replace(PLAIN, logon=ASSERTED), ()),
+    ],
+)
+def test_a_ticket_that_a_service_obtained_in_a_users_name_needs_the_operators_word(
+    ticket: Ticket, by: tuple[str, ...]
+) -> None:
+    assert ticket.impersonated_by == by
+    assert refusal(ticket, RealmRules()) == (AuthFailed, "impersonated")
     ticket.admit(ALICE, realms={REALM: RealmRules(allow_impersonation=True)})
+
+
+def test_a_ticket_of_ones_own_is_nobodys_impersonation() -> None:
+    assert PLAIN.impersonated_by is None
+    assert OF_A_DOMAIN.impersonated_by is None
 
 
 def test_a_ticket_without_pac_is_refused_only_where_one_is_required() -> None:
@@ -66,6 +84,18 @@ def test_without_a_domain_of_the_realm_no_group_counts() -> None:
 
 def test_a_pac_of_another_domain_is_refused() -> None:
     assert refusal(OF_A_DOMAIN, RealmRules(domain_sid=THEIRS)) == (AuthFailed, "pac_of_another_domain")
+
+
+def test_neither_extra_sids_nor_resource_groups_of_a_foreign_pac_reach_into_our_domain() -> None:
+    # By the word of their own domain controller, its users are in groups of ours in both ways.
+    logon = pac.groups((PAC / "foreign.ndr").read_bytes())
+    theirs, ours = logon.domain_sid, "S-1-5-21-1004336348-1177238915-682003330"
+    assert {f"{ours}-519", f"{ours}-1401"} <= logon.groups
+    counted = replace(PLAIN, logon=logon).admit(ALICE, realms={REALM: RealmRules(domain_sid=theirs)})
+    assert counted
+    assert not {sid for sid in counted if not sid.startswith(f"{theirs}-")}
+    # And their realm cannot pass for our domain either.
+    assert refusal(replace(PLAIN, logon=logon), RealmRules(domain_sid=ours)) == (AuthFailed, "pac_of_another_domain")
 
 
 def refusal(ticket: Ticket, rules: RealmRules) -> tuple[type[BrokerError], str]:

@@ -58,7 +58,7 @@ def test_a_plain_ticket_has_a_cipher_and_a_time_and_nothing_else(monkeypatch: py
         authenticated_at=datetime.fromtimestamp(1_780_000_000, UTC),
         indicators=frozenset(),
         logon=None,
-        is_delegated=False,
+        transited=None,
     )
     assert facts(monkeypatch, Library(enctype=RC4)).enctype == RC4
 
@@ -101,13 +101,28 @@ def test_a_pac_that_cannot_be_read_is_refused_and_not_left_out(monkeypatch: pyte
     assert refused.value.reason == "pac_malformed"
 
 
-@pytest.mark.parametrize("authenticated", [True, False])
-def test_the_mark_of_delegation_counts_whoever_made_it(monkeypatch: pytest.MonkeyPatch, *, authenticated: bool) -> None:
-    found = facts(monkeypatch, Library(**said(DELEGATION, b"", authenticated=authenticated)))
-    assert found.is_delegated
-    with pytest.raises(AccessDenied) as refused:
+@pytest.mark.parametrize(
+    ("authenticated", "transited"),
+    [(True, ("HTTP/front.localhost@AD.EXAMPLE.COM", "cifs/böx@AD.EXAMPLE.COM")), (False, ())],
+)
+def test_the_mark_of_delegation_counts_whoever_made_it_and_its_names_as_the_kdcs_word_alone(
+    monkeypatch: pytest.MonkeyPatch, *, authenticated: bool, transited: tuple[str, ...]
+) -> None:
+    delegated = (PAC / "delegated.ndr").read_bytes()
+    found = facts(monkeypatch, Library(**said(DELEGATION, delegated, authenticated=authenticated)))
+    assert found.impersonated_by == transited
+    with pytest.raises(AuthFailed) as refused:
         found.admit(Principal(("alice",), "R"), realms={"R": RealmRules()})
     assert refused.value.reason == "impersonated"
+
+
+@pytest.mark.parametrize("content", [b"", b"garbage", (PAC / "one.ndr").read_bytes()])
+def test_a_delegation_that_cannot_be_read_is_refused_and_not_left_out(
+    monkeypatch: pytest.MonkeyPatch, content: bytes
+) -> None:
+    with pytest.raises(AuthFailed) as refused:
+        facts(monkeypatch, Library(**said(DELEGATION, content)))
+    assert refused.value.reason == "pac_malformed"
 
 
 @pytest.mark.parametrize("realm", ["PARTNER.EXAMPLE", "example.com", "EXAMPLE.COM.", "EXAMPLE.COM ", ""])
@@ -120,7 +135,7 @@ def test_a_realm_that_is_not_listed_exactly_is_refused(monkeypatch: pytest.Monke
 
 
 def test_a_realm_that_is_not_served_learns_nothing_of_what_else_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = facts(monkeypatch, Library(enctype=RC4, **said(DELEGATION, b"")))
+    found = facts(monkeypatch, Library(enctype=RC4, **said(DELEGATION, b"", authenticated=False)))
     with pytest.raises(AccessDenied) as refused:
         found.admit(Principal(("alice",), "ELSEWHERE"), realms={"EXAMPLE.COM": RealmRules(require_pac=True)})
     assert refused.value.reason == "realm_not_allowed"

@@ -2,7 +2,8 @@
 
 Each NAME.ndr is a KERB_VALIDATION_INFO as GSS-API hands it out, each NAME.json what Samba's own reader finds in it. All but
 `foreign` come out of tickets of the throw-away Active Directory; that one is written by Samba's bindings, because only Windows
-fills the resource groups that it shows. The vectors stay what they are unless the directory they come from changes.
+fills the resource groups that it shows. `delegated` is an S4U_DELEGATION_INFO of two services, written by Samba's bindings too.
+The vectors stay what they are unless the directory they come from changes.
 """
 
 from __future__ import annotations
@@ -12,7 +13,13 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from tests.fakes.active_directory import DOMAIN_SID, ActiveDirectory, samba_reads, samba_writes
+from tests.fakes.active_directory import (
+    DOMAIN_SID,
+    ActiveDirectory,
+    samba_reads,
+    samba_writes,
+    samba_writes_delegations,
+)
 
 HERE = Path(__file__).parent
 FOREIGN_DOMAIN = "S-1-5-21-1004336348-1177238915-682003330"
@@ -37,6 +44,9 @@ FOREIGN = {
     "strings": ["erika", "Erika Mustermann-Łęcka", "a", "", "\\\\files\\erika", "H:", "DC1", "AD"],
 }
 
+# Of odd and even lengths, as above.
+TRANSITED = ["HTTP/front.localhost@AD.EXAMPLE.COM", "cifs/böx@AD.EXAMPLE.COM"]
+
 
 def main() -> None:
     with tempfile.TemporaryDirectory(prefix="pac-vectors-") as scratch:
@@ -48,6 +58,9 @@ def main() -> None:
             }
             vectors["impersonated"] = directory.logon_info(directory.impersonated_token("nested", folder / "service"))
     (vectors["foreign"],) = samba_writes(FOREIGN)
+    (delegated,) = samba_writes_delegations(TRANSITED)
+    (HERE / "delegated.ndr").write_bytes(delegated)
+    (HERE / "delegated.json").write_text(json.dumps(TRANSITED, indent=1) + "\n")
     for (name, logon_info), reading in zip(vectors.items(), samba_reads(*vectors.values()), strict=True):
         (HERE / f"{name}.ndr").write_bytes(logon_info)
         (HERE / f"{name}.json").write_text(json.dumps(expected(reading), indent=1) + "\n")
