@@ -2,21 +2,48 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from secrets import SystemRandom
+
 from broker.config.aws import Aws
 from broker.core.clock import Clock
-from broker.sts.client import BaseCredentials, StsClient, default_credentials, environment_credentials
+from broker.sts.base import BaseCredentials, FileCredentials, GivenCredentials, SdkCredentials
+from broker.sts.client import OnFailure, StsClient
+from broker.sts.endpoint import Region
 
 
-def sts_client(section: Aws, *, clock: Clock) -> StsClient:
-    """What makes the calls of a chain."""
-    return StsClient(region=section.region, endpoint=section.sts_endpoint, base=_base_credentials(section), clock=clock)
+def base_credentials(aws: Aws) -> BaseCredentials:
+    """The broker's own credentials.
 
-
-def _base_credentials(aws: Aws) -> BaseCredentials:
+    Raises:
+        ConfigurationError: They are in a file, and it cannot be used.
+    """
+    if aws.credentials_file is not None:
+        return FileCredentials(aws.credentials_file, profile=aws.profile or "default")
     if aws.access_key_id is None or aws.secret_key is None:
-        return default_credentials()
-    return environment_credentials(
+        return SdkCredentials(profile=aws.profile)
+    return GivenCredentials(
         access_key_id=aws.access_key_id,
         secret_key=aws.secret_key.reveal(),
         session_token=aws.session_token.reveal() if aws.session_token else None,
+    )
+
+
+def reloads_of(base: BaseCredentials) -> dict[str, Callable[[], bool]]:
+    """What the watch over files has to ask, by the name it is known under."""
+    return {"aws_credentials": base.reload} if isinstance(base, FileCredentials) else {}
+
+
+def sts_client(section: Aws, *, base: BaseCredentials, clock: Clock, on_failure: OnFailure) -> StsClient:
+    """What makes the calls of a chain."""
+    return StsClient(
+        regions=[
+            Region(section.region, section.sts_endpoint),
+            *(Region(other.region, other.sts_endpoint) for other in section.failover),
+        ],
+        base=base,
+        rate=section.sts_rate,
+        clock=clock,
+        chance=SystemRandom().random,
+        on_failure=on_failure,
     )

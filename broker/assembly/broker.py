@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from aiohttp import web
 from redis import asyncio as redis
 
-from broker.assembly.aws import sts_client
+from broker.assembly.aws import reloads_of, sts_client
 from broker.assembly.cache import cache_of
 from broker.assembly.check import Checked
 from broker.assembly.entrance import entry_of
@@ -79,7 +79,7 @@ def assemble(settings: Settings, checked: Checked, *, clock: Clock) -> Broker:
     audit = AuditLog(directory=settings.audit.directory, signer=signer, clock=clock, observers=[metrics.observe])
     client = redis_client(settings.redis) if settings.redis else None
     cache = cache_of(settings.redis, hierarchy=hierarchy, audit=audit, metrics=metrics, clock=clock)
-    sts = sts_client(settings.aws, clock=clock)
+    sts = sts_client(settings.aws, base=checked.base, clock=clock, on_failure=metrics.sts_failed)
     console = Console(endpoint=settings.aws.signin_endpoint)
     entry = entry_of(
         settings, keys=checked.keys, hierarchy=hierarchy, client=client, audit=audit, metrics=metrics, clock=clock
@@ -95,6 +95,7 @@ def assemble(settings: Settings, checked: Checked, *, clock: Clock) -> Broker:
         clock=clock,
     )
     sources = {"keytabs": checked.keys.reload} | ({"tls": checked.tls.reload} if checked.tls else {})
+    sources |= reloads_of(checked.base)
     files = FileWatch(sources=sources, audit=audit)
     add_gauges(metrics, audit=audit, keys=checked.keys, files=files, sources=sources)
     health = Health(

@@ -5,12 +5,14 @@ from __future__ import annotations
 import ssl
 from dataclasses import dataclass
 
+from broker.assembly.aws import base_credentials
 from broker.authn.acceptor import Binding
 from broker.authn.keytab import AcceptorKeys
 from broker.authz.policy import Policy
 from broker.config.model import Settings, Tls
 from broker.core.errors import ConfigurationError
 from broker.keys.certificate import end_point_binding
+from broker.sts.base import BaseCredentials
 from broker.web.tls import ServerTls, TlsFiles
 
 
@@ -21,6 +23,7 @@ class Checked:
     policy: Policy
     keys: AcceptorKeys
     tls: ServerTls | None
+    base: BaseCredentials
 
 
 def check(settings: Settings) -> Checked:
@@ -30,7 +33,7 @@ def check(settings: Settings) -> Checked:
         ConfigurationError: With every problem found.
     """
     problems: list[str] = []
-    keys = tls = None
+    keys = tls = base = None
     realms = frozenset(settings.kerberos.realms)
     hosts = frozenset(settings.server.hostnames) if settings.server.hostnames else None
     try:
@@ -41,9 +44,14 @@ def check(settings: Settings) -> Checked:
         tls = _tls(settings.tls, Binding(settings.kerberos.channel_binding)) if settings.tls else None
     except ConfigurationError as error:
         problems += error.problems
-    if problems or keys is None:
+    try:
+        base = base_credentials(settings.aws)
+    except ConfigurationError as error:
+        problems += error.problems
+    if problems or keys is None or base is None:
         raise ConfigurationError(problems)
-    return Checked(policy=Policy(roles=settings.roles, rules=settings.grants), keys=keys, tls=tls)
+    policy = Policy(roles=settings.roles, rules=settings.grants)
+    return Checked(policy=policy, keys=keys, tls=tls, base=base)
 
 
 def _tls(tls: Tls, binding: Binding) -> ServerTls:

@@ -15,7 +15,7 @@ from broker.core.clock import Clock
 from broker.core.errors import StsDenied
 
 # A loop without a pause is answered from here; whoever mends a trust policy and tries again does not notice.
-REMEMBERED = timedelta(seconds=5)
+REMEMBERED = timedelta(seconds=3)
 # Some hundred bytes each. The oldest makes room.
 _ENTRIES = 10_000
 

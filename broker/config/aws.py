@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 from urllib.parse import urlsplit
 
@@ -11,32 +12,57 @@ from pydantic import AfterValidator, Field, ValidationInfo
 from broker.config.external_ids import ExternalIds
 from broker.config.fault import fault
 from broker.config.section import Section
-from broker.config.values import AccountNumber, AsText, SecretText, matching, parse_signin_endpoint, parse_sts_endpoint
+from broker.config.values import (
+    AccountNumber,
+    AsText,
+    PrivateFile,
+    RateText,
+    SecretText,
+    matching,
+    parse_signin_endpoint,
+    parse_sts_endpoint,
+)
 from broker.core.partition import partition_of, partition_of_host
+from broker.core.rate import Rate
 from broker.core.secret import Secret
 
 _T = TypeVar("_T")
 
 
+# Each region gets an equal share of the 4.5 s that a chain may take, and with less than a second a distant one is never heard.
+_FAILOVER_MAX = 3
+
+
 def _key_id_fits(value: str | None, info: ValidationInfo) -> str | None:
-    return _fits_provider(value, info, "set AWS_ACCESS_KEY_ID")
+    return _fits_provider(value, info, "environment", "set AWS_ACCESS_KEY_ID")
 
 
 def _secret_key_fits(value: Secret | None, info: ValidationInfo) -> Secret | None:
-    return _fits_provider(value, info, "set ZEROTRUST_AWS_SECRET_KEY, or name a file as secret_key_file")
+    return _fits_provider(value, info, "environment", "set ZEROTRUST_AWS_SECRET_KEY, or name a file as secret_key_file")
 
 
 def _token_fits(value: Secret | None, info: ValidationInfo) -> Secret | None:
-    return value if value is None else _fits_provider(value, info, "")
+    return value if value is None else _fits_provider(value, info, "environment", "")
 
 
-def _fits_provider(value: _T, info: ValidationInfo, how_to_set: str) -> _T:
+def _file_fits(value: Path | None, info: ValidationInfo) -> Path | None:
+    return _fits_provider(value, info, "file", "name a private file in the form of ~/.aws/credentials")
+
+
+def _profile_fits(value: str | None, info: ValidationInfo) -> str | None:
+    if info.data.get("credentials_provider") == "file":
+        return value
+    return _fits_provider(value, info, "profile", "name a profile of the AWS SDK's shared files")
+
+
+def _fits_provider(value: _T, info: ValidationInfo, mine: str, how_to_set: str) -> _T:
+    """A key that belongs to the provider ``mine`` is there with it, and only with it."""
     provider = info.data.get("credentials_provider")
-    if provider == "environment" and value is None:
+    if provider == mine and value is None:
         fix = f"{how_to_set}, or set credentials_provider to default (instance profile, container, SSO)"
-        raise fault("is missing, and credentials_provider is environment", fix)
-    if provider == "default" and value is not None:
-        raise fault("has no effect with credentials_provider default", "remove it, or set the provider to environment")
+        raise fault(f"is missing, and credentials_provider is {mine}", fix)
+    if provider is not None and provider != mine and value is not None:
+        raise fault(f"has no effect with credentials_provider {provider}", f"remove it, or set the provider to {mine}")
     return value
 
 
@@ -61,18 +87,53 @@ def _once(aliases: Mapping[str, str]) -> Mapping[str, str]:
     return aliases
 
 
+def _per_second(rate: Rate) -> Rate:
+    if rate.seconds != 1:
+        # Calls leave evenly spaced: a few a minute would be further apart than a chain may take.
+        raise fault("is not a rate per second", "write 100/second")
+    return rate
+
+
+_Region = Annotated[
+    str,
+    matching(r"[a-z]{2,}(-[a-z]+)+-[0-9]{1,2}", "is not an AWS region", "write eu-central-1"),
+    AfterValidator(_known_partition),
+]
+_StsEndpoint = Annotated[str, AsText(parse_sts_endpoint), AfterValidator(_in_partition)]
+
+
+class OtherRegion(Section):
+    """A region to go on in."""
+
+    region: _Region = Field(description="Such as `eu-west-1`; of the same partition.")
+    sts_endpoint: _StsEndpoint | None = Field(
+        default=None, description="Another STS endpoint, as above. Without it: the region's."
+    )
+
+
+def _within_the_partition(failover: tuple[OtherRegion, ...], info: ValidationInfo) -> tuple[OtherRegion, ...]:
+    first = info.data.get("region")
+    if first is None:
+        return failover  # its own fault is reported
+    regions = [other.region for other in failover]
+    for region in regions:
+        if partition_of(region) != partition_of(first):
+            fix = f"name regions of the partition of {first}: accounts, roles and tokens of one mean nothing in another"
+            raise fault("is in another partition than aws.region", fix, shown=region)
+    if len({first, *regions}) <= len(regions):
+        raise fault("names a region twice, or aws.region", "name each other region once")
+    return failover
+
+
 class Aws(Section):
     """Where the broker's own AWS credentials come from, and how far they may reach."""
 
-    region: Annotated[
-        str,
-        matching(r"[a-z]{2,}(-[a-z]+)+-[0-9]{1,2}", "is not an AWS region", "write eu-central-1"),
-        AfterValidator(_known_partition),
-    ] = Field(description="The region of the STS endpoint, such as `eu-central-1`.")
-    credentials_provider: Literal["environment", "default"] = Field(
+    region: _Region = Field(description="The region of the STS endpoint, such as `eu-central-1`.")
+    credentials_provider: Literal["environment", "default", "profile", "file"] = Field(
         default="environment",
         description="`environment`: `access_key_id`, `secret_key` and `session_token` below. "
-        "`default`: the AWS SDK's own search (instance profile, container, shared files).",
+        "`default`: the AWS SDK's own search (instance profile, container, shared files). "
+        "`profile`: `profile` of the SDK's shared files. `file`: `credentials_file`, taken over when it changes.",
     )
     access_key_id: Annotated[
         Annotated[str, matching(r"\w{16,128}", "is not an access key id", "write AKIA...")] | None,
@@ -86,7 +147,20 @@ class Aws(Section):
         validate_default=True,
         description="Secret, for temporary keys. Also read from `AWS_SESSION_TOKEN`.",
     )
-    sts_endpoint: Annotated[str, AsText(parse_sts_endpoint), AfterValidator(_in_partition)] | None = Field(
+    profile: Annotated[
+        Annotated[str, matching(r"[\w.@+=,/ -]{1,128}", "is not the name of a profile", "write default")] | None,
+        AfterValidator(_profile_fits),
+    ] = Field(
+        default=None,
+        validate_default=True,
+        description="With the provider `profile`: its name. With `file`: the file's section; without it: `default`.",
+    )
+    credentials_file: Annotated[PrivateFile | None, AfterValidator(_file_fits)] = Field(
+        default=None,
+        validate_default=True,
+        description="A private file in the form of `~/.aws/credentials`. What cannot be used leaves the last good keys.",
+    )
+    sts_endpoint: _StsEndpoint | None = Field(
         default=None,
         description="Another STS endpoint: a VPC endpoint by https, or a test double by http on loopback. "
         "Without it: the region's.",
@@ -95,6 +169,18 @@ class Aws(Section):
         default=None,
         description="Another endpoint to sign in to the console: a region's by https, or a test double by http on loopback. "
         "Without it: the partition's.",
+    )
+    failover: Annotated[
+        Annotated[tuple[OtherRegion, ...], Field(max_length=_FAILOVER_MAX)], AfterValidator(_within_the_partition)
+    ] = Field(
+        default=(),
+        description="Regions to ask where STS of `region` does not answer, the next one first; at most three.",
+    )
+    sts_rate: Annotated[RateText, AfterValidator(_per_second)] = Field(
+        default="100/second",  # validated like any other value
+        validate_default=True,
+        description="AssumeRole calls of this instance, at most; a chain of two hops is two. AWS grants an account 600 a "
+        "second in a region, to all that is in it. What would wait too long is refused: 503 `overloaded`.",
     )
     allowed_accounts: tuple[AccountNumber, ...] | None = Field(
         default=None,

@@ -1,133 +1,151 @@
-"""AssumeRole over the network: boto3 on a few threads, its client built once, its errors mapped once.
+"""Walks role chains: hop after hop, each in the region that answers, within the time and the rate that there are.
 
-The hops of a chain are signed with different credentials, and a boto3 client costs 150 ms to build. So there is one client whose
-credentials are looked up at signing, for the call that the signing thread is about to make.
+This is the only place that decides whether, where and when a call is tried again (docs/aws.md, "Calling STS"):
+
+- a refusal is final, and so is an answer of STS that cannot be believed;
+- a region that hangs, is broken or out of reach, or answers with something else than STS: the next region;
+- throttled: once more in the same region after a pause, then the next region, whose quota is its own;
+- base credentials that have ended: new ones, and the chain from its beginning, once;
+- no room for a session's tags: the chain from its beginning without the optional ones, once.
+
+Three tries of a call at the most (or one in each region), and 4.5 s for everything. Each try counts against the rate.
 """
 
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextvars import ContextVar
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-import boto3
-from botocore import exceptions
-from botocore.config import Config
-from botocore.credentials import Credentials as BotoCredentials
 from botocore.credentials import ReadOnlyCredentials
-from botocore.parsers import ResponseParserError
 
 from broker.core.clock import Clock
 from broker.core.credentials import Credentials
-from broker.core.errors import StsDenied, StsError, StsRejected, StsTimeout, StsUnavailable
+from broker.core.errors import Overloaded, StsError, StsRejected, StsTimeout, StsUnavailable
 from broker.core.grant import Grant
+from broker.core.principal import Principal
+from broker.core.rate import Rate
+from broker.sts.base import BaseCredentials
+from broker.sts.budget import Budget
 from broker.sts.chain import Call, believe, plan, shed
+from broker.sts.endpoint import Endpoint, Region, endpoints
+from broker.sts.refusals import BASE_EXPIRED, MALFORMED, NO_ROOM, OF_THE_REGION, OUR_OWN, THROTTLED, TIMEOUT
+from broker.sts.regions import Regions
 
-# The whole chain, retries included: a client is promised an answer within 5 s.
+# The whole chain, tries and pauses included: a client is promised an answer within 5 s.
 DEADLINE = timedelta(seconds=4.5)
 _NOT_AT_ALL = timedelta(0)
-# AWS answers in a tenth of a second; botocore's own 60 s would outlive every caller. Room for a second try in DEADLINE.
-_CONNECT_SECONDS = 1.0
-_READ_SECONDS = 2.5
-# botocore's standard mode waits at most 1 s and then 2 s, with jitter: three tries within 3 s.
-_ATTEMPTS = 3
-# Each call is mostly waiting; more threads than this only queue at STS's own quota.
-_THREADS = 16
+# AWS answers in a tenth of a second. One region alone is given up early enough for a second try.
+_LONGEST_TRY = timedelta(seconds=2.5)
+# AWS's advice for `Throttling` is to back off; three tries and these pauses end within 3 s.
+_TRIES = 3
+_PAUSES = (timedelta(seconds=0.5), timedelta(seconds=1))
 
-_THROTTLED = {"Throttling", "ThrottlingException", "RequestLimitExceeded", "TooManyRequestsException", "SlowDown"}
-_EXPIRED = {"ExpiredToken", "ExpiredTokenException"}
-_SKEWED = {"RequestExpired", "RequestTimeTooSkewed"}
-# On the wire, and what botocore calls it.
-_PACKED_TOO_LARGE = {"PackedPolicyTooLarge", "PackedPolicyTooLargeException"}
-_NO_ROOM = "packed_policy_too_large"
-_SERVER_FAULT = 500
-
-_signing: ContextVar[ReadOnlyCredentials] = ContextVar("_signing")
-# time.perf_counter() after which the call is of no use to anybody.
-_useless_after: ContextVar[float] = ContextVar("_useless_after")
-
-BaseCredentials = Callable[[], ReadOnlyCredentials]
-
-
-class _CredentialsOfTheCall(BotoCredentials):  # type: ignore[misc]  # botocore has no types
-    """What the shared client signs with: whatever the current call says."""
-
-    def __init__(self) -> None:
-        super().__init__("unset", "unset")
-
-    def get_frozen_credentials(self) -> ReadOnlyCredentials:
-        return _signing.get()
+_NO_REGION = ""
+# What a call failed of, by region; without a region where none was asked in time.
+OnFailure = Callable[[str, str], None]
 
 
 class StsClient:
-    """Walks role chains."""
+    """What makes the calls of a chain."""
 
-    def __init__(self, *, region: str, endpoint: str | None, base: BaseCredentials, clock: Clock) -> None:
-        """Build the client.
+    def __init__(
+        self,
+        *,
+        regions: Sequence[Region],
+        base: BaseCredentials,
+        rate: Rate,
+        clock: Clock,
+        chance: Callable[[], float],
+        on_failure: OnFailure,
+    ) -> None:
+        """Build the clients.
 
         Args:
-            region: Its STS endpoint is used, and never the global one.
-            endpoint: Another address, for tests and private endpoints.
+            regions: The preferred one first; all of one partition. Each gets an equal share of the time there is.
             base: The broker's own credentials, asked for at each chain.
+            rate: So many calls at the most.
             clock: Judges the expiry in answers.
+            chance: Evenly distributed from 0 to 1, so that those who were throttled together do not come back together.
+            on_failure: Told of each call that failed.
         """
+        self._endpoints = Regions(endpoints(regions, patience=min(_LONGEST_TRY, DEADLINE / len(regions))), clock=clock)
+        self._tries = max(_TRIES, len(regions))
         self._base = base
+        self._budget = Budget(rate=rate)
         self._clock = clock
-        self._threads = ThreadPoolExecutor(max_workers=_THREADS, thread_name_prefix="sts")
-        self._client = _build(region, endpoint)
-        self.failure: str | None = None
+        self._chance = chance
+        self._on_failure = on_failure
+        self._own_failure: str | None = None
 
     async def assume(self, grant: Grant, *, waited: timedelta = _NOT_AT_ALL) -> Credentials:
         """Walk the chain of a grant, to the last hop's credentials, in what is left of ``DEADLINE`` after having ``waited``.
 
         Raises:
             StsRejected: STS refused a hop, or its answer cannot be believed. Nothing of earlier hops survives.
-            StsUnavailable: Throttled to the end, broken, or out of reach.
+            StsUnavailable: Throttled to the end, broken, or out of reach; or the broker's own credentials are.
             StsTimeout: No answer in time.
+            Overloaded: More chains wait than can be walked in time.
         """
-        started = time.perf_counter() - waited.total_seconds()
-        loop = asyncio.get_running_loop()
+        calls = plan(grant)
         try:
             async with asyncio.timeout((DEADLINE - waited).total_seconds()):
-                credentials = await loop.run_in_executor(self._threads, self._walk, plan(grant), started)
+                credentials = await self._chain(calls, grant.principal)
         except TimeoutError as error:
-            self.failure = "sts_timeout"
-            raise StsTimeout("no answer from STS in time", reason="sts_timeout") from error
-        except (StsUnavailable, StsTimeout) as error:
-            self.failure = error.reason
+            self._on_failure(_NO_REGION, TIMEOUT)
+            raise StsTimeout("no answer from STS in time", reason=TIMEOUT) from error
+        except Overloaded as error:
+            self._on_failure(_NO_REGION, error.reason)
             raise
-        self.failure = None
+        except StsUnavailable as error:
+            if error.reason in OUR_OWN:
+                self._own_failure = error.reason
+            raise
+        self._own_failure = None
         return credentials
 
     async def ping(self) -> str | None:
-        """None unless the last chain failed on AWS's side, else how. A refusal is not an illness."""
-        return self.failure
+        """None, or which regions failed their last call and how, or what is wrong with us. A refusal is not an illness."""
+        said = [f"{region}: {reason}" for region, reason in self._endpoints.failures().items()]
+        return ", ".join(said + ([self._own_failure] if self._own_failure else [])) or None
 
     def close(self) -> None:
         """Stop taking calls; those under way end by their own timeouts."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._budget.close()
+        self._endpoints.close()
 
-    def _walk(self, calls: list[Call], started: float) -> Credentials:
-        _useless_after.set(started + DEADLINE.total_seconds())
-        _refuse_late()
-        signing = _base_credentials(self._base)
+    async def _chain(self, calls: Sequence[Call], owner: Principal) -> Credentials:
+        """The whole chain, and once more from its beginning where what stopped it can be mended."""
+        await self._budget.begin(owner)
+        keys: tuple[str, ...] = ()
         try:
-            return self._chain(calls, signing)
-        except StsRejected as error:
-            lean, keys = shed(calls)
-            if error.reason != _NO_ROOM or not keys:
+            return await self._walk(calls)
+        except StsUnavailable as error:
+            if error.reason != BASE_EXPIRED:
                 raise
-        # From the beginning: what is too much for one hop may have been inherited from another.
-        return replace(self._chain(lean, signing), shed=keys)
+            await self._base.renew()
+        except StsRejected as error:
+            # From the beginning: what is too much for one hop may have been inherited from another.
+            calls, keys = shed(calls)
+            if error.reason != NO_ROOM or not keys:
+                raise
+        await self._budget.go_on()
+        return replace(await self._walk(calls), shed=keys)
 
-    def _chain(self, calls: Sequence[Call], signing: ReadOnlyCredentials) -> Credentials:
+    async def _walk(self, calls: Sequence[Call]) -> Credentials:
+        """Has the turn of its first call already."""
+        try:
+            signing = await self._base.current()
+        except StsUnavailable as error:
+            self._on_failure(_NO_REGION, error.reason)
+            raise
         for place, call in enumerate(calls, start=1):
-            credentials = self._assume(call, signing, place)
+            if place > 1:
+                await self._budget.go_on()
+            answer = await self._ask(call, signing, place)
+            credentials = believe(call, answer, now=self._clock.now())
             signing = ReadOnlyCredentials(
                 credentials.access_key_id,
                 credentials.secret_access_key.reveal(),
@@ -135,88 +153,47 @@ class StsClient:
             )
         return credentials
 
-    def _assume(self, call: Call, signing: ReadOnlyCredentials, place: int) -> Credentials:
-        token = _signing.set(signing)
+    async def _ask(self, call: Call, signing: ReadOnlyCredentials, place: int) -> Mapping[str, Any]:
+        """One call, in as many regions and as often as it makes sense."""
+        endpoint, *others = self._endpoints.in_order()
+        here = 0
+        for number in range(1, self._tries + 1):
+            here += 1
+            try:
+                return await self._try(endpoint, call, signing, place)
+            except StsError as error:
+                if not _is_for_another_try(error, elsewhere=bool(others)) or number == self._tries:
+                    raise
+                if others and not (error.reason == THROTTLED and here == 1):
+                    endpoint, here = others.pop(0), 0
+                else:
+                    await self._pause(number)
+            await self._budget.go_on()
+        raise AssertionError("the last try returns or raises")
+
+    async def _try(self, endpoint: Endpoint, call: Call, signing: ReadOnlyCredentials, place: int) -> Mapping[str, Any]:
+        """One call in one region, and what it says of the region."""
         try:
-            answer = self._client.assume_role(**call.parameters())
-        except exceptions.ClientError as error:
-            raise _refusal(error, place) from error
-        except (exceptions.ReadTimeoutError, exceptions.ConnectTimeoutError) as error:
-            raise StsTimeout(f"hop {place}: {type(error).__name__}", reason="sts_timeout") from error
-        except (ResponseParserError, KeyError, AttributeError, TypeError, ValueError) as error:
-            # botocore shows HTML and empty bodies as whatever its parser happened to trip over.
-            raise StsRejected(f"hop {place}: not an answer of STS", reason="malformed_answer") from error
-        except (exceptions.HTTPClientError, exceptions.BotoCoreError) as error:
-            raise StsUnavailable(f"hop {place}: {type(error).__name__}", reason="sts_unreachable") from error
-        finally:
-            _signing.reset(token)
-        return believe(call, answer, now=self._clock.now())
+            answer = await endpoint.assume(call, signing=signing, place=place)
+        except StsError as error:
+            self._on_failure(endpoint.region, error.reason)
+            if error.reason in OF_THE_REGION:
+                self._endpoints.fell(endpoint.region, error.reason)
+            elif error.reason == THROTTLED:
+                self._endpoints.throttled(endpoint.region, error.reason)
+            else:
+                self._endpoints.well(endpoint.region)
+            raise
+        self._endpoints.well(endpoint.region)
+        return answer
+
+    async def _pause(self, number: int) -> None:
+        pause = _PAUSES[min(number, len(_PAUSES)) - 1].total_seconds()
+        await asyncio.sleep(pause * (1 + self._chance()) / 2)
 
 
-def environment_credentials(*, access_key_id: str, secret_key: str, session_token: str | None) -> BaseCredentials:
-    """The broker's own credentials as the configuration gave them."""
-    fixed = ReadOnlyCredentials(access_key_id, secret_key, session_token)
-    return lambda: fixed
-
-
-def default_credentials() -> BaseCredentials:
-    """The broker's own credentials as boto3 finds them (profile, container, instance), refreshed by it.
-
-    Raises:
-        StsUnavailable: From the returned function, where it finds none.
-    """
-    session = boto3.Session()
-
-    def find() -> ReadOnlyCredentials:
-        credentials = session.get_credentials()
-        if credentials is None:
-            raise StsUnavailable("boto3 finds no credentials for the broker itself", reason="no_base_credentials")
-        return credentials.get_frozen_credentials()
-
-    return find
-
-
-def _base_credentials(base: BaseCredentials) -> ReadOnlyCredentials:
-    try:
-        return base()
-    except exceptions.BotoCoreError as error:
-        raise StsUnavailable(f"no base credentials: {type(error).__name__}", reason="no_base_credentials") from error
-
-
-def _build(region: str, endpoint: str | None) -> Any:
-    config = Config(
-        connect_timeout=_CONNECT_SECONDS,
-        read_timeout=_READ_SECONDS,
-        retries={"mode": "standard", "total_max_attempts": _ATTEMPTS},
-        max_pool_connections=_THREADS,
-        parameter_validation=True,
-    )
-    session = boto3.Session(region_name=region)
-    session._session._credentials = _CredentialsOfTheCall()  # noqa: SLF001  # boto3 has no public way to pass an object
-    client = session.client("sts", endpoint_url=endpoint, config=config)
-    client.meta.events.register("before-send.sts.AssumeRole", _refuse_late)
-    return client
-
-
-def _refuse_late(**_: object) -> None:
-    """Before each try: one that nobody waits for would hold a thread, and make a session that no record knows."""
-    if time.perf_counter() > _useless_after.get():
-        raise StsTimeout("not begun in time", reason="sts_timeout")
-
-
-def _refusal(error: exceptions.ClientError, place: int) -> StsError:
-    code = str(error.response.get("Error", {}).get("Code", ""))
-    message = str(error.response.get("Error", {}).get("Message", ""))
-    status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-    said = f"hop {place}: {code}: {message[:500]}"
-    if code in _THROTTLED:
-        return StsUnavailable(said, reason="sts_throttled")
-    if code in _SKEWED or "Signature expired" in message or "Signature not yet current" in message:
-        return StsUnavailable(said, reason="clock_skew")
-    if code in _EXPIRED:
-        return StsUnavailable(said, reason="base_credentials_expired")
-    if status >= _SERVER_FAULT:
-        return StsUnavailable(said, reason="sts_broken")
-    if code == "AccessDenied":
-        return StsDenied(said, reason=f"hop{place}_access_denied")
-    return StsRejected(said, reason=_NO_ROOM if code in _PACKED_TOO_LARGE else f"hop{place}_refused")
+def _is_for_another_try(error: StsError, *, elsewhere: bool) -> bool:
+    if error.reason == MALFORMED:
+        # The same place would say the same again: a portal or proxy stands before it.
+        return elsewhere
+    return error.reason in OF_THE_REGION or error.reason == THROTTLED

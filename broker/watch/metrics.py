@@ -53,7 +53,10 @@ class Metrics:
             buckets=_PACKED_BUCKETS,
         )
         self._sts_errors = Counter(
-            "broker_sts_errors", "Role chains that gave no credentials", ["reason"], registry=registry
+            "broker_sts_errors",
+            "Calls to STS that gave no credentials, by region; without one: chains for which none was asked in time",
+            ["region", "reason"],
+            registry=registry,
         )
         self._remaining = Histogram(
             "broker_credentials_remaining_seconds",
@@ -70,13 +73,15 @@ class Metrics:
         """Add a count that somebody else keeps; Prometheus sees it as ``NAME_total``."""
         self._registry.register(_Count(name, text, value))
 
+    def sts_failed(self, region: str, reason: str) -> None:
+        """Count a call to STS: a failure that another region makes good is in no audit event."""
+        self._sts_errors.labels(region=region, reason=reason).inc()
+
     def observe(self, event: Event) -> None:
         """Fold one recorded event in."""
         for name, histogram in (("spnego", self._spnego), ("sts", self._sts), ("packed", self._packed)):
             if name in event.measures:
                 histogram.observe(event.measures[name])
-        if not event.success and "sts" in event.measures:
-            self._sts_errors.labels(reason=event.reason or "").inc()
         if event.action != "get_credentials" or event.kind is Kind.INTENT:
             return
         # A client may ask for any name: only a role that was given becomes a label.

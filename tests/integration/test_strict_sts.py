@@ -634,6 +634,7 @@ def test_every_call_is_logged_once_and_without_secrets(sts: StrictSts) -> None:
     assert datetime.fromisoformat(first.pop("time")) <= datetime.fromisoformat(second.pop("time"))
     assert first == {
         "action": "AssumeRole",
+        "region": "eu-central-1",
         "role_arn": HUB_ROLE,
         "session_name": "alice@EXAMPLE.COM",
         "source_identity": "alice",

@@ -10,13 +10,16 @@ from datetime import timedelta
 
 import pytest
 
-from broker.core.clock import SystemClock
+from broker.core.clock import Clock, SystemClock
 from broker.core.credentials import Credentials
 from broker.core.errors import StsError, StsRejected, StsTimeout, StsUnavailable
 from broker.core.grant import Grant
 from broker.core.principal import Principal
+from broker.core.rate import Rate
 from broker.core.roles import Hop, Role, RoleArn, RoleName
-from broker.sts.client import BaseCredentials, StsClient, environment_credentials
+from broker.sts.base import BaseCredentials, GivenCredentials
+from broker.sts.client import OnFailure, StsClient
+from broker.sts.endpoint import Region
 from tests.fakes.sts import StrictSts, demo_world
 from tests.fakes.sts.demo import (
     BROKER_ACCESS_KEY_ID,
@@ -28,9 +31,7 @@ from tests.fakes.sts.demo import (
 )
 
 PROMISED_SECONDS = 5.0  # security.md: an answer within 5 s, whatever STS does
-BASE = environment_credentials(
-    access_key_id=BROKER_ACCESS_KEY_ID, secret_key=BROKER_SECRET_ACCESS_KEY, session_token=None
-)
+BASE = GivenCredentials(access_key_id=BROKER_ACCESS_KEY_ID, secret_key=BROKER_SECRET_ACCESS_KEY, session_token=None)
 
 
 @pytest.fixture(scope="module")
@@ -45,15 +46,32 @@ def sts(running: StrictSts) -> StrictSts:
     return running
 
 
-@pytest.fixture(scope="module")
-def client(running: StrictSts) -> Iterator[StsClient]:
-    made = client_of(running.url)
+@pytest.fixture
+def client(sts: StrictSts) -> Iterator[StsClient]:
+    made = client_of(sts.url)
     yield made
     made.close()
 
 
-def client_of(endpoint: str, base: BaseCredentials = BASE) -> StsClient:
-    return StsClient(region="eu-central-1", endpoint=endpoint, base=base, clock=SystemClock())
+REGIONS = ("eu-central-1", "eu-west-1", "eu-west-3", "eu-north-1")
+
+
+def client_of(
+    *addresses: str,
+    base: BaseCredentials = BASE,
+    rate: Rate | None = None,
+    clock: Clock | None = None,
+    on_failure: OnFailure = lambda *_: None,
+) -> StsClient:
+    """A client with a region behind each address, in the order of ``REGIONS``."""
+    return StsClient(
+        regions=[Region(*pair) for pair in zip(REGIONS, addresses, strict=False)],
+        base=base,
+        rate=rate or Rate(1000, 1),
+        clock=clock or SystemClock(),
+        chance=lambda: 0.5,
+        on_failure=on_failure,
+    )
 
 
 def grant(
@@ -205,7 +223,7 @@ async def test_throttling_is_tried_at_most_three_times_in_three_seconds(client: 
     assert error.reason == "sts_throttled"
     assert 2 <= len(sts.calls()) <= 3
     assert time.monotonic() - started < 3.5
-    assert await client.ping() == "sts_throttled"
+    assert await client.ping() == "eu-central-1: sts_throttled"
 
 
 async def test_throttling_that_passes_is_survived(client: StsClient, sts: StrictSts) -> None:
@@ -227,7 +245,7 @@ async def test_an_sts_that_hangs_is_a_timeout_and_not_hammered(client: StsClient
     sts.fault("hang", role_arn=hop, seconds=20)
     error = await failure(client, grant())
     assert isinstance(error, StsTimeout)
-    assert await client.ping() == "sts_timeout"
+    assert await client.ping() == "eu-central-1: sts_timeout"
     assert len(sts.calls(role_arn=hop)) <= 2
     sts.clear_faults()
     assert isinstance(await client.assume(grant()), Credentials)
@@ -276,10 +294,8 @@ async def test_an_sts_that_is_not_there_is_unavailable() -> None:
 
 
 async def test_wrong_base_keys_are_refused_and_not_shown(sts: StrictSts) -> None:
-    base = environment_credentials(
-        access_key_id=BROKER_ACCESS_KEY_ID, secret_key="canary-secret" * 3, session_token=None
-    )
-    client = client_of(sts.url, base)
+    base = GivenCredentials(access_key_id=BROKER_ACCESS_KEY_ID, secret_key="canary-secret" * 3, session_token=None)
+    client = client_of(sts.url, base=base)
     try:
         error = await failure(client, grant())
         assert isinstance(error, StsRejected)

@@ -45,6 +45,7 @@ class Fault:
     role_arn: str | None = None
     seconds: float | None = None
     action: str = "AssumeRole"
+    region: str | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -66,12 +67,12 @@ class Faults:
         self._faults: list[Fault] = []
 
     def add(self, request: Mapping[str, Any]) -> None:
-        """Set a fault from its JSON form ``{kind, count?, role_arn?, seconds?, action?}``.
+        """Set a fault from its JSON form ``{kind, count?, role_arn?, seconds?, action?, region?}``.
 
         Raises:
             ValueError: No such fault, an unknown member, or a value out of bounds.
         """
-        known = {"kind": "kind", "count": "left", "role_arn": "role_arn", "seconds": "seconds", "action": "action"}
+        known = {"count": "left"} | {name: name for name in ("kind", "role_arn", "seconds", "action", "region")}
         if "kind" not in request or set(request) - set(known):
             raise ValueError(f"expected kind and at most {', '.join(known)}")
         self._faults.append(Fault(**{known[name]: value for name, value in request.items()}))
@@ -80,9 +81,13 @@ class Faults:
         """No faults any more."""
         self._faults.clear()
 
-    def fire(self, *, action: str, role_arn: str | None) -> list[Fault]:
+    def fire(self, *, action: str, role_arn: str | None, region: str | None = None) -> list[Fault]:
         """The faults of this request, oldest first; each firing is counted, used or not."""
-        firing = [fault for fault in self._faults if fault.action == action and fault.role_arn in (None, role_arn)]
+        firing = [
+            fault
+            for fault in self._faults
+            if fault.action == action and fault.role_arn in (None, role_arn) and fault.region in (None, region)
+        ]
         for fault in firing:
             if fault.left is not None:
                 fault.left -= 1

@@ -81,13 +81,17 @@ class StrictSts:
         role_arn: str | None = None,
         seconds: float | None = None,
         action: str = "AssumeRole",
+        region: str | None = None,
     ) -> None:
         """Set a fault (``faults.py`` names them) on calls of ``action``, until it fired ``count`` times or is cleared.
 
         Raises:
             ValueError: No such fault.
         """
-        asked = {"kind": kind, "count": count, "role_arn": role_arn, "seconds": seconds, "action": action}
+        asked = {"kind": kind, "count": count, "role_arn": role_arn, "seconds": seconds} | {
+            "action": action,
+            "region": region,
+        }
         self._control("POST", "faults", {name: value for name, value in asked.items() if value is not None})
 
     def clear(self) -> None:

@@ -22,7 +22,7 @@ from tests.fakes.sts.faults import DEFAULT_HANG_SECONDS, SPOILING, Fault, Faults
 from tests.fakes.sts.parameters import AssumeRole, read_assume_role
 from tests.fakes.sts.service import Issued, Sts, access_denied, expired_token
 from tests.fakes.sts.signin import SignIn, SignInRefusal
-from tests.fakes.sts.sigv4 import CLOCK_SKEW, SignedRequest, expired
+from tests.fakes.sts.sigv4 import CLOCK_SKEW, SignedRequest, expired, region_of
 from tests.fakes.sts.web_identity import documents_of, issuer_of, judge, read_ask, token_of
 from tests.fakes.sts.wire import API_VERSION, Answer, StsRefusal, refusal, result
 from tests.fakes.sts.world import World
@@ -107,7 +107,7 @@ class Server:
             body=await request.read(),
         )
         pairs = parse_qsl(_text(signed), keep_blank_values=True)
-        call = self._begin(dict(pairs))
+        call = self._begin(dict(pairs), region=region_of(signed))
         await asyncio.sleep(self._latency + sum(f.seconds or 0 for f in call.faults if f.kind == "latency"))
         if any(fault.kind == "hang" for fault in call.faults):
             return await _hang(request, call)
@@ -161,11 +161,12 @@ class Server:
                 return web.Response(status=302, headers={"Location": destination})
         raise SignInRefusal("no such Action")
 
-    def _begin(self, form: dict[str, str]) -> _Call:
+    def _begin(self, form: dict[str, str], *, region: str | None = None) -> _Call:
         action, role_arn = form.get("Action", ""), form.get("RoleArn")
-        faults = self._faults.fire(action=action, role_arn=role_arn)
+        faults = self._faults.fire(action=action, role_arn=role_arn, region=region)
         entry: dict[str, Any] = {
             "action": action,
+            "region": region,
             "time": f"{self._now():%Y-%m-%dT%H:%M:%S.%fZ}",
             "role_arn": role_arn,
             "session_name": form.get("RoleSessionName"),

@@ -50,6 +50,12 @@ class Claim:
     date: str
 
 
+def region_of(request: SignedRequest) -> str | None:
+    """The region that a request is signed for: one server stands for all of them."""
+    match = _AUTHORIZATION.fullmatch(request.headers.get("authorization", "").strip())
+    return match["region"] if match else None
+
+
 def read_claim(request: SignedRequest, *, now: datetime) -> Claim:
     """Everything about the signature that needs no secret: its form, scope, signed headers and age.
 

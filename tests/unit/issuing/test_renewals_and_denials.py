@@ -86,7 +86,7 @@ async def test_a_denial_is_forgotten_after_some_seconds(house: House) -> None:
     house.sts.error = DENIED
     await house.refused(StsDenied)
     house.sts.error = None
-    house.clock.moment += timedelta(seconds=6)
+    house.clock.moment += timedelta(seconds=4)
     await house.ask()
     assert house.sts.calls == 2
 

@@ -6,12 +6,12 @@ import pytest
 from botocore.exceptions import ClientError
 
 from broker.core.errors import StsDenied, StsRejected, StsUnavailable
-from broker.sts.client import _refusal
+from broker.sts.refusals import refusal
 
 
 def refused(code: str, status: int = 403, message: str = "no") -> tuple[type, str]:
     answer = {"Error": {"Code": code, "Message": message}, "ResponseMetadata": {"HTTPStatusCode": status}}
-    error = _refusal(ClientError(answer, "AssumeRole"), 2)  # type: ignore[arg-type]
+    error = refusal(ClientError(answer, "AssumeRole"), 2)  # type: ignore[arg-type]
     return type(error), error.reason
 
 
@@ -64,4 +64,4 @@ def test_every_other_refusal_is_final_and_says_where_or_why(code: str, reason: s
 
 
 def test_an_error_without_any_members_is_a_refusal_too() -> None:
-    assert type(_refusal(ClientError({}, "AssumeRole"), 1)) is StsRejected
+    assert type(refusal(ClientError({}, "AssumeRole"), 1)) is StsRejected

@@ -1,0 +1,122 @@
+"""AssumeRole at one region's STS: boto3 on threads of the region's own, its errors mapped once. It tries once and never waits.
+
+The hops of a chain are signed with different credentials, and a boto3 client costs 150 ms to build. So a region has one client,
+whose credentials are looked up at signing, for the call that the signing thread is about to make (ADR 4). Threads of its own:
+a region that hangs holds up its own callers only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar
+from datetime import timedelta
+from typing import Any, NamedTuple
+
+import boto3
+from botocore import exceptions
+from botocore.config import Config
+from botocore.credentials import Credentials as BotoCredentials
+from botocore.credentials import ReadOnlyCredentials
+from botocore.parsers import ResponseParserError
+
+from broker.core.errors import StsRejected, StsTimeout, StsUnavailable
+from broker.sts import quiet
+from broker.sts.chain import Call
+from broker.sts.refusals import MALFORMED, TIMEOUT, UNREACHABLE, refusal
+
+# A connection stands after one round trip around the world, or not at all.
+_CONNECT_SECONDS = 1.0
+# Each call is mostly waiting: this many serve 100 calls a second of a quarter of a second each. They are started when needed.
+_THREADS = 32
+
+_signing: ContextVar[ReadOnlyCredentials] = ContextVar("_signing")
+
+
+class Region(NamedTuple):
+    """A region by its name, and another address than its public one where ``endpoint`` is not None."""
+
+    name: str
+    endpoint: str | None
+
+
+class _CredentialsOfTheCall(BotoCredentials):  # type: ignore[misc]  # botocore has no types
+    """What a shared client signs with: whatever the current call says."""
+
+    def __init__(self) -> None:
+        super().__init__("unset", "unset")
+
+    def get_frozen_credentials(self) -> ReadOnlyCredentials:
+        return _signing.get()
+
+
+class Endpoint:
+    """STS in one region."""
+
+    def __init__(self, *, region: str, client: Any, patience: timedelta) -> None:
+        """Take a client of boto3 that signs with what the call says; see ``endpoints()``."""
+        self.region = region
+        self.patience = patience
+        self._client = client
+        self._threads = ThreadPoolExecutor(max_workers=_THREADS, thread_name_prefix=f"sts-{region}")
+
+    async def assume(self, call: Call, *, signing: ReadOnlyCredentials, place: int) -> Mapping[str, Any]:
+        """The answer to one call, unread, within ``patience``; ``place`` is the hop's number, for the errors.
+
+        Raises:
+            StsRejected: STS refused, or what came is no answer of STS.
+            StsUnavailable: Throttled, broken, or out of reach.
+            StsTimeout: No answer in time.
+        """
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(self.patience.total_seconds()):
+                # A call that is still waiting for its thread when this ends is never made.
+                return await loop.run_in_executor(self._threads, self._assume, call, signing, place)
+        except TimeoutError as error:
+            raise StsTimeout(f"hop {place}: no answer in time", reason=TIMEOUT) from error
+
+    def close(self) -> None:
+        """Stop taking calls; those under way end by their own timeouts."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _assume(self, call: Call, signing: ReadOnlyCredentials, place: int) -> Mapping[str, Any]:
+        token = _signing.set(signing)
+        try:
+            answer: Mapping[str, Any] = self._client.assume_role(**call.parameters())
+        except exceptions.ClientError as error:
+            raise refusal(error, place) from error
+        except (exceptions.ReadTimeoutError, exceptions.ConnectTimeoutError) as error:
+            raise StsTimeout(f"hop {place}: {type(error).__name__}", reason=TIMEOUT) from error
+        except (ResponseParserError, KeyError, AttributeError, TypeError, ValueError) as error:
+            # botocore shows HTML and empty bodies as whatever its parser happened to trip over.
+            raise StsRejected(f"hop {place}: not an answer of STS", reason=MALFORMED) from error
+        except (exceptions.HTTPClientError, exceptions.BotoCoreError) as error:
+            raise StsUnavailable(f"hop {place}: {type(error).__name__}", reason=UNREACHABLE) from error
+        finally:
+            _signing.reset(token)
+        return answer
+
+
+def endpoints(regions: Sequence[Region], *, patience: timedelta) -> list[Endpoint]:
+    """One for each region, in their order; each gives an answer, or gives up, within ``patience``."""
+    quiet.pin()
+    session = boto3.Session()
+    session._session._credentials = _CredentialsOfTheCall()  # noqa: SLF001  # boto3 has no public way to pass an object
+    config = Config(
+        connect_timeout=_CONNECT_SECONDS,
+        read_timeout=patience.total_seconds(),
+        # Whether, where and when to try again is decided in one place, and that is not here.
+        retries={"mode": "standard", "total_max_attempts": 1},
+        max_pool_connections=_THREADS,
+        parameter_validation=True,
+    )
+    return [
+        Endpoint(
+            region=region.name,
+            client=session.client("sts", region_name=region.name, endpoint_url=region.endpoint, config=config),
+            patience=patience,
+        )
+        for region in regions
+    ]

@@ -1,0 +1,58 @@
+"""What STS's errors mean to us: each becomes one of the house's, told apart by what can be done about it.
+
+Sources: AWS STS API Reference, AssumeRole (errors) and "Common errors"; botocore's own list of throttling codes.
+"""
+
+from __future__ import annotations
+
+from botocore import exceptions
+
+from broker.core.errors import StsDenied, StsError, StsRejected, StsUnavailable
+
+THROTTLED = "sts_throttled"
+TIMEOUT = "sts_timeout"
+UNREACHABLE = "sts_unreachable"
+BROKEN = "sts_broken"
+MALFORMED = "malformed_answer"
+BASE_EXPIRED = "base_credentials_expired"
+NO_BASE = "no_base_credentials"
+CLOCK_SKEW = "clock_skew"
+NO_ROOM = "packed_policy_too_large"
+
+# Reasons that speak of one region's endpoint, or of the way there; another region may well answer.
+OF_THE_REGION = frozenset({TIMEOUT, UNREACHABLE, BROKEN, MALFORMED})
+# Reasons that speak of ourselves, whatever the region.
+OUR_OWN = frozenset({BASE_EXPIRED, NO_BASE, CLOCK_SKEW})
+
+_THROTTLING_CODES = {
+    "Throttling",
+    "ThrottlingException",
+    "RequestLimitExceeded",
+    "TooManyRequestsException",
+    "SlowDown",
+}
+_EXPIRED_CODES = {"ExpiredToken", "ExpiredTokenException"}
+_SKEW_CODES = {"RequestExpired", "RequestTimeTooSkewed"}
+# On the wire, and what botocore calls it.
+_NO_ROOM_CODES = {"PackedPolicyTooLarge", "PackedPolicyTooLargeException"}
+_SERVER_FAULT = 500
+_SAID_MAX_CHARS = 500
+
+
+def refusal(error: exceptions.ClientError, place: int) -> StsError:
+    """An answer of STS that is an error, at hop number ``place``."""
+    code = str(error.response.get("Error", {}).get("Code", ""))
+    message = str(error.response.get("Error", {}).get("Message", ""))
+    status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+    said = f"hop {place}: {code}: {message[:_SAID_MAX_CHARS]}"
+    if code in _THROTTLING_CODES:
+        return StsUnavailable(said, reason=THROTTLED)
+    if code in _SKEW_CODES or "Signature expired" in message or "Signature not yet current" in message:
+        return StsUnavailable(said, reason=CLOCK_SKEW)
+    if code in _EXPIRED_CODES:
+        return StsUnavailable(said, reason=BASE_EXPIRED)
+    if status >= _SERVER_FAULT:
+        return StsUnavailable(said, reason=BROKEN)
+    if code == "AccessDenied":
+        return StsDenied(said, reason=f"hop{place}_access_denied")
+    return StsRejected(said, reason=NO_ROOM if code in _NO_ROOM_CODES else f"hop{place}_refused")
