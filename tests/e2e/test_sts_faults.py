@@ -167,3 +167,42 @@ def test_the_next_region_serves_where_the_first_cannot_be_reached_and_the_operat
         assert house.ask(realm.client_token(alice)).status == 200
         assert [call["region"] for call in sts.calls()] == ["eu-west-1", "eu-west-1"]
         assert sts_of(house) == {"status": "degraded", "reason": f"{REGION}: sts_unreachable"}
+
+
+def test_a_credentials_file_is_taken_over_when_it_changes_and_kept_out_when_it_is_unusable(
+    tmp_path: Path, realm: Realm, sts: StrictSts, alice: dict[str, str]
+) -> None:
+    path = tmp_path / "aws-credentials"
+    path.touch(mode=0o600)
+    good = f"[hub]\naws_access_key_id={demo.BROKER_ACCESS_KEY_ID}\naws_secret_access_key={{}}\n"
+    path.write_text(good.format("canary" * 7))
+    aws = {"region": REGION, "sts_endpoint": sts.url, "credentials_provider": "file"}
+    aws |= {"credentials_file": str(path), "profile": "hub"}
+    broker = BrokerProcess(tmp_path, settings_of(tmp_path, realm, sts, aws=aws), env=realm.env)
+    for name in ("AWS_ACCESS_KEY_ID", "ZEROTRUST_AWS_SECRET_KEY"):
+        del broker._env[name]
+    with broker:
+        house = House(broker, realm, sts)
+        assert house.ask(realm.client_token(alice)).code == "sts_rejected"
+        assert house.last_reason() == "hop1_refused"
+        path.write_text(good.format(demo.BROKER_SECRET_ACCESS_KEY))
+        assert reloaded(broker)["success"] is True
+        assert house.ask(realm.client_token(alice)).status == 200
+        path.write_text("canary")
+        assert reloaded(broker)["success"] is False
+        assert house.send("GET", "/readyz").json["dependencies"]["files"]["reason"] == "aws_credentials"
+        assert "canary" not in broker.output.read_text()
+        assert broker.check_config().returncode == 78
+
+
+def reloaded(broker: BrokerProcess) -> dict[str, Any]:
+    """The record of a reload that SIGHUP asks for."""
+    before = len(broker.records())
+    broker.reload()
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline:
+        for record in broker.records()[before:]:
+            if record["event"] == "reload" and record["resource"] == "aws_credentials":
+                return record
+        time.sleep(0.02)
+    raise AssertionError("no reload was recorded")

@@ -6,13 +6,13 @@ import asyncio
 import socket
 import time
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
 from broker.core.clock import Clock, SystemClock
 from broker.core.credentials import Credentials
-from broker.core.errors import StsError, StsRejected, StsTimeout, StsUnavailable
+from broker.core.errors import Overloaded, StsError, StsRejected, StsTimeout, StsUnavailable
 from broker.core.grant import Grant
 from broker.core.principal import Principal
 from broker.core.rate import Rate
@@ -267,6 +267,25 @@ async def test_waiters_of_a_hanging_sts_leave_the_event_loop_free(client: StsCli
     await asyncio.sleep(2)
     assert isinstance(await client.assume(grant()), Credentials)
     assert len(sts.calls()) == asked + 2
+
+
+async def test_a_thousand_principals_at_once_are_asked_for_within_the_rate_and_each_has_an_answer_in_time(
+    sts: StrictSts,
+) -> None:
+    client = client_of(sts.url, rate=Rate(40, 1))
+    started = time.monotonic()
+    try:
+        answers = await asyncio.gather(
+            *(client.assume(grant(who=f"u{number}@EXAMPLE.COM")) for number in range(1000)), return_exceptions=True
+        )
+    finally:
+        client.close()
+    assert time.monotonic() - started < PROMISED_SECONDS
+    assert {type(answer) for answer in answers} == {Credentials, Overloaded}
+    times = [datetime.fromisoformat(call["time"]).timestamp() for call in sts.calls()]
+    # Half of a tenth more, because what is counted is when a call arrives.
+    assert max(sum(begins <= moment < begins + 1 for moment in times) for begins in times) <= 42
+    assert sum(isinstance(answer, Credentials) for answer in answers) >= 20
 
 
 @pytest.mark.parametrize(
