@@ -125,6 +125,13 @@ def test_whoever_is_sealed_comes_out_the_same(
     assert instance.open(cookie.value.reveal()) == replace(identity, mutual_token=None, channel_bound=False)
 
 
+@pytest.mark.parametrize("by", [None, (), ("HTTP/front.localhost@AD.EXAMPLE.COM",)])
+def test_whoever_came_in_somebodys_name_is_known_from_the_session_too(
+    instance: Instance, by: tuple[str, ...] | None
+) -> None:
+    assert instance.open(instance.cookie(replace(ALICE, impersonated_by=by))).impersonated_by == by
+
+
 def test_what_a_directory_said_is_not_kept_in_a_session(instance: Instance) -> None:
     named = replace(ALICE, groups=ALICE.groups | {"AD.EXAMPLE.COM\\aws-dev", "S-1-5-21-x", ""})
     assert instance.open(instance.cookie(named)).groups == ALICE.groups
