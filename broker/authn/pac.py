@@ -61,10 +61,13 @@ class MalformedPac(ValueError):
 class Logon:
     """Who logged on and what they are in, as SIDs in the string form of MS-DTYP section 2.4.2.1.
 
+    ``account`` is the account's own name (sAMAccountName), whatever name it logged on by: a KDC of Active Directory takes names
+    in any case, user principal names, and those of machines without their ``$``, and writes them into the ticket as they came.
     ``groups`` are all that count: of the user's domain, of other domains (trusts, SID history), and well-known ones,
     ``SERVICE_ASSERTED_IDENTITY`` among them. A SID may be matched only if it is ``within`` the realm's domain.
     """
 
+    account: str
     domain_sid: str
     user_sid: str
     groups: frozenset[str]
@@ -91,7 +94,8 @@ def groups(logon_info: bytes) -> Logon:
     if not pointer or count + sid_count + resource_count > _GROUPS_MAX:
         _malformed("no structure, or too many groups")
 
-    ndr.skip_strings(members[:12])
+    account = _text(ndr.string(*members[:2]))
+    ndr.skip_strings(members[2:12])
     own = ndr.memberships(at, count)
     ndr.skip_strings(members[16:20])
     domain = ndr.sid(domain_at)
@@ -107,7 +111,7 @@ def groups(logon_info: bytes) -> Logon:
     # No attribute, nor UserFlags, which only repeats that there are such SIDs, may hide the mark of impersonation.
     found.update([sid for sid, attributes in extra if _counts(attributes) or sid == SERVICE_ASSERTED_IDENTITY])
     found.update([f"{resource_domain}-{rid}" for rid, attributes in resource if _counts(attributes)])
-    return Logon(domain_sid=domain, user_sid=user_sid, groups=frozenset(found))
+    return Logon(account=account, domain_sid=domain, user_sid=user_sid, groups=frozenset(found))
 
 
 def transited(delegation_info: bytes) -> tuple[str, ...]:
@@ -129,11 +133,15 @@ def transited(delegation_info: bytes) -> tuple[str, ...]:
     return services
 
 
-def _service_name(encoded: bytes) -> str:
+def _text(encoded: bytes) -> str:
     try:
-        name = encoded.decode("utf-16-le")
+        return encoded.decode("utf-16-le")
     except UnicodeDecodeError as error:
         raise MalformedPac("a name that is no text") from error
+
+
+def _service_name(encoded: bytes) -> str:
+    name = _text(encoded)
     if not 0 < len(name) <= _SERVICE_NAME_MAX or not name.isprintable():
         _malformed("an impossible name of a service")
     return name

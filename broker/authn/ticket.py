@@ -30,6 +30,7 @@ _LOGON_INFO = b"urn:mspac:logon-info"
 # MS-PAC 2.9: present in tickets that a service obtained in a user's name (S4U2Proxy).
 _DELEGATION_INFO = b"urn:mspac:delegation-info"
 
+_CANONICAL = "log in with the account's own name, as the directory writes it (kinit -C finds it)"
 
 _Part = TypeVar("_Part")
 
@@ -81,7 +82,8 @@ class Ticket:
 
         Raises:
             AccessDenied: A realm that is not served.
-            AuthFailed: A weak session key, no PAC where one is required, or a ticket that somebody else made.
+            AuthFailed: A weak session key, no PAC where one is required, another name than the account's, or a ticket that
+                somebody else made.
         """
         rules = realms.get(principal.realm)
         if rules is None:
@@ -93,9 +95,13 @@ class Ticket:
             raise AuthFailed(reason="pac_missing")
         if self.logon is not None and rules.domain_sid not in (None, self.logon.domain_sid):
             raise AuthFailed(reason="pac_of_another_domain")
+        if self.logon is not None and _is_plain(principal) and principal.components[0] != self.logon.account:
+            # Else ANNA would be somebody else than anna, whom a revocation or a limit names; and the machine BOB$ would be bob.
+            raise AuthFailed(reason="name_not_of_account", hint=_CANONICAL)
         if self.impersonated_by is not None and not rules.allow_impersonation:
             raise AuthFailed(reason="impersonated")
-        if self.logon is None or rules.domain_sid is None:
+        # A service's name says nothing of its account's, in whatever case it came: it counts by itself alone.
+        if self.logon is None or rules.domain_sid is None or not _is_plain(principal):
             return frozenset()
         return frozenset(sid for sid in self.logon.groups if pac.within(rules.domain_sid, sid))
 
@@ -105,6 +111,10 @@ class Ticket:
         if self.transited is None and self.logon is not None and pac.SERVICE_ASSERTED_IDENTITY in self.logon.groups:
             return ()
         return self.transited
+
+
+def _is_plain(principal: Principal) -> bool:
+    return len(principal.components) == 1
 
 
 def _enctype(context: raw.SecurityContext) -> int:

@@ -72,13 +72,15 @@ SMB_CONF = """\
 class User:
     """An account; with services it is one that services run as, known to the KDC under the first one's name too.
 
-    `delegates_to` are the services where it may appear as anybody (constrained delegation with protocol transition).
+    `delegates_to` are the services where it may appear as anybody (constrained delegation with protocol transition). The
+    account of a machine gets a `$` behind its name.
     """
 
     password: str = PASSWORD
     disabled: bool = False
     services: tuple[str, ...] = ()
     delegates_to: tuple[str, ...] = ()
+    machine: bool = False
 
 
 @dataclass(frozen=True)

@@ -55,19 +55,19 @@ def make_domain(wish: dict[str, Any], settings: param.LoadParm) -> SamDB:
 
 
 def add_user(samdb: SamDB, name: str, user: dict[str, Any]) -> None:
+    kind = dsdb.UF_WORKSTATION_TRUST_ACCOUNT if user["machine"] else dsdb.UF_NORMAL_ACCOUNT
+    disabled = dsdb.UF_ACCOUNTDISABLE if user["disabled"] else 0
+    delegates = dsdb.UF_TRUSTED_TO_AUTHENTICATE_FOR_DELEGATION if user["delegates_to"] else 0
+    principal = f"{[*user['services'], name][0]}@{samdb.domain_dns_name()}"
     samdb.add(
         {
             "dn": f"CN={name},CN=Users,{samdb.domain_dn()}",
-            "objectClass": "user",
-            "sAMAccountName": name,
-            "userPrincipalName": f"{[*user['services'], name][0]}@{samdb.domain_dns_name()}",
+            "objectClass": "computer" if user["machine"] else "user",
+            "sAMAccountName": f"{name}$" if user["machine"] else name,
             "unicodePwd": f'"{user["password"]}"'.encode("utf-16-le"),
-            "userAccountControl": str(
-                dsdb.UF_NORMAL_ACCOUNT
-                | (dsdb.UF_ACCOUNTDISABLE if user["disabled"] else 0)
-                | (dsdb.UF_TRUSTED_TO_AUTHENTICATE_FOR_DELEGATION if user["delegates_to"] else 0)
-            ),
+            "userAccountControl": str(kind | disabled | delegates),
             "msDS-SupportedEncryptionTypes": str(AES_ONLY),
+            **({} if user["machine"] else {"userPrincipalName": principal}),
             **({"servicePrincipalName": user["services"]} if user["services"] else {}),
             **({"msDS-AllowedToDelegateTo": user["delegates_to"]} if user["delegates_to"] else {}),
         }

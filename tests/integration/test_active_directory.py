@@ -106,6 +106,7 @@ def test_the_groups_in_a_ticket_are_those_that_samba_reads_and_the_directory_rec
 
     (reading,) = samba_reads(logon_info)
     assert expected(reading) == {
+        "account": user,
         "domain_sid": found.domain_sid,
         "user_sid": found.user_sid,
         "groups": sorted(found.groups),
@@ -204,7 +205,11 @@ def test_whatever_samba_writes_is_read_as_samba_reads_it() -> None:
     for logon_info, reading in zip(logon_infos, samba_reads(*logon_infos), strict=True):
         found = pac.groups(logon_info)
         wanted = expected(reading)
-        assert (found.domain_sid, found.user_sid) == (wanted["domain_sid"], wanted["user_sid"])
+        assert (found.account, found.domain_sid, found.user_sid) == (
+            wanted["account"],
+            wanted["domain_sid"],
+            wanted["user_sid"],
+        )
         assert sorted(found.groups) == wanted["groups"]
 
 

@@ -1,7 +1,8 @@
-"""Tickets that a service made in a user's name (S4U), of a real domain controller, through the broker as a process.
+"""Who comes in somebody else's name, with tickets of a real domain controller, to the broker as a process.
 
-HTTP/localhost asks for a ticket to itself (S4U2Self); HTTP/front.localhost goes on to HTTP/localhost with what it got so
-(S4U2Proxy), which the directory lets it do.
+HTTP/localhost asks for a ticket to itself in a user's name (S4U2Self); HTTP/front.localhost goes on to HTTP/localhost with
+what it got so (S4U2Proxy), which the directory lets it do. The domain controller also takes names of accounts that are not
+quite theirs, and writes those into the tickets.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.fakes.active_directory import SERVICE, ActiveDirectory, Group, User
+from tests.fakes.active_directory import PASSWORD, SERVICE, ActiveDirectory, Group, User
 from tests.fakes.broker import BrokerProcess, configuration
 from tests.fakes.conversation import obtain
 from tests.fakes.sts import StrictSts, demo_world
@@ -31,6 +32,7 @@ ELSEWHERE = {"EXAMPLE.COM": {"allow_impersonation": True}}
 def directory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ActiveDirectory]:
     people = {
         "anna": User(),
+        "BOB": User(machine=True),  # Anybody may join ten machines to a domain, and call them what he likes.
         "svc-http": User(services=(SERVICE,)),
         "svc-front": User(services=(FRONT,), delegates_to=(SERVICE,)),
     }
@@ -48,7 +50,14 @@ def a_broker(directory: ActiveDirectory, folder: Path, sts: StrictSts, options: 
             "keytabs": [str(directory.http_keytab)],
             "realms": {directory.name: {"domain_sid": directory.domain_sid, **options}, **ELSEWHERE},
         },
-        rules=[{"name": "team", "groups": [directory.sids["team"]], "roles": ["developer"]}],
+        rules=[
+            {
+                "name": "team",
+                "groups": [directory.sids["team"]],
+                "principals": [f"bob@{directory.name}", f"BOB@{directory.name}"],
+                "roles": ["developer"],
+            }
+        ],
     )
     return BrokerProcess(folder, settings, env=directory.env)
 
@@ -111,6 +120,30 @@ def test_whoever_comes_in_person_has_no_such_mark(
     answer = obtain(broker.url, token, "developer")
     assert answer.status == 200, answer.body
     assert "impersonated_by" not in broker.records()[-1]
+
+
+@pytest.mark.parametrize("name", ["ANNA", "Anna"])
+def test_one_account_has_one_name(directory: ActiveDirectory, broker: BrokerProcess, tmp_path: Path, name: str) -> None:
+    # A revocation or a limit of anna's would not have meant ANNA, who is in all her groups.
+    token = directory.client_token(directory.kinit(name, tmp_path / "other", password=PASSWORD))
+    assert_not_the_account(broker, token, f"{name}@AD.EXAMPLE.COM")
+    canonical = directory.kinit(name, tmp_path / "canonical", password=PASSWORD, options=["-C"])
+    assert obtain(broker.url, directory.client_token(canonical), "developer").status == 200
+
+
+@pytest.mark.parametrize("name", ["bob", "BOB"])
+def test_a_machine_is_not_the_user_that_it_is_called_like(
+    directory: ActiveDirectory, broker: BrokerProcess, tmp_path: Path, name: str
+) -> None:
+    token = directory.client_token(directory.kinit(name, tmp_path / "machine", password=PASSWORD))
+    assert_not_the_account(broker, token, f"{name}@AD.EXAMPLE.COM")
+
+
+def assert_not_the_account(broker: BrokerProcess, token: bytes, user: str) -> None:
+    answer = obtain(broker.url, token, "developer")
+    assert (answer.status, answer.body["code"]) == (401, "auth_failed")
+    record = broker.records()[-1]
+    assert (record["user"], record["reason"]) == (user, "name_not_of_account")
 
 
 def test_mits_kdc_lets_no_service_go_on_in_a_users_name(realm: Realm, tmp_path: Path) -> None:

@@ -81,7 +81,11 @@ def assert_malformed_or(expected: Logon, logon_info: bytes) -> None:
 def test_every_vector_reads_as_samba_reads_it(name: str) -> None:
     expected = json.loads((VECTORS / f"{name}.json").read_text())
     found = pac.groups(vector(name))
-    assert (found.domain_sid, found.user_sid) == (expected["domain_sid"], expected["user_sid"])
+    assert (found.account, found.domain_sid, found.user_sid) == (
+        expected["account"],
+        expected["domain_sid"],
+        expected["user_sid"],
+    )
     assert found.groups == frozenset(expected["groups"])
 
 

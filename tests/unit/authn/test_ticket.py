@@ -18,7 +18,10 @@ ALICE = Principal.parse("alice@AD.EXAMPLE.COM")
 REALM = "AD.EXAMPLE.COM"
 OURS, THEIRS = "S-1-5-21-1-2-3", "S-1-5-21-9-9-9"
 LOGON = pac.Logon(
-    domain_sid=OURS, user_sid=f"{OURS}-1000", groups=frozenset({f"{OURS}-1105", f"{THEIRS}-1105", "S-1-5-11"})
+    account="alice",
+    domain_sid=OURS,
+    user_sid=f"{OURS}-1000",
+    groups=frozenset({f"{OURS}-1105", f"{THEIRS}-1105", "S-1-5-11"}),
 )
 PLAIN = Ticket(
     enctype=18,
@@ -88,7 +91,7 @@ def test_a_pac_of_another_domain_is_refused() -> None:
 
 def test_neither_extra_sids_nor_resource_groups_of_a_foreign_pac_reach_into_our_domain() -> None:
     # By the word of their own domain controller, its users are in groups of ours in both ways.
-    logon = pac.groups((PAC / "foreign.ndr").read_bytes())
+    logon = replace(pac.groups((PAC / "foreign.ndr").read_bytes()), account="alice")
     theirs, ours = logon.domain_sid, "S-1-5-21-1004336348-1177238915-682003330"
     assert {f"{ours}-519", f"{ours}-1401"} <= logon.groups
     counted = replace(PLAIN, logon=logon).admit(ALICE, realms={REALM: RealmRules(domain_sid=theirs)})
@@ -96,6 +99,25 @@ def test_neither_extra_sids_nor_resource_groups_of_a_foreign_pac_reach_into_our_
     assert not {sid for sid in counted if not sid.startswith(f"{theirs}-")}
     # And their realm cannot pass for our domain either.
     assert refusal(replace(PLAIN, logon=logon), RealmRules(domain_sid=ours)) == (AuthFailed, "pac_of_another_domain")
+
+
+@pytest.mark.parametrize("name", ["Alice", "ALICE", "alice.liddell", "alice$"])
+@pytest.mark.parametrize("rules", [RealmRules(), RealmRules(domain_sid=OURS), RealmRules(allow_impersonation=True)])
+def test_whoever_comes_by_another_name_than_the_accounts_is_refused(name: str, rules: RealmRules) -> None:
+    with pytest.raises(AuthFailed) as raised:
+        OF_A_DOMAIN.admit(Principal.parse(f"{name}@{REALM}"), realms={REALM: rules})
+    assert raised.value.reason == "name_not_of_account"
+
+
+def test_a_machine_without_its_dollar_is_no_user() -> None:
+    machine = replace(PLAIN, logon=replace(LOGON, account="alice$"))
+    assert refusal(machine, RealmRules()) == (AuthFailed, "name_not_of_account")
+    machine.admit(Principal.parse(f"alice$@{REALM}"), realms={REALM: RealmRules()})
+
+
+def test_a_services_name_counts_by_itself_and_brings_no_groups() -> None:
+    service = Principal.parse(f"HTTP/front@{REALM}")
+    assert OF_A_DOMAIN.admit(service, realms={REALM: RealmRules(domain_sid=OURS)}) == frozenset()
 
 
 def refusal(ticket: Ticket, rules: RealmRules) -> tuple[type[BrokerError], str]:

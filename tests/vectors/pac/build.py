@@ -76,7 +76,13 @@ def expected(reading: dict[str, Any]) -> dict[str, Any]:
         *([f"{resource_domain}-{rid}", attributes] for rid, attributes in reading["resource_rids"]),
     ]
     groups = {sid for sid, attributes in listed if attributes & 0x4 and not attributes & 0x10}
-    return {"domain_sid": domain, "user_sid": f"{domain}-{reading['user_rid']}", "groups": sorted(groups)}
+    account = reading["strings"][0]
+    return {
+        "account": account,
+        "domain_sid": domain,
+        "user_sid": f"{domain}-{reading['user_rid']}",
+        "groups": sorted(groups),
+    }
 
 
 if __name__ == "__main__":
