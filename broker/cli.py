@@ -60,7 +60,7 @@ def serve(config: Path) -> None:
         await broker.audit.open()
         await daemon.run(
             broker,
-            listeners=settings.server.listen,
+            listeners=settings.listeners,
             tls=checked.tls.context if checked.tls else None,
             background=[broker.audit.keep_checkpointing, broker.files.keep_looking],
             environ=os.environ,

@@ -23,8 +23,8 @@ from broker.config.values import Listener, TcpListener, UnixListener
 
 # Promised: drained within 10 s. Handlers get this long, the audit's closing words the rest.
 _DRAIN = timedelta(seconds=8)
-# Any local user may ask; who they are is Kerberos's word.
-_SOCKET_MODE = 0o666
+# Any local user may ask; who they are is Kerberos's word. On the operators' socket only root and the broker's group may.
+_SOCKET_MODE, _PRIVATE_SOCKET_MODE = 0o666, 0o660
 # Connections that wait for us; the kernel's net.core.somaxconn may be less.
 _BACKLOG = 1024
 
@@ -114,7 +114,8 @@ async def _reload_when_told(service: Service, told: asyncio.Event, notify: _Noti
 
 async def _listen(door: Door, listener: Listener, tls: ssl.SSLContext | None) -> str:
     if isinstance(listener, UnixListener):
-        await door.listen(_unix_socket(listener.path), tls=None)
+        mode = _PRIVATE_SOCKET_MODE if listener.is_private else _SOCKET_MODE
+        await door.listen(_unix_socket(listener.path, mode=mode), tls=None)
         return str(listener)
     port = listener.port
     for family, _, _, _, address in await asyncio.get_running_loop().getaddrinfo(
@@ -133,7 +134,7 @@ async def _listen(door: Door, listener: Listener, tls: ssl.SSLContext | None) ->
     return str(TcpListener(tls=listener.tls, host=listener.host, port=port))
 
 
-def _unix_socket(path: Path) -> socket.socket:
+def _unix_socket(path: Path, *, mode: int) -> socket.socket:
     """Listen at a path. A socket that a killed broker left behind is replaced; nothing else is.
 
     Raises:
@@ -142,7 +143,8 @@ def _unix_socket(path: Path) -> socket.socket:
     _remove_left_behind(path)
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     listening.bind(str(path))
-    path.chmod(_SOCKET_MODE)
+    # Nobody gets in before: a socket that does not listen refuses.
+    path.chmod(mode)
     listening.listen(_BACKLOG)
     return listening
 
@@ -153,7 +155,7 @@ def _remove_left_behind(path: Path) -> None:
     except FileNotFoundError:
         return
     if not stat.S_ISSOCK(found.st_mode) or found.st_uid != os.geteuid():
-        raise OSError(f"{path} is not a socket of ours: remove it, or choose another path in server.listen")
+        raise OSError(f"{path} is not a socket of ours: remove it, or choose another path in the configuration")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         try:
             probe.connect(str(path))

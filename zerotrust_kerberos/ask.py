@@ -19,8 +19,15 @@ from zerotrust_kerberos.negotiate import Initiator
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import TypeAlias
+
     from zerotrust_kerberos.settings import Settings
     from zerotrust_kerberos.watch import Watch
+
+    Headers: TypeAlias = list[tuple[str, str]]
+    # Method, URL, headers so far and body of a request -> further headers.
+    Sign: TypeAlias = Callable[[str, str, Headers, bytes], Headers]
 
 _OK = 200
 # Seconds. What a Retry-After may make us recommend; the broker's own are far below.
@@ -45,8 +52,10 @@ _BY_STATUS = {
 }
 
 
-def ask(settings: Settings, watch: Watch, *, method: str, path: str, body: bytes = b"") -> bytes:
-    """Ask and return the body of the broker's 200.
+def ask(
+    settings: Settings, watch: Watch, *, method: str, path: str, body: bytes = b"", sign: Sign | None = None
+) -> bytes:
+    """Ask and return the body of the broker's 200. ``sign`` adds what an operator's request may have to carry.
 
     Raises:
         Failure: Anything else.
@@ -60,26 +69,32 @@ def ask(settings: Settings, watch: Watch, *, method: str, path: str, body: bytes
         watch.waiting_for = "kdc_unreachable"
         token = initiator.first_token(end_point)
         watch.waiting_for = "broker_timeout"
-    answer = exchange(connection, _request(settings, token, method=method, path=path, body=body))
+    headers = _headers(settings, token, body)
+    if sign is not None:
+        scheme = "https" if settings.broker.scheme == "https" else "http"
+        headers += sign(method, f"{scheme}://{settings.broker.authority}{path}", headers, body)
+    answer = exchange(connection, _request(method, path, headers, body))
     if answer.status != _OK:
         raise _refusal(answer)
     initiator.verify(_token_of(answer))
     return answer.body
 
 
-def _request(settings: Settings, token: bytes, *, method: str, path: str, body: bytes) -> bytes:
-    lines = [
-        f"{method} {path} HTTP/1.1",
-        f"Host: {settings.broker.authority}",
-        f"Authorization: Negotiate {binascii.b2a_base64(token, newline=False).decode()}",
-        f"{wire.REQUEST_HEADER}: {wire.REQUEST_HEADER_VALUE}",
-        f"User-Agent: zerotrust/{__version__}",
-        f"Accept: {wire.JSON}",
-        "Connection: close",
+def _headers(settings: Settings, token: bytes, body: bytes) -> Headers:
+    headers = [
+        ("Host", settings.broker.authority),
+        ("Authorization", f"Negotiate {binascii.b2a_base64(token, newline=False).decode()}"),
+        (wire.REQUEST_HEADER, wire.REQUEST_HEADER_VALUE),
+        ("User-Agent", f"zerotrust/{__version__}"),
+        ("Accept", wire.JSON),
+        ("Connection", "close"),
     ]
-    if body:
-        lines += [f"Content-Type: {wire.JSON}", f"Content-Length: {len(body)}"]
-    return "\r\n".join([*lines, "", ""]).encode("ascii") + body
+    return [*headers, ("Content-Type", wire.JSON), ("Content-Length", str(len(body)))] if body else headers
+
+
+def _request(method: str, path: str, headers: Headers, body: bytes) -> bytes:
+    lines = [f"{method} {path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers), "", ""]
+    return "\r\n".join(lines).encode("ascii") + body
 
 
 def _token_of(answer: Answer) -> bytes:

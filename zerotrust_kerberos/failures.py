@@ -69,6 +69,11 @@ TABLE: dict[str, tuple[int, str, str]] = {
     "bad_request": (EXIT_USAGE, "the broker does not understand the request", _ROLES),
     "auth_required": (EXIT_TICKET, "the broker saw no Kerberos ticket", "kinit"),
     "auth_failed": (EXIT_TICKET, "the broker does not accept the Kerberos ticket", "kdestroy; kinit"),
+    "signature_refused": (
+        EXIT_TICKET,
+        "the broker wants the request signed, and accepts no other key than yours",
+        "export ZEROTRUST_ADMIN_SIGNING_KEY=/path/to/key.pem",
+    ),
     "access_denied": (EXIT_DENIED, "the broker denies this", _ROLES),
     "step_up_required": (EXIT_APPROVAL, "a ticket from a stronger login is required", "kdestroy; kinit"),
     "approval_required": (EXIT_APPROVAL, "somebody has to approve this first", _WHO),
@@ -127,9 +132,10 @@ class Place:
         curl: Words of a curl command; the last one gets the path.
         host: Of the broker.
         spn: Of the broker.
+        program: Its name.
     """
 
-    __slots__ = ("curl", "flags", "host", "spn", "words")
+    __slots__ = ("curl", "flags", "host", "program", "spn", "words")
 
     def __init__(self, words: Sequence[str]) -> None:
         self.words = words
@@ -137,6 +143,7 @@ class Place:
         self.curl: Sequence[str] = ("curl", "-v", "https://broker.example.com:8443")
         self.host = "broker.example.com"
         self.spn = "HTTP@broker.example.com"
+        self.program = "zerotrust"
 
 
 def line(failure: Failure, place: Place) -> str:
@@ -145,7 +152,7 @@ def line(failure: Failure, place: Place) -> str:
 
     _, what, fix = TABLE[failure.code]
     fill = {
-        "again": shlex.join(["zerotrust", *place.words]),
+        "again": shlex.join([place.program, *place.words]),
         "flags": "".join(f" {shlex.quote(word)}" for word in place.flags),
         "curl": shlex.join(place.curl),
         "host": place.host,

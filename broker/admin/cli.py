@@ -6,6 +6,7 @@ import click
 
 from broker import __version__
 from broker.admin.audit import audit
+from broker.admin.operate import cancel_pass, whoami
 from broker.admin.policy import policy
 
 
@@ -15,5 +16,5 @@ def main() -> None:
     """Operate and audit the broker."""
 
 
-main.add_command(audit)
-main.add_command(policy)
+for command in (audit, policy, cancel_pass, whoami):
+    main.add_command(command)

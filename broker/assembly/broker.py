@@ -12,6 +12,7 @@ from broker.assembly.cache import cache_of
 from broker.assembly.check import Checked
 from broker.assembly.entrance import entry_of
 from broker.assembly.gauges import add_gauges
+from broker.assembly.operators import operators_door
 from broker.assembly.shared import redis_client
 from broker.audit.log import AuditLog
 from broker.audit.signer import JWKS_PATH, jwks_of, signer_of
@@ -114,6 +115,7 @@ def assemble(settings: Settings, checked: Checked, *, clock: Clock) -> Broker:
     app = build(
         issuer=issuer,
         office=PassOffice(entrance=entry.entrance, passes=entry.passes, policy=checked.policy, clock=clock),
+        operators=operators_door(settings.admin, entry=entry, keys=checked.signing_keys, clock=clock),
         health=health,
         hostnames=frozenset(settings.server.hostnames or checked.keys.hosts),
         networks=settings.server.allowed_networks or (),

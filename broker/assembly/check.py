@@ -6,10 +6,13 @@ import ssl
 from dataclasses import dataclass
 
 from broker.assembly.aws import base_credentials
+from broker.assembly.operators import registered_keys
 from broker.authn.acceptor import Binding
 from broker.authn.keytab import AcceptorKeys
+from broker.authn.signature import Registered
 from broker.authz.policy import Policy
 from broker.config.model import Settings, Tls
+from broker.config.values import UnixListener
 from broker.core.errors import ConfigurationError
 from broker.keys.certificate import end_point_binding
 from broker.sts.base import BaseCredentials
@@ -24,6 +27,7 @@ class Checked:
     keys: AcceptorKeys
     tls: ServerTls | None
     base: BaseCredentials
+    signing_keys: list[Registered]
 
 
 def check(settings: Settings) -> Checked:
@@ -34,6 +38,7 @@ def check(settings: Settings) -> Checked:
     """
     problems: list[str] = []
     keys = tls = base = None
+    signing_keys: list[Registered] = []
     realms = frozenset(settings.kerberos.realms)
     hosts = frozenset(settings.server.hostnames) if settings.server.hostnames else None
     try:
@@ -48,10 +53,22 @@ def check(settings: Settings) -> Checked:
         base = base_credentials(settings.aws)
     except ConfigurationError as error:
         problems += error.problems
+    try:
+        signing_keys = registered_keys(settings.admin)
+    except ConfigurationError as error:
+        problems += error.problems
+    problems += _socket_problems(settings)
     if problems or keys is None or base is None:
         raise ConfigurationError(problems)
     policy = Policy(roles=settings.roles, rules=settings.grants)
-    return Checked(policy=policy, keys=keys, tls=tls, base=base)
+    return Checked(policy=policy, keys=keys, tls=tls, base=base, signing_keys=signing_keys)
+
+
+def _socket_problems(settings: Settings) -> list[str]:
+    sockets = {listener.path for listener in settings.server.listen if isinstance(listener, UnixListener)}
+    if settings.admin is None or settings.admin.socket not in sockets:
+        return []
+    return ["admin.socket: is in server.listen too — fix: give the operators a socket of their own"]
 
 
 def _tls(tls: Tls, binding: Binding) -> ServerTls:

@@ -36,6 +36,7 @@ class Entry:
     entrance: Entrance
     sessions: Sessions
     passes: JobPasses
+    proofs: ProofGuard
     directories: Directories
     replay_guard: ReplayGuard
     limits: Limits
@@ -55,9 +56,10 @@ def entry_of(
     guard = _replay_guard(settings.kerberos, client, clock)
     limits = _limits(settings.server.rate_limit, client, hierarchy, clock, metrics)
     directories = directories_of(settings, keys=keys, clock=clock)
+    proofs = ProofGuard(shared=None if isinstance(guard, HostGuard) else guard, clock=clock)
     sessions = Sessions(
         envelope=DailyEnvelope(hierarchy=hierarchy, use=Use.SESSION_SEAL, clock=clock),
-        proofs=ProofGuard(shared=None if isinstance(guard, HostGuard) else guard, clock=clock),
+        proofs=proofs,
         epoch=epoch,
         clock=clock,
     )
@@ -80,6 +82,7 @@ def entry_of(
         entrance=entrance,
         sessions=sessions,
         passes=passes,
+        proofs=proofs,
         directories=directories,
         replay_guard=guard,
         limits=limits,

@@ -22,6 +22,7 @@ from broker.authn.replay import ReplayGuard
 from broker.core.clock import Clock
 from broker.core.errors import AuthFailed, ReplayGuardUnavailable
 from broker.core.identity import UnverifiedProof
+from broker.keys.signing import thumbprint as thumbprint_of
 
 # How far a client's clock may be from ours, either way. RFC 9449 section 11.1 asks for "seconds or minutes"; each proof is
 # remembered for twice as long.
@@ -151,7 +152,7 @@ def _signed(text: str, *, thumbprint: str | None) -> tuple[str, dict[str, Any]]:
         raise _refused("malformed")
     try:
         algorithm, jwk = _algorithm_and_key(_JWS.get_unverified_header(text))
-        found = _thumbprint(jwk)
+        found = thumbprint_of(jwk)
         if thumbprint not in (None, found):
             raise _refused("other_key")
         claims = json.loads(_JWS.decode(text, jwt.PyJWK(jwk, algorithm=algorithm), algorithms=[algorithm]))
@@ -179,12 +180,6 @@ def _algorithm_and_key(header: Mapping[str, Any]) -> tuple[str, dict[str, str]]:
         if not fits:
             raise _refused("key")
     return algorithm, {name: jwk[name] for name in expected}
-
-
-def _thumbprint(jwk: Mapping[str, str]) -> str:
-    """RFC 7638, of a key that has its required members and no other."""
-    canonical = json.dumps(jwk, separators=(",", ":"), sort_keys=True).encode()
-    return _base64url(hashlib.sha256(canonical).digest())
 
 
 def _check_time(claims: Mapping[str, Any], now: datetime) -> None:

@@ -26,6 +26,7 @@ from broker.config.values import (
     AsText,
     Duration,
     Networks,
+    Switch,
     duration_text,
     matching,
 )
@@ -301,8 +302,12 @@ def _in_known_realm(text: str, info: ValidationInfo) -> str:
     return text
 
 
+# Somebody as rules may name them.
+RulePrincipal = Annotated[str, AsText(_principal_pattern), AfterValidator(_in_known_realm)]
+
+
 class Require(Section):
-    """What a ticket must be like for a rule to hold; otherwise the answer is 403 step_up_required."""
+    """What a ticket must be like; otherwise the answer is 403 step_up_required."""
 
     indicators: tuple[
         Annotated[str, matching(r"[A-Za-z0-9_.-]{1,64}", "is not an indicator", "write pkinit or otp")], ...
@@ -314,7 +319,15 @@ class Require(Section):
         default=None,
         description="Since somebody authenticated, renewals not counted. Credentials end no later.",
     )
-    channel_binding: bool = Field(default=False, description="The ticket must be bound to the TLS connection.")
+    channel_binding: Switch = Field(default=False, description="The ticket must be bound to the TLS connection.")
+
+    def made(self) -> Requirements:
+        """The requirements as the other rooms know them."""
+        return Requirements(
+            indicators=frozenset(self.indicators),
+            max_ticket_age=self.max_ticket_age,
+            channel_binding=self.channel_binding,
+        )
 
 
 class Rule(Section):
@@ -325,7 +338,7 @@ class Rule(Section):
         matching(ROLE_NAME.pattern, "is not a rule's name", "use up to 64 letters, digits, dots, dashes, underscores"),
         AfterValidator(_used_once),
     ] = Field(description="A name of its own, for the audit record.")
-    principals: tuple[Annotated[str, AsText(_principal_pattern), AfterValidator(_in_known_realm)], ...] = Field(
+    principals: tuple[RulePrincipal, ...] = Field(
         default=(),
         description="Principals as `klist` prints them. A `*` stands for one whole component: `*/admin@EXAMPLE.COM`.",
     )
@@ -349,17 +362,12 @@ class Rule(Section):
 
     def made(self) -> CoreRule:
         """The rule as the other rooms know it."""
-        require = self.require
         return CoreRule(
             name=self.name,
             principals=tuple(map(PrincipalPattern.parse, self.principals)),
             groups=self.groups,
             networks=tuple(self.networks or ()),
-            require=Requirements(
-                indicators=frozenset(require.indicators),
-                max_ticket_age=require.max_ticket_age,
-                channel_binding=require.channel_binding,
-            ),
+            require=self.require.made(),
             roles=frozenset(self.roles),
             job_passes=self.job_passes,
         )

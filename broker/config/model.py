@@ -1,8 +1,8 @@
 """Every key of the configuration, with its meaning, default and rules.
 
-`kerberos` is in ``realms``, `aws` in ``aws``, `roles` and `rules` are in ``grants``. The reference (docs/configuration.md) and
-the JSON Schema are made from these pages. Only ``broker.config.load`` validates it, for it gives the validators what they must
-compare with (``Elsewhere``). A key exists only if something obeys it.
+`kerberos` is in ``realms``, `aws` in ``aws``, `admin` in ``admin``, `roles` and `rules` are in ``grants``. The reference
+(docs/configuration.md) and the JSON Schema are made from these pages. Only ``broker.config.load`` validates it, for it gives the
+validators what they must compare with (``Elsewhere``). A key exists only if something obeys it.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, ValidationInfo
 
+from broker.config.admin import Admin
 from broker.config.aws import Aws
 from broker.config.ciphers import OPENSSL_NAMES, known_suite
 from broker.config.elsewhere import Elsewhere
@@ -30,6 +31,7 @@ from broker.config.values import (
     ReadableFile,
     SecretText,
     TcpListener,
+    UnixListener,
     key_bytes,
     parse_key,
     parse_listener,
@@ -161,6 +163,14 @@ class Settings(Section):
     redis: Redis | None = None
     encryption: Encryption
     audit: Audit
+    admin: Admin | None = None
+
+    @property
+    def listeners(self) -> tuple[Listener, ...]:
+        """Everything to listen on."""
+        if self.admin is None or self.admin.socket is None:
+            return self.server.listen
+        return (*self.server.listen, UnixListener(self.admin.socket, is_private=True))
 
     @property
     def roles(self) -> Mapping[RoleName, Role]:

@@ -27,6 +27,8 @@ SECRET_FILE_MAX_BYTES = 64 * 1024
 
 _PREFIX = "ZEROTRUST_"
 _FILE_SUFFIX = "_FILE"
+# What `zerotrust-admin` reads too, or alone; a broker without operators has nothing to do with it.
+_OF_THE_CLIENT = {"ZEROTRUST_ADMIN_SOCKET", "ZEROTRUST_ADMIN_SIGNING_KEY"}
 _AWS_VARIABLES = {
     ("aws", "access_key_id"): "AWS_ACCESS_KEY_ID",
     ("aws", "secret_key"): "AWS_SECRET_ACCESS_KEY",
@@ -40,7 +42,8 @@ def apply(tree: Tree, environ: Mapping[str, str]) -> None:
     if environ.get("CREDENTIALS_DIRECTORY"):
         _take_credentials(tree, Path(environ["CREDENTIALS_DIRECTORY"]), known)
     for leaf in known:
-        _take_variable(tree, leaf, environ)
+        if leaf.variable not in _OF_THE_CLIENT or leaf.path[0] in tree.data:
+            _take_variable(tree, leaf, environ)
     _refuse_unknown_variables(tree, known, environ)
     # After the others, so that a file that they make superfluous is never opened.
     _replace_file_keys(tree, Settings, tree.data, ())
@@ -157,7 +160,7 @@ def _refuse_unknown_variables(tree: Tree, known: tuple[Leaf, ...], environ: Mapp
     names = {leaf.variable for leaf in known}
     names |= {leaf.variable + _FILE_SUFFIX for leaf in known if leaf.shape.has_file_variant}
     sections = {_PREFIX + leaf.path[0].upper() for leaf in known}
-    for variable in sorted(set(environ) - names):
+    for variable in sorted(set(environ) - names - _OF_THE_CLIENT):
         if any(variable == section or variable.startswith(section + "_") for section in sections):
             fix = nearest(variable, names, behind=_PREFIX) + "unset it"
             tree.note(f"environment {variable}", (), "belongs to no key", fix)

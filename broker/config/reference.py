@@ -44,6 +44,7 @@ rules:
 redis: {url: "rediss://broker@redis.example.com:6379/0", password_file: /etc/zerotrust/secrets/redis_password}
 encryption: {key_file: /etc/zerotrust/secrets/encryption_key}
 audit: {directory: /var/log/zerotrust/audit}
+admin: {socket: /run/zerotrust/admin.sock, principals: ["root/admin@EXAMPLE.COM"]}
 """
 
 _INTRODUCTION = f"""\
@@ -154,6 +155,8 @@ def _default(info: FieldInfo) -> str:
     if info.is_required():
         return "required"
     default = info.default
+    if isinstance(default, bool):
+        return f"`{str(default).lower()}`"
     if isinstance(default, timedelta):
         return f"`{duration_text(default)}`"
     if isinstance(default, tuple):

@@ -136,9 +136,10 @@ class TcpListener:
 
 @dataclass(frozen=True, slots=True)
 class UnixListener:
-    """``unix:/PATH``."""
+    """``unix:/PATH``. Any local account may connect, or only the broker's group and root (``is_private``)."""
 
     path: Path
+    is_private: bool = False
 
     def __str__(self) -> str:
         return f"unix:{self.path}"
@@ -147,15 +148,18 @@ class UnixListener:
 Listener = TcpListener | UnixListener
 
 
+def parse_socket_path(text: str) -> Path:
+    """An absolute path that the kernel can take."""
+    path = parse_path(text)
+    if len(os.fsencode(path)) > _SOCKET_PATH_MAX_BYTES:
+        raise fault(f"is longer than the {_SOCKET_PATH_MAX_BYTES} bytes of a socket's path", "choose a shorter path")
+    return path
+
+
 def parse_listener(text: str) -> Listener:
     """One of the three kinds of addresses."""
     if text.startswith("unix:"):
-        path = parse_path(text.removeprefix("unix:"))
-        if len(bytes(path)) > _SOCKET_PATH_MAX_BYTES:
-            raise fault(
-                f"is longer than the {_SOCKET_PATH_MAX_BYTES} bytes of a socket's path", "choose a shorter path"
-            )
-        return UnixListener(path)
+        return UnixListener(parse_socket_path(text.removeprefix("unix:")))
     match = _LISTEN.fullmatch(text)
     if match is None or int(match[3]) > _PORT_MAX or not _is_host(match[2].strip("[]")):
         fix = "write https://HOST:PORT, http://127.0.0.1:PORT or unix:/PATH"
@@ -330,6 +334,11 @@ def matching(pattern: str, what: str, fix: str, *, shown: bool = True) -> AsText
     return AsText(make)
 
 
+def _switch(value: object) -> object:
+    # The environment knows text only.
+    return {"true": True, "false": False}.get(value, value) if isinstance(value, str) else value
+
+
 def _one_or_many(value: object) -> object:
     return (value,) if isinstance(value, str) else value
 
@@ -341,6 +350,7 @@ PrivateFile = Annotated[AbsolutePath, AfterValidator(_private)]
 Keytab = Annotated[AbsolutePath, AfterValidator(_private_keytab)]
 ONE_OR_MANY = BeforeValidator(_one_or_many)
 Keytabs = Annotated[tuple[Keytab, ...], ONE_OR_MANY, Field(min_length=1)]
+Switch = Annotated[bool, BeforeValidator(_switch)]
 SecretText = Annotated[Secret, AsText(Secret)]
 Duration = Annotated[timedelta, AsText(parse_duration)]
 RateText = Annotated[Rate, AsText(parse_rate)]

@@ -96,6 +96,12 @@ class PassRefused(AuthFailed):
     code = "auth_failed"
 
 
+class SignatureRefused(AuthFailed):
+    """A request that must be signed is not, or not by a key of its sender."""
+
+    code = "signature_refused"
+
+
 class PassesUnavailable(BrokerError):
     """Nobody can say whether a job pass was cancelled, therefore it does not count."""
 

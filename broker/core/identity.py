@@ -45,6 +45,19 @@ class SealedSession:
 
 
 @dataclass(frozen=True, slots=True)
+class UnverifiedRequest:
+    """A request as it came, for whoever checks a signature over it (RFC 9421).
+
+    ``url`` is scheme, Host and target as the client sent them; ``headers`` are all field lines in order.
+    """
+
+    method: str
+    url: str
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class UnverifiedProof:
     """A ``DPoP`` header (RFC 9449), and the request that it came with: what it must have been made for.
 

@@ -79,6 +79,10 @@ class PrincipalPattern:
         pairs = zip(self.components, principal.components, strict=True)
         return all(wanted in (WILDCARD, component) for wanted, component in pairs)
 
+    def names(self, literal: PrincipalPattern) -> bool:
+        """Whether it means the one principal that a literal pattern names."""
+        return literal.is_literal and self.matches(Principal(components=literal.components, realm=literal.realm))
+
 
 def _is_service(principal: Principal) -> bool:
     """Whether a name is a service's or a machine's, told generously: who is one of these by mistake can be named in a rule."""

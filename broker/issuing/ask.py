@@ -20,7 +20,7 @@ from broker.authn.replay import ReplayGuard
 from broker.authn.session import Sessions, Unopened
 from broker.authz.limits import Limits
 from broker.core.errors import AccessDenied, AuthRequired, PassRefused
-from broker.core.identity import Identity, UnverifiedProof
+from broker.core.identity import Identity, UnverifiedProof, UnverifiedRequest
 from broker.core.roles import ROLE_NAME, RoleName
 from broker.core.rule import Address
 from broker.core.scope import SCOPE_NAME, ScopeName
@@ -33,7 +33,7 @@ class Ask:
     """What a door knows of a request. ``identity`` is filled in once the asker is known, also if refused after that.
 
     ``cookie`` is a browser's session, where the request is one that a cookie counts for. ``peer_uid`` is the account behind a
-    local socket, as the kernel says; it proves nothing about who asks.
+    local socket, as the kernel says; it proves nothing about who asks. ``request`` is the whole, where it may be signed.
     """
 
     authorization: str | None
@@ -45,6 +45,7 @@ class Ask:
     binding: bytes | None
     identity: Identity | None = None
     peer_uid: int | None = None
+    request: UnverifiedRequest | None = None
 
     @property
     def session(self) -> Unopened | None:
@@ -174,6 +175,6 @@ def scope_named(text: str | None) -> ScopeName | None:
     return None if text is None else ScopeName(text)
 
 
-def printable(text: str) -> str:
+def printable(text: str, *, longest: int = 64) -> str:
     """What a client wrote, fit for a record: bounded, and without characters that a terminal would obey."""
-    return "".join(char if char.isprintable() else "?" for char in text[:64])
+    return "".join(char if char.isprintable() else "?" for char in text[:longest])

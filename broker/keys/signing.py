@@ -107,6 +107,12 @@ class KeySet:
         return payload
 
 
+def thumbprint(jwk: Mapping[str, str]) -> str:
+    """What a public key is called (RFC 7638), of a JWK that has its required members and no other."""
+    canonical = json.dumps(jwk, separators=(",", ":"), sort_keys=True).encode()
+    return base64url(hashlib.sha256(canonical).digest()).decode()
+
+
 def base64url(data: bytes) -> bytes:
     """Base64url without padding (RFC 7515, section 2)."""
     return base64.urlsafe_b64encode(data).rstrip(b"=")
@@ -138,6 +144,4 @@ def _header(kid: str) -> bytes:
 
 
 def _thumbprint(public: bytes) -> str:
-    members = {"crv": "Ed25519", "kty": "OKP", "x": base64url(public).decode()}
-    canonical = json.dumps(members, separators=(",", ":"), sort_keys=True).encode()
-    return base64url(hashlib.sha256(canonical).digest()).decode()
+    return thumbprint({"crv": "Ed25519", "kty": "OKP", "x": base64url(public).decode()})

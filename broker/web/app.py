@@ -12,9 +12,11 @@ from aiohttp.typedefs import Handler, Middleware
 from broker import wire
 from broker.core import errors
 from broker.issuing.issue import Issuer
+from broker.issuing.operators import OperatorsDoor
 from broker.issuing.passes import PassOffice
 from broker.web import guards, problems
 from broker.web.address import ADDRESS, Address, Network, address_of
+from broker.web.admin import Admin
 from broker.web.credentials import Credentials
 from broker.web.health import Health
 from broker.web.negotiate import REQUEST_ID, TLS, prove_ourselves
@@ -35,6 +37,7 @@ def build(
     *,
     issuer: Issuer,
     office: PassOffice,
+    operators: OperatorsDoor,
     health: Health,
     hostnames: frozenset[str],
     networks: Sequence[Network],
@@ -47,6 +50,7 @@ def build(
     Args:
         issuer: The broker itself.
         office: What makes and ends job passes.
+        operators: What lets operators in.
         health: What it says of itself.
         hostnames: The names a Host header may carry, lower case.
         networks: Who may ask at all; empty for anybody.
@@ -58,6 +62,7 @@ def build(
     credentials = Credentials(issuer=issuer)
     sessions = Sessions(issuer=issuer)
     passes = Passes(office=office)
+    admin = Admin(door=operators)
     guard = _guard(hostnames, networks, trusted_proxies, limit, health)
     app = web.Application(
         client_max_size=wire.REQUEST_BODY_MAX,
@@ -77,6 +82,8 @@ def build(
         ("POST", f"{wire.PASSES_PATH}/current/attenuate", passes.attenuate),
         ("DELETE", f"{wire.PASSES_PATH}/current", passes.give_back),
         ("DELETE", f"{wire.PASSES_PATH}/{{id:[0-9a-f]{{32}}}}", passes.cancel),
+        ("GET", wire.ADMIN_WHOAMI_PATH, admin.whoami),
+        ("POST", wire.ADMIN_CANCEL_PATH, admin.cancel_pass),
         ("GET", "/", page.show),
         ("GET HEAD", "/page.css", page.style),
         ("GET HEAD", "/icon.svg", page.icon),

@@ -24,6 +24,11 @@ TABLE: dict[type[errors.BrokerError], Answer] = {
     errors.BadRequest: Answer(400, "The request is malformed", "send one JSON object with the member `role`"),
     errors.AuthRequired: Answer(401, "A Kerberos ticket is needed", "run kinit, then try again"),
     errors.AuthFailed: Answer(401, "The ticket was not accepted", "run kinit for a new ticket, then try again"),
+    errors.SignatureRefused: Answer(
+        401,
+        "The request's signature was not accepted",
+        "sign it with a key that is registered for you, by a clock that is right to a minute",
+    ),
     errors.PassRefused: Answer(401, "The job pass was not accepted", "make a new one with a ticket: POST /v1/passes"),
     errors.AccessDenied: Answer(403, "Not allowed", "see `zerotrust roles` for what you may have"),
     errors.StepUpRequired: Answer(

@@ -128,14 +128,15 @@ def test_a_page_of_another_origin_makes_the_browser_send_no_ticket_and_gets_noth
 ) -> None:
     before = len(house.broker.records())
     evil = tmp_path / "evil.html"
-    url = f"{house.broker.url}/v1/credentials"
+    url, admin = f"{house.broker.url}/v1/credentials", f"{house.broker.url}/v1/admin"
     evil.write_text(
         f"""<form method=post enctype=text/plain action="{url}"><input name='{{"role":"developer","x":"' value='"}}'></form>
-        <img src="{house.broker.url}/v1/whoami"><iframe src="{house.broker.url}/"></iframe>
+        <img src="{house.broker.url}/v1/whoami"><img src="{admin}/whoami"><iframe src="{house.broker.url}/"></iframe>
         <script>
         const tries = [
           fetch("{url}", {{method: "POST", mode: "no-cors", credentials: "include", body: '{{"role":"developer"}}'}}),
           fetch("{url}", {{method: "POST", credentials: "include", headers: {{"X-Zerotrust-Request": "1"}}, body: "{{}}"}}),
+          fetch("{admin}/passes/cancel", {{method: "POST", mode: "no-cors", credentials: "include", body: "{{}}"}}),
         ];
         Promise.allSettled(tries).then(() => document.forms[0].submit());
         </script>"""

@@ -21,6 +21,7 @@ from broker.authn import dpop
 from broker.authn.dpop import LEEWAY, Proof, ProofGuard, verified
 from broker.core.errors import AuthFailed, ReplayGuardUnavailable
 from broker.core.identity import UnverifiedProof
+from broker.keys.signing import thumbprint
 from tests.fakes.dpop import Prover
 
 URL = "https://broker.example.com/v1/credentials"
@@ -66,7 +67,7 @@ def test_an_honest_proof_names_its_key(prover: Prover) -> None:
 def test_the_thumbprint_is_the_one_of_rfc_8037() -> None:
     # Appendix A.3 there.
     jwk = {"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}
-    assert dpop._thumbprint(jwk) == "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"
+    assert thumbprint(jwk) == "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"
 
 
 def test_an_honest_proof_counts_for_its_key_and_token(prover: Prover) -> None:

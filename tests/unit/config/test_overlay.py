@@ -163,8 +163,16 @@ def test_a_variable_that_fits_no_key_of_its_section_is_a_problem(host, minimal):
 
 
 def test_variables_of_other_programs_are_left_alone(host, minimal):
-    others = {"BROKER_URL": "x", "CONFIG": "x", "ADMIN_SOCKET": "x", "CA_FILE": "x", "": "x"}
+    others = {"BROKER_URL": "x", "CONFIG": "x", "ADMIN_SOCKET": "x", "ADMIN_SIGNING_KEY": "x", "CA_FILE": "x", "": "x"}
     host.load(minimal, **{f"ZEROTRUST_{name}": value for name, value in others.items()}, ZEROTRUSTED="x")
+
+
+def test_the_operators_socket_comes_from_the_environment_where_there_are_operators(host, minimal):
+    path = {"ZEROTRUST_ADMIN_SOCKET": "/run/admin.sock", "ZEROTRUST_ADMIN_REQUIRE_SIGNED_REQUESTS": "false"}
+    settings = host.load(minimal, **path, ZEROTRUST_ADMIN_PRINCIPALS="root/admin@EXAMPLE.COM")
+    assert [str(listener) for listener in settings.listeners][1:] == ["unix:/run/admin.sock"]
+    (problem,) = host.problems(f"{minimal}admin: {{principals: [a/b@EXAMPLE.COM]}}", ZEROTRUST_ADMIN_SOCKET="x")
+    assert problem.startswith("environment ZEROTRUST_ADMIN_SOCKET: admin.socket: is not an absolute path")
 
 
 def test_a_variable_beside_its_file_variable_is_a_problem(host, minimal):

@@ -1,0 +1,58 @@
+"""The operators' door: who they are, and which keys they sign with."""
+
+from __future__ import annotations
+
+from broker.assembly.entrance import Entry
+from broker.authn.signature import Registered, Signatures
+from broker.authz.operators import Operators
+from broker.config.admin import Admin
+from broker.core.clock import Clock
+from broker.core.errors import ConfigurationError
+from broker.core.pattern import PrincipalPattern
+from broker.core.rule import Requirements
+from broker.issuing.operators import OperatorsDoor
+from broker.keys.request_key import UnusableKey, public_request_key
+
+
+def registered_keys(admin: Admin | None) -> list[Registered]:
+    """The keys of the configuration.
+
+    Raises:
+        ConfigurationError: One is none, or two operators share one.
+    """
+    found: dict[str, Registered] = {}
+    problems = []
+    for place, entry in enumerate(admin.signing_keys if admin else ()):
+        key_path = f"admin.signing_keys[{place}].public_key"
+        try:
+            key = public_request_key(entry.public_key.encode())
+        except UnusableKey as error:
+            fix = "openssl genpkey -algorithm ed25519 -out KEY; openssl pkey -in KEY -pubout"
+            problems.append(f"{key_path}: {error} — fix: {fix}")
+            continue
+        if key.id in found:
+            # Whose signature it is would depend on the order here.
+            problems.append(f"{key_path}: is registered twice — fix: give each operator a key of their own")
+        found[key.id] = Registered(key=key, owner=PrincipalPattern.parse(entry.principal))
+    if problems:
+        raise ConfigurationError(problems)
+    return list(found.values())
+
+
+def operators_door(admin: Admin | None, *, entry: Entry, keys: list[Registered], clock: Clock) -> OperatorsDoor:
+    """The door, which opens to nobody without the section."""
+    return OperatorsDoor(
+        entrance=entry.entrance,
+        operators=Operators(
+            patterns=[PrincipalPattern.parse(text) for text in admin.principals] if admin else [],
+            require=admin.require.made() if admin else Requirements(),
+        ),
+        signatures=Signatures(
+            keys=keys,
+            required=admin is not None and admin.require_signed_requests,
+            proofs=entry.proofs,
+            clock=clock,
+        ),
+        passes=entry.passes,
+        clock=clock,
+    )

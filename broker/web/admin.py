@@ -1,0 +1,73 @@
+"""``/v1/admin/...``: what ``zerotrust-admin`` asks; for operators only.
+
+A body that cannot be read is no reason to tell anybody so before it is known who asks: it is an attempt with a record, like any.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from aiohttp import hdrs, web
+
+from broker import __version__, wire
+from broker.core.clock import rfc3339
+from broker.core.errors import BadRequest, InternalError
+from broker.core.identity import UnverifiedRequest
+from broker.issuing.ask import Ask
+from broker.issuing.operators import OperatorsDoor
+from broker.web.negotiate import ask_of
+
+_T = TypeVar("_T")
+
+
+class Admin:
+    """The handlers."""
+
+    def __init__(self, *, door: OperatorsDoor) -> None:
+        self._door = door
+
+    async def whoami(self, request: web.Request) -> web.Response:
+        """Who the caller is to the broker as an operator."""
+        ask = await _operators_ask(request)
+        signed_by = await self._door.whoami(ask)
+        if ask.identity is None:
+            raise InternalError("an operator whom nobody knows")
+        body = wire.operator_body(
+            principal=str(ask.identity.principal),
+            realm=ask.identity.principal.realm,
+            ticket_ends=rfc3339(ask.identity.ticket_end),
+            version=__version__,
+            signed_by=signed_by,
+            must_sign=self._door.must_sign,
+        )
+        return web.Response(body=body, content_type=wire.JSON)
+
+    async def cancel_pass(self, request: web.Request) -> web.Response:
+        """End somebody's job pass."""
+        ask, wanted = await self._read(request, wire.parse_pass_cancellation)
+        user, identifier = wanted
+        await self._door.cancel_pass(ask, user=user, identifier=identifier)
+        return web.Response(body=b"{}", content_type=wire.JSON)
+
+    async def _read(self, request: web.Request, parse: Callable[[bytes], _T]) -> tuple[Ask, _T]:
+        ask = await _operators_ask(request)
+        try:
+            return ask, parse(await request.read())
+        except ValueError as error:
+            unread = BadRequest(str(error), reason="body_malformed", hint=str(error))
+        await self._door.misunderstood(ask, unread)
+        raise unread
+
+
+async def _operators_ask(request: web.Request) -> Ask:
+    """With the whole request, as a signature must cover it."""
+    ask = ask_of(request)
+    ask.request = UnverifiedRequest(
+        method=request.method,
+        # Guarded: the target is a path, and the Host header one of our names.
+        url=f"{request.scheme}://{request.headers[hdrs.HOST]}{request.raw_path}",
+        headers=tuple(request.headers.items()),
+        body=await request.read(),
+    )
+    return ask
