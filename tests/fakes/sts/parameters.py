@@ -29,6 +29,8 @@ _POLICY_TEXT = 2048
 
 _NAME_PATTERN = r"[\w+=,.@-]*"
 _EXTERNAL_ID_PATTERN = r"[\w+=,.@:\/-]*"
+# Characters that a session policy may hold: "from the space character to the end of the valid character list".
+_POLICY_PATTERN = r"[\u0009\u000A\u000D\u0020-\u00FF]+"
 _ROLE_ARN_FORM = re.compile(r"arn:aws[a-z-]*:iam::[0-9]{12}:role/[\x21-\x7e]+")
 _POLICY_ARN_FORM = re.compile(r"arn:aws[a-z-]*:iam::(?:[0-9]{12}|aws):policy/[\x21-\x7e]+")
 _TAG_PATTERN = r"[\p{L}\p{Z}\p{N}_.:/=+\-@]*"
@@ -78,7 +80,7 @@ def read_assume_role(form: Mapping[str, str]) -> AssumeRole:
     checks.count("policyArns", policy_arns, _MOST_POLICY_ARNS)
     checks.count("tags", tags, _MOST_TAGS)
     checks.count("transitiveTagKeys", transitive_keys, _MOST_TAGS)
-    policy_text = checks.text("policy", form.get("Policy"), (1, _POLICY_TEXT))
+    policy_text = checks.text("policy", form.get("Policy"), (1, _POLICY_TEXT), _POLICY_PATTERN)
     checks.finish()
     if not _ROLE_ARN_FORM.fullmatch(role_arn or ""):
         raise StsRefusal("ValidationError", f"{role_arn} is invalid")
@@ -91,7 +93,7 @@ def read_assume_role(form: Mapping[str, str]) -> AssumeRole:
         tags=_unique_tags(tags, transitive_keys),
         transitive_keys=transitive_keys,
         policy_text=policy_text,
-        policy=_session_policy(policy_text, policy_arns),
+        policy=_session_policy(policy_text, policy_arns, role_arn or ""),
         policy_arns=policy_arns,
     )
 
@@ -188,7 +190,7 @@ def _unique_tags(tags: tuple[tuple[str, str], ...], transitive_keys: tuple[str, 
     return dict(tags)
 
 
-def _session_policy(text: str | None, arns: tuple[str, ...]) -> Policy | None:
+def _session_policy(text: str | None, arns: tuple[str, ...], role_arn: str) -> Policy | None:
     if len(text or "") + sum(map(len, arns)) > _POLICY_TEXT:
         raise StsRefusal(
             "ValidationError", f"The inline policy and the policy ARNs together exceed {_POLICY_TEXT} characters"
@@ -196,6 +198,11 @@ def _session_policy(text: str | None, arns: tuple[str, ...]) -> Policy | None:
     for arn in arns:
         if not _POLICY_ARN_FORM.fullmatch(arn):
             raise StsRefusal("ValidationError", f"{arn} is invalid")
+        # "The policies must exist in the same account as the role", or be AWS's own.
+        if (arn.split(":")[1], arn.split(":")[4]) not in {
+            (role_arn.split(":")[1], a) for a in (role_arn.split(":")[4], "aws")
+        }:
+            raise StsRefusal("ValidationError", f"{arn} is not in the account of the role")
     if text is None:
         return None
     try:

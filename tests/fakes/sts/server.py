@@ -174,6 +174,9 @@ class Server:
             "external_id_present": "ExternalId" in form,
             "external_id_valid": False,
             "tags": {},
+            "transitive_tags": [],
+            "policy": None,
+            "policy_arns": [],
             "duration": None,
             "caller_arn": None,
             "access_key_id_issued": None,
@@ -205,6 +208,9 @@ class Server:
             return result(action, self._sts.caller_identity(credential), request_id)
         ask = read_assume_role(call.form)
         call.entry.update(tags=ask.tags, duration=ask.duration, external_id_valid=self._sts.external_id_matches(ask))
+        call.entry.update(
+            transitive_tags=list(ask.transitive_keys), policy=ask.policy_text, policy_arns=list(ask.policy_arns)
+        )
         kinds = {fault.kind for fault in call.faults} & SPOILING
         lifetime = _PAST if "past" in kinds else _FAR if "far" in kinds else None
         issued = self._sts.assume_role(credential, ask, lifetime=lifetime)

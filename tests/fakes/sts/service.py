@@ -92,13 +92,10 @@ class Sts:
         now = self._now()
         claim = read_claim(request, now=now)
         credential = self._credentials.get(claim.access_key_id)
-        if credential is None or credential.token != claim.session_token:
-            raise StsRefusal(
-                "InvalidClientTokenId",
-                "The security token included in the request is invalid.",
-                status=403,
-                why="unknown access key" if credential is None else "session token missing or of another session",
-            )
+        if credential is None or credential.caller.partition != _partition(claim.scope.split("/")[1]):
+            raise _unknown_token("unknown access key in this region's partition")
+        if credential.token != claim.session_token:
+            raise _unknown_token("session token missing or of another session")
         verify(request, claim, credential.secret_access_key)
         if credential.expiration is not None and credential.expiration <= now:
             raise expired_token()
@@ -250,6 +247,16 @@ class Sts:
             tags=tags,
             transitive={key: value for key, value in tags.items() if key.casefold() in transitive},
         )
+
+
+def _partition(region: str) -> str:
+    """Keys of one partition are unknown to the others."""
+    return "aws-cn" if region.startswith("cn-") else "aws-us-gov" if region.startswith("us-gov-") else "aws"
+
+
+def _unknown_token(why: str) -> StsRefusal:
+    message = "The security token included in the request is invalid."
+    return StsRefusal("InvalidClientTokenId", message, status=403, why=why)
 
 
 def expired_token() -> StsRefusal:
