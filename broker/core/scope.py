@@ -91,6 +91,8 @@ def compact_policy(document: Any) -> str:
     """A session policy as parsed JSON, checked, as it is sent. Raises ``MalformedPolicy``."""
     if not isinstance(document, dict) or set(document) - {"Version", "Id", "Statement"}:
         raise MalformedPolicy("is no policy document", "write Version and Statement, and nothing beside them")
+    if not isinstance(document.get("Id", ""), str):
+        raise MalformedPolicy("has an Id that is no text", "put it in quotes, or remove it")
     if document.get("Version") not in _VERSIONS:
         raise MalformedPolicy("has no Version that AWS knows", 'write "Version": "2012-10-17"')
     statements = document.get("Statement")
@@ -101,7 +103,7 @@ def compact_policy(document: Any) -> str:
     for place, statement in enumerate(statements):
         _check_statement(statement, f"has a Statement[{place}]")
     # In ASCII: STS takes no character beyond U+00FF, and JSON has escapes for all of them.
-    return json.dumps(document, separators=(",", ":"), allow_nan=False)
+    return json.dumps(document, separators=(",", ":"))
 
 
 def _check_statement(statement: Any, which: str) -> None:
@@ -114,7 +116,8 @@ def _check_statement(statement: Any, which: str) -> None:
         raise MalformedPolicy(f"{which} with {unknown[0][:32]!r}, which is no element of one", "remove it")
     if statement.get("Effect") not in ("Allow", "Deny"):
         raise MalformedPolicy(f"{which} without Effect", "write Allow or Deny")
-    if not _SID.fullmatch(str(statement.get("Sid", ""))):
+    sid = statement.get("Sid", "")
+    if not isinstance(sid, str) or not _SID.fullmatch(sid):
         raise MalformedPolicy(f"{which} whose Sid is none", "use letters and digits")
     for names, form, fix in (
         (("Action", "NotAction"), _ACTION, "write service:Action, such as s3:GetObject, or a list of these"),
@@ -128,8 +131,14 @@ def _check_statement(statement: Any, which: str) -> None:
 
 def _check_condition(condition: Any, which: str) -> None:
     blocks = list(condition.values()) if isinstance(condition, dict) else [None]
-    if not all(isinstance(block, dict) and block for block in blocks):
-        raise MalformedPolicy(f"{which} whose Condition is none", 'write {"StringEquals": {"KEY": "VALUE"}}')
+    if not all(isinstance(block, dict) and block and all(map(_is_compared, block.values())) for block in blocks):
+        fix = 'write {"StringEquals": {"KEY": "VALUE"}}, numbers in quotes as well'
+        raise MalformedPolicy(f"{which} whose Condition is none", fix)
+
+
+def _is_compared(value: Any) -> bool:
+    values = value if isinstance(value, list | tuple) else [value]
+    return bool(values) and all(isinstance(one, str | bool) for one in values)
 
 
 def _are(value: Any, form: re.Pattern[str]) -> bool:

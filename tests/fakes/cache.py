@@ -15,7 +15,9 @@ from broker.core.errors import AuditUnavailable
 from broker.core.grant import Grant
 from broker.core.principal import NameType, Principal
 from broker.core.roles import Hop, Role, RoleArn, RoleName
+from broker.core.scope import Scope, ScopeName
 from broker.core.secret import Secret
+from broker.core.tags import SessionTag
 from broker.keys.envelope import Envelope
 
 if TYPE_CHECKING:
@@ -79,6 +81,9 @@ GRANT = Grant(
     ends_at=None,
 )
 
+SCOPE = Scope(name=ScopeName("readonly"), policy="{}", policy_arns=())
+TAG = SessionTag(key="Team", value="blue", transitive=False, optional=False)
+
 # Everything about a grant that makes it another one, one change at a time.
 OTHERS = {
     "principal": replace(GRANT, principal=Principal(("mallory",), "EXAMPLE.COM")),
@@ -88,6 +93,12 @@ OTHERS = {
     "name type": replace(GRANT, principal=Principal(("alice",), "EXAMPLE.COM", NameType.SRV_INST)),
     "role": replace(GRANT, role=role("admin")),
     "policy": replace(GRANT, policy_digest="d2"),
+    "scope": replace(GRANT, scope=SCOPE),
+    "another scope": replace(GRANT, scope=replace(SCOPE, name=ScopeName("other"))),
+    "a tag": replace(GRANT, tags=(TAG,)),
+    "a tag's value": replace(GRANT, tags=(replace(TAG, value="red"),)),
+    "a tag's key": replace(GRANT, tags=(replace(TAG, key="team"),)),
+    "two tags": replace(GRANT, tags=(TAG, replace(TAG, key="Crew"))),
     "ticket's end": replace(GRANT, ends_at=1_800_000_000),
 }
 

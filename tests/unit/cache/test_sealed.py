@@ -28,6 +28,15 @@ async def test_what_was_kept_comes_back_whole(cache, clock) -> None:
     assert cache.find(GRANT) == Held(credentials=credentials(clock), left=HOUR)
 
 
+def test_all_grants_of_these_tests_have_names_of_their_own(cache) -> None:
+    assert len({cache.name(grant) for grant in (GRANT, *OTHERS.values())}) == len(OTHERS) + 1
+
+
+async def test_which_tags_aws_had_no_room_for_is_still_known_and_how_full_it_was_is_not(cache, clock) -> None:
+    await keep(cache, GRANT, replace(credentials(clock), shed=("Team", "Product"), packed_percent=91))
+    assert cache.find(GRANT).credentials == replace(credentials(clock), shed=("Team", "Product"))
+
+
 @pytest.mark.parametrize("what", OTHERS)
 async def test_another_grant_has_another_name_and_finds_nothing(cache, clock, what: str) -> None:
     await keep(cache, GRANT, credentials(clock))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from copy import deepcopy
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -10,11 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.core.errors import StsRejected
+from broker.core.errors import InternalError, StsRejected
 from broker.core.grant import Grant
 from broker.core.principal import Principal
 from broker.core.roles import Hop, Role, RoleArn, RoleName
-from broker.sts.chain import Call, believe, plan
+from broker.core.scope import PolicyArn, Scope, ScopeName
+from broker.core.tags import SessionTag
+from broker.sts.chain import Call, believe, plan, shed
 
 NOW = datetime(2026, 1, 31, 12, 0, 0, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -84,6 +87,48 @@ def test_nothing_but_these_five_parameters_ever_reaches_sts() -> None:
     assert all(set(call.parameters()) == known for call in plan(grant(*TWO_HOPS)))
 
 
+def tag(key: str, *, transitive: bool = False, optional: bool = False) -> SessionTag:
+    return SessionTag(key=key, value="x", transitive=transitive, optional=optional)
+
+
+TAGS = (tag("a"), tag("b", transitive=True), tag("c", optional=True), tag("d", transitive=True, optional=True))
+SCOPE = Scope(name=ScopeName("s"), policy="{}", policy_arns=(PolicyArn.parse("arn:aws:iam::aws:policy/A"),))
+
+
+def keys(call: Call) -> tuple[list[str], list[str]]:
+    """Of all its tags, and of the transitive ones."""
+    parameters = call.parameters()
+    return [one["Key"] for one in parameters.get("Tags", [])], parameters.get("TransitiveTagKeys", [])
+
+
+def test_transitive_tags_are_the_first_hop_s_and_the_others_with_the_scope_the_last_one_s() -> None:
+    first, between, last = plan(replace(grant(*TWO_HOPS, TWO_HOPS[1]), tags=TAGS, scope=SCOPE))
+    assert [keys(first), keys(between), keys(last)] == [(["b", "d"], ["b", "d"]), ([], []), (["a", "c"], [])]
+    limits = [(call.parameters().get("Policy"), call.parameters().get("PolicyArns")) for call in (first, between, last)]
+    assert limits == [(None, None), (None, None), ("{}", [{"arn": "arn:aws:iam::aws:policy/A"}])]
+
+
+def test_the_only_hop_is_the_first_and_the_last() -> None:
+    (only,) = plan(replace(grant(TWO_HOPS[0]), tags=TAGS, scope=SCOPE))
+    assert keys(only) == (["a", "b", "c", "d"], ["b", "d"])
+    assert only.parameters()["Policy"] == "{}"
+
+
+def test_shedding_leaves_out_optional_tags_and_nothing_else() -> None:
+    calls = plan(replace(grant(*TWO_HOPS), tags=TAGS, scope=SCOPE))
+    lean, gone = shed(calls)
+    assert gone == ("d", "c")
+    assert [keys(call) for call in lean] == [(["b"], ["b"]), (["a"], [])]
+    assert [replace(call, tags=()) for call in lean] == [replace(call, tags=()) for call in calls]
+    assert shed(lean) == (lean, ())
+
+
+def test_tags_that_aws_would_refuse_are_a_defect_and_reach_no_call() -> None:
+    with pytest.raises(InternalError) as caught:
+        plan(replace(grant(*TWO_HOPS), tags=(tag("Team"), tag("team"))))
+    assert caught.value.reason == "tags_malformed"
+
+
 # ---- believe ----
 
 CALL = Call(arn=DEVELOPER, external_id="dev-1", session_name="alice@EXAMPLE.COM", lifetime=HOUR)
@@ -129,6 +174,7 @@ _OTHER_ARNS = [
     ("path", "value", "reason"),
     [
         *[(("AssumedRoleUser", "Arn"), arn, "other_role") for arn in _OTHER_ARNS],
+        *[(("PackedPolicySize",), wrong, "malformed_answer") for wrong in (-1, 101, 498, "3", 3.0, True, [])],
         (("SourceIdentity",), "mallory@EXAMPLE.COM", "other_source_identity"),
         (("SourceIdentity",), "", "other_source_identity"),
         (("SourceIdentity",), None, "other_source_identity"),
@@ -169,6 +215,14 @@ def test_one_wrong_field_and_nothing_is_believed(path: tuple[str, ...], value: o
     with pytest.raises(StsRejected) as caught:
         believe(CALL, spoilt, now=NOW)
     assert caught.value.reason == reason
+
+
+@pytest.mark.parametrize("percent", [None, 0, 3, 100])
+def test_how_much_room_a_session_takes_is_told_where_sts_says_so(percent: int | None) -> None:
+    said = answer() | {"PackedPolicySize": percent}
+    if percent is None:
+        del said["PackedPolicySize"]
+    assert believe(CALL, said, now=NOW).packed_percent == percent
 
 
 def test_sts_may_leave_the_source_identity_out_and_its_clock_may_differ_by_five_minutes() -> None:
