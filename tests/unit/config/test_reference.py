@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import jsonschema
@@ -12,6 +13,7 @@ from broker.config.model import Settings
 from broker.config.reference import EXAMPLE, page, schema
 
 DOCS = Path(__file__).parents[3] / "docs" / "configuration.md"
+SESSIONS = DOCS.with_name("sessions.md")
 
 
 def _models(model: type[BaseModel]) -> list[type[BaseModel]]:
@@ -32,6 +34,11 @@ def test_every_key_has_a_meaning_in_the_page():
             if shape(info).model is None:
                 assert f"| `{key}` |" in text
                 assert info.description.replace("|", r"\|") in text
+
+
+@pytest.mark.parametrize("block", re.findall(r"^```yaml\n(.*?)^```$", SESSIONS.read_text(), re.MULTILINE | re.DOTALL))
+def test_what_the_page_on_sessions_shows_is_accepted(host, minimal, block):
+    assert host.load(minimal + block).roles
 
 
 def test_the_example_of_the_page_is_accepted(host):
