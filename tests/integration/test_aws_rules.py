@@ -25,11 +25,14 @@ from broker.core.clock import SystemClock
 from broker.core.errors import ConfigurationError, InternalError, StsDenied, StsRejected
 from broker.core.grant import Grant
 from broker.core.principal import Principal
+from broker.core.rate import Rate
 from broker.core.roles import Hop, Role, RoleArn, RoleName
 from broker.core.scope import PolicyArn, Scope, ScopeName
 from broker.core.tags import SessionTag
+from broker.sts.base import GivenCredentials
 from broker.sts.chain import plan
-from broker.sts.client import StsClient, environment_credentials
+from broker.sts.client import StsClient
+from broker.sts.endpoint import Region
 from tests.fakes.broker import configuration
 from tests.fakes.sts import Role as FakeRole
 from tests.fakes.sts import StrictSts, User, World
@@ -70,10 +73,16 @@ def sts() -> Iterator[StrictSts]:
         yield running
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def client(sts: StrictSts) -> Iterator[StsClient]:
-    base = environment_credentials(access_key_id=BASE.access_key, secret_key=BASE.secret_key, session_token=None)
-    made = StsClient(region="eu-central-1", endpoint=sts.url, base=base, clock=SystemClock())
+    made = StsClient(
+        regions=[Region("eu-central-1", sts.url)],
+        base=GivenCredentials(access_key_id=BASE.access_key, secret_key=BASE.secret_key, session_token=None),
+        rate=Rate(1000, 1),
+        clock=SystemClock(),
+        chance=lambda: 0.5,
+        on_failure=lambda *_: None,
+    )
     yield made
     made.close()
 
