@@ -18,12 +18,13 @@ RUN apt-get update \
  && apt-get install -y --no-install-recommends ca-certificates libgssapi-krb5-2 python3 \
  && rm -rf /var/lib/apt/lists/* \
  && useradd --system --no-create-home --shell /usr/sbin/nologin zerotrust \
- && install -d -o zerotrust -g zerotrust -m 0750 /var/log/zerotrust /run/zerotrust
+ && install -d -o zerotrust -g zerotrust -m 0750 /var/log/zerotrust /run/zerotrust \
+ && install -d -o zerotrust -g zerotrust -m 0700 /var/lib/zerotrust
 COPY --from=build /opt/zerotrust /opt/zerotrust
 ENV PATH=/opt/zerotrust/bin:$PATH PYTHONDONTWRITEBYTECODE=1
 USER zerotrust
 EXPOSE 8443
-VOLUME ["/var/log/zerotrust"]
+VOLUME ["/var/log/zerotrust", "/var/lib/zerotrust"]
 # Alive is what a container is restarted for; whether it is ready is the orchestrator's /readyz.
 HEALTHCHECK --interval=30s --timeout=3s --start-period=5s \
   CMD ["python3", "-c", "import ssl,urllib.request as u; c=ssl._create_unverified_context(); u.urlopen('https://127.0.0.1:8443/healthz', timeout=2, context=c)"]

@@ -58,11 +58,12 @@ def serve(config: Path) -> None:
     async def run() -> None:
         broker = assemble(settings, checked, clock=clock)
         await broker.audit.open()
+        await broker.epochs.open()
         await daemon.run(
             broker,
             listeners=settings.listeners,
             tls=checked.tls.context if checked.tls else None,
-            background=[broker.audit.keep_checkpointing, broker.files.keep_looking],
+            background=[broker.audit.keep_checkpointing, broker.files.keep_looking, broker.epochs.keep_in_step],
             environ=os.environ,
         )
 

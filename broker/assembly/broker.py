@@ -13,6 +13,7 @@ from broker.assembly.check import Checked
 from broker.assembly.entrance import entry_of
 from broker.assembly.gauges import add_gauges
 from broker.assembly.operators import operators_door
+from broker.assembly.revocation import epochs_of
 from broker.assembly.shared import redis_client
 from broker.audit.log import AuditLog
 from broker.audit.signer import JWKS_PATH, jwks_of, signer_of
@@ -23,6 +24,7 @@ from broker.core.clock import Clock
 from broker.issuing.issue import Issuer
 from broker.issuing.passes import PassOffice
 from broker.keys.hierarchy import KeyHierarchy
+from broker.revocation.epochs import Epochs
 from broker.sts.client import StsClient
 from broker.sts.console import Console
 from broker.watch.files import FileWatch
@@ -47,6 +49,7 @@ class Broker:
     redis: redis.Redis | None
     cache: CredentialCache
     files: FileWatch
+    epochs: Epochs
 
     async def reload(self) -> None:
         """Take over changed keytabs and certificates."""
@@ -67,6 +70,7 @@ class Broker:
         self.sts.close()
         await self.console.close()
         self.directories.close()
+        await self.epochs.close()
         if self.redis is not None:
             await self.redis.aclose()
         await self.cache.aclose()
@@ -79,15 +83,31 @@ def assemble(settings: Settings, checked: Checked, *, clock: Clock) -> Broker:
     signer = signer_of(settings.encryption.key_bytes())
     audit = AuditLog(directory=settings.audit.directory, signer=signer, clock=clock, observers=[metrics.observe])
     client = redis_client(settings.redis) if settings.redis else None
-    cache = cache_of(settings.redis, hierarchy=hierarchy, audit=audit, metrics=metrics, clock=clock)
+    epochs = epochs_of(settings, hierarchy=hierarchy, client=client, metrics=metrics, clock=clock)
+    cache = cache_of(
+        settings.redis,
+        hierarchy=hierarchy,
+        epoch=epochs.of_credentials,
+        audit=audit,
+        metrics=metrics,
+        clock=clock,
+    )
     sts = sts_client(settings.aws, base=checked.base, clock=clock, on_failure=metrics.sts_failed)
     console = Console(endpoint=settings.aws.signin_endpoint)
     entry = entry_of(
-        settings, keys=checked.keys, hierarchy=hierarchy, client=client, audit=audit, metrics=metrics, clock=clock
+        settings,
+        keys=checked.keys,
+        hierarchy=hierarchy,
+        client=client,
+        epochs=epochs,
+        audit=audit,
+        metrics=metrics,
+        clock=clock,
     )
     issuer = Issuer(
         entrance=entry.entrance,
         sessions=entry.sessions,
+        epochs=epochs,
         policy=checked.policy,
         cache=cache,
         sts=sts,
@@ -106,6 +126,7 @@ def assemble(settings: Settings, checked: Checked, *, clock: Clock) -> Broker:
             "sts": sts.ping,
             "replay_guard": entry.replay_guard.ping,
             "files": files.ping,
+            "revocations": epochs.ping,
             **entry.directories.probes(),
         },
         vital=frozenset({"audit", "replay_guard"}),
@@ -135,6 +156,7 @@ def assemble(settings: Settings, checked: Checked, *, clock: Clock) -> Broker:
         redis=client,
         cache=cache,
         files=files,
+        epochs=epochs,
     )
 
 

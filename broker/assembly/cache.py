@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from broker.assembly.entrance import epoch
+from collections.abc import Callable
+
 from broker.assembly.shared import redis_store
 from broker.audit.log import AuditLog
 from broker.cache.entry import EntrySeal
@@ -12,15 +13,22 @@ from broker.cache.tamper import TamperAlarm
 from broker.cache.turns import Turns
 from broker.config.model import Redis
 from broker.core.clock import Clock, boot_id
+from broker.core.principal import Principal
 from broker.keys.envelope import Envelope
 from broker.keys.hierarchy import KeyHierarchy, Use
 from broker.watch.metrics import Metrics
 
 
 def cache_of(
-    section: Redis | None, *, hierarchy: KeyHierarchy, audit: AuditLog, metrics: Metrics, clock: Clock
+    section: Redis | None,
+    *,
+    hierarchy: KeyHierarchy,
+    epoch: Callable[[Principal], int],
+    audit: AuditLog,
+    metrics: Metrics,
+    clock: Clock,
 ) -> CredentialCache:
-    """The cache, and its metrics."""
+    """The cache, and its metrics. ``epoch`` rises when somebody's credentials are revoked."""
     alarm = TamperAlarm(audit=audit, clock=clock)
     store = redis_store(section) if section else None
     turns = Turns(store=store) if store else None

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from broker.assembly.aws import base_credentials
 from broker.assembly.operators import registered_keys
+from broker.assembly.revocation import ledger_file
 from broker.authn.acceptor import Binding
 from broker.authn.keytab import AcceptorKeys
 from broker.authn.signature import Registered
@@ -15,6 +16,7 @@ from broker.config.model import Settings, Tls
 from broker.config.values import UnixListener
 from broker.core.errors import ConfigurationError
 from broker.keys.certificate import end_point_binding
+from broker.revocation.file import problems_of
 from broker.sts.base import BaseCredentials
 from broker.web.tls import ServerTls, TlsFiles
 
@@ -57,7 +59,7 @@ def check(settings: Settings) -> Checked:
         signing_keys = registered_keys(settings.admin)
     except ConfigurationError as error:
         problems += error.problems
-    problems += _socket_problems(settings)
+    problems += _socket_problems(settings) + problems_of(ledger_file(settings))
     if problems or keys is None or base is None:
         raise ConfigurationError(problems)
     policy = Policy(roles=settings.roles, rules=settings.grants)

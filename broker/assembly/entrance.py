@@ -23,9 +23,9 @@ from broker.config.model import RateLimit, Settings
 from broker.config.realms import Kerberos
 from broker.core.clock import Clock
 from broker.core.identity import LONGEST_DELEGATION
-from broker.core.principal import Principal
 from broker.issuing.ask import Entrance
 from broker.keys.hierarchy import DailyEnvelope, KeyHierarchy, Use
+from broker.revocation.epochs import Epochs
 from broker.watch.metrics import Metrics
 
 
@@ -48,6 +48,7 @@ def entry_of(
     keys: AcceptorKeys,
     hierarchy: KeyHierarchy,
     client: redis.Redis | None,
+    epochs: Epochs,
     audit: AuditLog,
     metrics: Metrics,
     clock: Clock,
@@ -60,10 +61,11 @@ def entry_of(
     sessions = Sessions(
         envelope=DailyEnvelope(hierarchy=hierarchy, use=Use.SESSION_SEAL, clock=clock),
         proofs=proofs,
-        epoch=epoch,
+        epoch=epochs.of,
+        is_ended=epochs.is_ended,
         clock=clock,
     )
-    passes = _job_passes(client, hierarchy, clock)
+    passes = _job_passes(client, hierarchy, epochs, clock)
     entrance = Entrance(
         authenticator=KerberosAcceptor(
             keys=keys,
@@ -76,6 +78,7 @@ def entry_of(
         sessions=sessions,
         passes=passes,
         limits=limits,
+        epochs=epochs,
         audit=audit,
     )
     return Entry(
@@ -89,17 +92,12 @@ def entry_of(
     )
 
 
-def epoch(_: Principal) -> int:
-    """Nobody's sessions and passes are ended all at once yet (docs/adr/0006-sessions.md)."""
-    return 0
-
-
-def _job_passes(client: redis.Redis | None, hierarchy: KeyHierarchy, clock: Clock) -> JobPasses:
+def _job_passes(client: redis.Redis | None, hierarchy: KeyHierarchy, epochs: Epochs, clock: Clock) -> JobPasses:
     days = LONGEST_DELEGATION.days
     return JobPasses(
         envelope=DailyEnvelope(hierarchy=hierarchy, use=Use.JOB_PASS_SEAL, clock=clock, days=days),
         register=Register(client=client, key=hierarchy.derive(Use.JOB_PASS_ENTRY), clock=clock),
-        epoch=epoch,
+        epoch=epochs.of,
         clock=clock,
     )
 

@@ -97,7 +97,7 @@ class JobPasses:
         Args:
             envelope: Its keys open for ``LONGEST_DELEGATION``.
             register: Knows which passes are in force.
-            epoch: How often somebody's sessions and passes were ended so far: what was made before does not count.
+            epoch: Rises when somebody's sessions and passes are ended: what was made before does not count.
             clock: The time.
         """
         self._envelope = envelope

@@ -11,9 +11,10 @@ other.
 from __future__ import annotations
 
 import enum
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from broker.authn import dpop, sealed
 from broker.authn.dpop import ProofGuard
@@ -34,6 +35,7 @@ TOKEN_LIFETIME = timedelta(hours=1)
 _COOKIE_MAX = 4_000
 
 _SCHEME = "dpop"
+_ID_CHARS = 32  # 128 bits
 
 
 class Kind(enum.StrEnum):
@@ -53,11 +55,16 @@ class Unopened:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """One that opened. ``thumbprint`` names the key that its holder must prove; None for a cookie."""
+    """One that opened. ``thumbprint`` names the key that its holder must prove; None for a cookie.
 
+    ``id`` is what it is called when it is ended; it opens nothing.
+    """
+
+    id: str
     identity: Identity
     unopened: Unopened
     thumbprint: str | None
+    ends: datetime
 
 
 def shown(*, authorization: str | None, cookie: str | None) -> Unopened | None:
@@ -76,19 +83,27 @@ class Sessions:
     """Makes and opens them."""
 
     def __init__(
-        self, *, envelope: DailyEnvelope, proofs: ProofGuard, epoch: Callable[[Principal], int], clock: Clock
+        self,
+        *,
+        envelope: DailyEnvelope,
+        proofs: ProofGuard,
+        epoch: Callable[[Principal], int],
+        is_ended: Callable[[Principal, str], bool],
+        clock: Clock,
     ) -> None:
         """Take the parts.
 
         Args:
             envelope: Seals with a key of the day.
             proofs: Knows which proofs were used.
-            epoch: How often somebody's sessions were ended so far: what was made before does not open.
+            epoch: Rises when somebody's sessions are ended: what was made before does not open.
+            is_ended: Whether one of somebody's sessions was ended by itself, by its id.
             clock: The time.
         """
         self._envelope = envelope
         self._proofs = proofs
         self._epoch = epoch
+        self._is_ended = is_ended
         self._clock = clock
 
     def for_browser(self, identity: Identity) -> SealedSession | None:
@@ -126,13 +141,14 @@ class Sessions:
         except sealed.NotOurs as error:
             raise _refused(error.reason) from error
         identity = sealed.identity_of(members)
-        now = self._clock.now()
+        now, ends = self._clock.now(), sealed.moment(members["ends"])
         # A session from the future means that the clock was put back, so that its end would come too late.
-        if now >= sealed.moment(members["ends"]) or now + sealed.CLOCK_SKEW < sealed.moment(members["made"]):
+        if now >= ends or now + sealed.CLOCK_SKEW < sealed.moment(members["made"]):
             raise _refused("expired")
-        if members["epoch"] < self._epoch(identity.principal):
+        identifier = hashlib.sha256(unopened.text.encode()).hexdigest()[:_ID_CHARS]
+        if members["epoch"] < self._epoch(identity.principal) or self._is_ended(identity.principal, identifier):
             raise _refused("ended")
-        return Session(identity=identity, unopened=unopened, thumbprint=members["jkt"])
+        return Session(id=identifier, identity=identity, unopened=unopened, thumbprint=members["jkt"], ends=ends)
 
     async def prove(self, session: Session, proof: UnverifiedProof | None) -> None:
         """Make sure that the sender holds the session's key, where it has one.

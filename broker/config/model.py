@@ -8,6 +8,7 @@ validators what they must compare with (``Elsewhere``). A key exists only if som
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, ValidationInfo
@@ -147,6 +148,16 @@ class Audit(Section):
     )
 
 
+class State(Section):
+    """What must outlive the broker, and Redis."""
+
+    directory: AbsolutePath = Field(
+        default=Path("/var/lib/zerotrust"),
+        description="The broker's own folder on a disk that stays, mode 0700: what was revoked is kept there. "
+        "Each host has its own; the instances of a host share it.",
+    )
+
+
 class Settings(Section):
     """The whole configuration, valid."""
 
@@ -164,6 +175,7 @@ class Settings(Section):
     encryption: Encryption
     audit: Audit
     admin: Admin | None = None
+    state: State = State()
 
     @property
     def listeners(self) -> tuple[Listener, ...]:

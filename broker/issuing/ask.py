@@ -10,22 +10,26 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
-from broker.audit.event import Event
+from broker.audit.event import Event, Kind
 from broker.audit.log import AuditLog
 from broker.authn import job_pass, session, spnego
 from broker.authn.acceptor import Authenticator
 from broker.authn.directory import Directories
 from broker.authn.job_pass import JobPass, JobPasses
 from broker.authn.replay import ReplayGuard
-from broker.authn.session import Sessions, Unopened
+from broker.authn.session import Session, Sessions, Unopened
 from broker.authz.limits import Limits
-from broker.core.errors import AccessDenied, AuthRequired, PassRefused
+from broker.core.errors import AccessDenied, AuthFailed, AuthRequired, PassRefused
 from broker.core.identity import Identity, UnverifiedProof, UnverifiedRequest
 from broker.core.roles import ROLE_NAME, RoleName
 from broker.core.rule import Address
 from broker.core.scope import SCOPE_NAME, ScopeName
+from broker.revocation.epochs import Epochs
+from broker.revocation.ledger import EVERY_ROLE
 
 _VIA_JOB = "job_pass"
+# Whoever ends something is told what came of it, also where it reaches themselves.
+_ENDINGS = (Kind.REVOKED, Kind.RESTORED, Kind.ENDED)
 
 
 @dataclass(slots=True)
@@ -75,6 +79,7 @@ class Entrance:
         sessions: Sessions,
         passes: JobPasses,
         limits: Limits,
+        epochs: Epochs,
         audit: AuditLog,
     ) -> None:
         self._authenticator = authenticator
@@ -83,26 +88,33 @@ class Entrance:
         self._sessions = sessions
         self._passes = passes
         self._limits = limits
+        self._epochs = epochs
         self._audit = audit
 
     @asynccontextmanager
     async def attempt(self, ask: Ask, *, action: str, resource: str) -> AsyncIterator[Event]:
-        """Bracket one attempt: its record is written whatever happens inside, before anybody hears of the outcome."""
+        """Bracket one attempt: its record is written whatever happens inside, before anybody hears of the outcome.
+
+        Whoever was revoked while it lasted gets nothing of it, however far it came.
+        """
         # Without a ticket or session nobody has attempted anything yet: the client is challenged and nothing is written.
         if ask.authorization is None and ask.cookie is None:
             raise AuthRequired(reason="no_token")
         event = Event(action=action, resource=printable(resource), request_id=ask.request_id, source_ip=ask.source_ip)
         if ask.peer_uid is not None:
             event.details["peer_uid"] = ask.peer_uid
+        since = self._epochs.mark()
         async with self._audit.attempt(event):
             yield event
+            if ask.identity is not None and event.kind not in _ENDINGS:
+                self._epochs.require(ask.identity.principal, role=event.role or EVERY_ROLE, since=since)
 
     async def known(self, ask: Ask, event: Event) -> Identity:
         """Who shows a ticket or a session, with every group that a rule may mean."""
         unopened = ask.session
         if unopened is None:
             return await self.present(ask, event)
-        return await self._directories.complete(await self._by_session(unopened, ask, event))
+        return await self._directories.complete((await self._by_session(unopened, ask, event)).identity)
 
     async def present(self, ask: Ask, event: Event) -> Identity:
         """Who shows a ticket and nothing else, with every group that a rule may mean."""
@@ -130,9 +142,7 @@ class Entrance:
         event.measures["spnego"] = time.perf_counter() - started
         event.asked_by(identity)
         await self._replay_guard.spend(authenticator)
-        ask.identity = identity
-        await self._limits.principal(identity.principal)
-        return identity
+        return await self._let_in(identity, ask)
 
     async def by_pass(self, ask: Ask, event: Event) -> JobPass:
         """The job pass that is shown, with every group of its owner that a rule may mean."""
@@ -143,18 +153,28 @@ class Entrance:
         event.asked_by(opened.identity)
         event.details["pass_id"] = opened.id
         await self._passes.check(opened, ask.address)
-        ask.identity = opened.identity
-        await self._limits.principal(opened.identity.principal)
-        return replace(opened, identity=await self._directories.complete(opened.identity))
+        return replace(opened, identity=await self._directories.complete(await self._let_in(opened.identity, ask)))
 
-    async def _by_session(self, unopened: Unopened, ask: Ask, event: Event) -> Identity:
+    async def by_session(self, ask: Ask, event: Event) -> Session:
+        """The session that is shown, with the proof that its kind needs."""
+        if ask.session is None:
+            raise AuthFailed(reason="session_missing", hint="show the session")
+        return await self._by_session(ask.session, ask, event)
+
+    async def _by_session(self, unopened: Unopened, ask: Ask, event: Event) -> Session:
         event.details["via"] = unopened.kind.value
         opened = self._sessions.open(unopened)
         event.asked_by(opened.identity)
         await self._sessions.prove(opened, ask.proof)
-        ask.identity = opened.identity
-        await self._limits.principal(opened.identity.principal)
-        return opened.identity
+        await self._let_in(opened.identity, ask)
+        return opened
+
+    async def _let_in(self, identity: Identity, ask: Ask) -> Identity:
+        """Whoever is known by now, unless they come too often or their access is revoked."""
+        ask.identity = identity
+        await self._limits.principal(identity.principal)
+        self._epochs.require(identity.principal)
+        return identity
 
 
 def role_named(text: str) -> RoleName:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from broker.audit.event import Event
+from broker.audit.event import Event, Kind
 from broker.audit.log import AuditLog
 from broker.authn.session import Sessions
 from broker.authz.policy import Policy, decide
@@ -25,6 +25,7 @@ from broker.core.identity import Identity, SealedSession
 from broker.core.roles import Role
 from broker.core.secret import Secret
 from broker.issuing.ask import Ask, Entrance, printable, role_named, scope_named
+from broker.revocation.epochs import Epochs
 from broker.sts.client import StsClient
 from broker.sts.console import Console
 
@@ -46,6 +47,7 @@ class Issuer:
         *,
         entrance: Entrance,
         sessions: Sessions,
+        epochs: Epochs,
         policy: Policy,
         cache: CredentialCache,
         sts: StsClient,
@@ -55,6 +57,7 @@ class Issuer:
     ) -> None:
         self._entrance = entrance
         self._sessions = sessions
+        self._epochs = epochs
         self._policy = policy
         self._cache = cache
         self._sts = sts
@@ -106,12 +109,23 @@ class Issuer:
             event.shown()
         return made
 
+    async def end_session(self, ask: Ask) -> None:
+        """End the session that is shown, at every instance, for whoever has a copy of it. Raises like ``issue``.
+
+        Raises:
+            RevocationsUnavailable: It goes on.
+        """
+        async with self._entrance.attempt(ask, action="end_session", resource="current") as event:
+            shown = await self._entrance.by_session(ask, event)
+            await self._epochs.end_session(shown.identity.principal, shown.id, until=int(shown.ends.timestamp()))
+            event.done(Kind.ENDED)
+
     async def drain(self) -> None:
         """Wait for the chains under way, so that what AWS made is recorded."""
         await self._flights.drain()
 
     def _authorise(self, ask: Ask, identity: Identity, role: str, scope: str | None) -> Grant:
-        return decide(
+        grant = decide(
             self._policy,
             identity=identity,
             role=role_named(role),
@@ -119,6 +133,8 @@ class Issuer:
             address=ask.address,
             now=self._clock.now(),
         )
+        self._epochs.require(grant.principal, role=grant.role.name)
+        return grant
 
     async def _credentials(self, grant: Grant, event: Event) -> Credentials:
         return await self._cached(grant, event) or await self._minted(grant, event)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 
 from broker import wire
+from broker.core.errors import AuthFailed
 from broker.issuing.issue import Issuer
 from broker.web import cookie
 from broker.web.negotiate import ask_of, read_nothing
@@ -29,8 +30,17 @@ class Sessions:
         body = wire.session_body(access_token=session.value.reveal(), expires_in=seconds)
         return web.Response(body=body, content_type=wire.JSON)
 
-    async def end(self, _: web.Request) -> web.Response:
-        """Make the browser forget its cookie. Whoever copied it before is not stopped by that."""
+    async def end(self, request: web.Request) -> web.Response:
+        """End the session that is shown, and make the browser forget its cookie."""
+        ask = ask_of(request)
+        await read_nothing(request)
+        if ask.session is not None:
+            try:
+                await self._issuer.end_session(ask)
+            except AuthFailed:
+                # A cookie that counts no more is taken away all the same.
+                if ask.authorization is not None:
+                    raise
         response = web.Response(status=204)
         cookie.take(response)
         return response

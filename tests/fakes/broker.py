@@ -71,7 +71,8 @@ class BrokerProcess:
             env: The realm's variables; the broker gets nothing else but PATH and its own AWS keys.
         """
         self.folder = folder
-        self.settings = dict(settings)
+        # What each instance of a fleet has of its own.
+        self.settings = {"state": {"directory": str(folder / "state")}} | dict(settings)
         self.config = folder / "config.yaml"
         self.output = folder / "broker.log"
         self.url = ""

@@ -55,10 +55,12 @@ class Instance:
     def __init__(self, *, master: bytes = b"m" * 32, clock: HandClock | None = None) -> None:
         self.clock = clock or HandClock()
         self.epoch = 0
+        self.ended: set[str] = set()
         self.sessions = Sessions(
             envelope=DailyEnvelope(hierarchy=KeyHierarchy(master=master), use=Use.SESSION_SEAL, clock=self.clock),
             proofs=ProofGuard(shared=None, clock=self.clock),
             epoch=lambda _: self.epoch,
+            is_ended=lambda _, session: session in self.ended,
             clock=self.clock,
         )
 

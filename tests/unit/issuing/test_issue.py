@@ -48,6 +48,7 @@ from broker.issuing.issue import Issuer
 from broker.keys.hierarchy import DailyEnvelope, KeyHierarchy, Use
 from broker.sts.console import Console
 from tests.fakes.cache import cache_of
+from tests.fakes.epochs import epochs_without_redis
 
 HOUR = timedelta(hours=1)
 ARN = RoleArn.parse("arn:aws:iam::111122223333:role/Developer")
@@ -206,10 +207,12 @@ class House:
             roles=frozenset({ROLE.name}),
         )
         hierarchy = KeyHierarchy(master=b"m" * 32)
+        self.epochs = epochs_without_redis(hierarchy, clock=self.clock)
         sessions = Sessions(
             envelope=DailyEnvelope(hierarchy=hierarchy, use=Use.SESSION_SEAL, clock=self.clock),
             proofs=ProofGuard(shared=None, clock=self.clock),
-            epoch=lambda _: 0,
+            epoch=self.epochs.of,
+            is_ended=self.epochs.is_ended,
             clock=self.clock,
         )
         entrance = Entrance(
@@ -220,19 +223,21 @@ class House:
             passes=JobPasses(
                 envelope=DailyEnvelope(hierarchy=hierarchy, use=Use.JOB_PASS_SEAL, clock=self.clock, days=7),
                 register=Register(client=None, key=b"r" * 32, clock=self.clock),
-                epoch=lambda _: 0,
+                epoch=self.epochs.of,
                 clock=self.clock,
             ),
             limits=Limits(
                 rates={Of.PRINCIPAL: Rate(PER_MINUTE, 60)}, client=None, name_key=b"n" * 32, clock=self.clock
             ),
+            epochs=self.epochs,
             audit=self.audit,
         )
         self.issuer = Issuer(
             entrance=entrance,
             sessions=sessions,
+            epochs=self.epochs,
             policy=Policy(roles={ROLE.name: ROLE}, rules=[rule]),
-            cache=cache_of(self.clock),
+            cache=cache_of(self.clock, epoch=self.epochs.of_credentials),
             sts=cast("Any", self.sts),
             console=Console(),
             audit=self.audit,
