@@ -33,6 +33,9 @@ def epochs_of(
             "Entries in Redis that none of us wrote, since the start",
             lambda: float(spread.forged),
         )
+        metrics.gauge(
+            "broker_instances", "Instances that share our Redis and are heard", lambda: float(len(spread.others) + 1)
+        )
     return Epochs(file=ledger_file(settings), spread=spread, clock=clock)
 
 

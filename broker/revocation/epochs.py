@@ -143,7 +143,8 @@ class Epochs:
                 group.create_task(self._spread.listen(self._take))
 
     async def close(self) -> None:
-        """Say that this instance ends, so that nobody waits for it."""
+        """Write down what was just heard, and say that this instance ends, so that nobody waits for it."""
+        await self._look_at_disk()
         if self._spread is not None:
             await self._spread.leave()
         self._worker.stop()

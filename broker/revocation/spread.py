@@ -94,10 +94,9 @@ class Spread:
             answers = await pipeline.execute(raise_on_error=False)
         except (RedisError, OSError, TimeoutError) as error:
             answers = [error]
-        failed = any(isinstance(answer, Exception) for answer in answers)
-        if failed:
-            self._full_at = 0.0  # What did not arrive is put there at the next look.
-        return not failed
+        # The next look reads all of it, and puts there what did not arrive.
+        self._signs = ()
+        return not any(isinstance(answer, Exception) for answer in answers)
 
     async def pull(self, ledger: Ledger) -> list[Entry]:
         """What others wrote there and we did not know; puts there what it lacks of ours. Beats, and counts beats."""
@@ -119,6 +118,7 @@ class Spread:
                         message = await subscription.get_message(timeout=_LISTEN.total_seconds())
                         if message is not None:
                             take(self._opened_message(message["data"]))
+                            self._signs = ()
             except (RedisError, OSError, TimeoutError):
                 await asyncio.sleep(_RETRY.total_seconds())
 
@@ -129,10 +129,15 @@ class Spread:
         except (RedisError, OSError, TimeoutError) as error:
             _log.info("revocations: nobody was told that we end: %s", type(error).__name__)
 
+    @property
+    def others(self) -> list[str]:
+        """The instances that are there beside us."""
+        return [name.decode() for name, peer in self._peers.items() if peer.heard is not None]
+
     def behind(self, ledger: Ledger) -> list[str]:
         """The instances that are there and do not know what we know, or something else."""
         digest = ledger.digest
-        return [name.decode() for name, peer in self._peers.items() if peer.heard is not None and peer.knows != digest]
+        return [name for name in self.others if self._peers[name.encode()].knows != digest]
 
     def fault(self) -> str | None:
         """None while we hear everybody and know what they know."""
