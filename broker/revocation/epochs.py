@@ -20,7 +20,7 @@ from broker.core.errors import AuthFailed, RevocationsUnavailable, Revoked
 from broker.core.principal import Principal
 from broker.revocation.file import LedgerFile
 from broker.revocation.ledger import EVERY_ROLE, Entry, Kind, Ledger, Subject
-from broker.revocation.spread import Spread
+from broker.revocation.spread import Spread, is_told_to_end
 
 # Promised: within a second. Others are asked twice as often, and more, for news that were not pushed.
 LOOK_EVERY = timedelta(milliseconds=400)
@@ -203,6 +203,6 @@ class Epochs:
 
 
 async def _again(look: Callable[[], Awaitable[None]]) -> None:
-    while True:
+    while not is_told_to_end():
         await asyncio.sleep(LOOK_EVERY.total_seconds())
         await look()

@@ -63,6 +63,15 @@ class _Peer:
     in_step: float
 
 
+def is_told_to_end() -> bool:
+    """Whether this task was cancelled.
+
+    To be asked in each round: a timeout of redis-py that runs out at the moment of the cancellation takes it for its own.
+    """
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
 class Spread:
     """Between one ledger and the others'."""
 
@@ -114,13 +123,16 @@ class Spread:
             try:
                 async with self._client.pubsub(ignore_subscribe_messages=True) as subscription:
                     await subscription.subscribe(_CHANNEL)
-                    while True:
+                    while not is_told_to_end():
                         message = await subscription.get_message(timeout=_LISTEN.total_seconds())
                         if message is not None:
                             take(self._opened_message(message["data"]))
                             self._signs = ()
             except (RedisError, OSError, TimeoutError):
-                await asyncio.sleep(_RETRY.total_seconds())
+                pass
+            if is_told_to_end():
+                raise asyncio.CancelledError
+            await asyncio.sleep(_RETRY.total_seconds())
 
     async def leave(self) -> None:
         """Say good-bye, so that nobody waits for our beats."""

@@ -306,6 +306,39 @@ async def test_an_instance_that_is_kept_from_the_news_says_so(
 # ---- death ----
 
 
+async def test_a_redis_client_that_swallows_the_word_to_end_keeps_no_broker_from_ending(
+    join: Join, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As redis-py does where one of its timeouts runs out at that very moment."""
+
+    async def deaf(*_: object) -> list[object]:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(60)
+        return []
+
+    async with join("one") as one:
+        monkeypatch.setattr(one._spread, "pull", deaf)
+        monkeypatch.setattr(one._spread._client, "pubsub", lambda **_: Deaf())
+        task = asyncio.ensure_future(one.keep_in_step())
+        await asyncio.sleep(0.6)
+        task.cancel()
+        done, _ = await asyncio.wait([task], timeout=2)
+        assert done
+
+
+class Deaf:
+    """A subscription that takes a cancellation for a timeout of its own."""
+
+    async def __aenter__(self) -> Deaf:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError as error:
+            raise TimeoutError from error
+        return self
+
+    async def __aexit__(self, *_: object) -> None: ...
+
+
 def test_killed_at_any_moment_no_acknowledged_revocation_is_lost(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "tests.fakes.revoke_and_die", str(tmp_path), "20"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
