@@ -164,23 +164,33 @@ def test_sessions_and_passes_die_everywhere_and_a_new_ticket_works_at_once(fleet
     one, two = fleet.brokers
     session, token = cookie(alice, one), alice.pass_of(one)["pass"]
     assert (credentials(two, session).status, container(two, token).status) == (200, 200)
+    cached = credentials(one, session).json["AccessKeyId"]
+    assert credentials(two, session).json["AccessKeyId"] == cached
     fleet.operate(SESSIONS)
     for broker in fleet.brokers:
         assert until(lambda b=broker: credentials(b, session).status == 401) < PROMISED
         assert container(broker, token).status == 401
-        assert credentials(broker, {**alice.ticket(), **MARK}).status == 200
+        fresh = credentials(broker, {**alice.ticket(), **MARK})
+        assert fresh.status == 200
+        assert fresh.json["AccessKeyId"] != cached, "what was kept before is dead too"
         assert credentials(broker, cookie(alice, broker)).status == 200
 
 
 def test_a_chain_that_began_before_the_revocation_hands_out_nothing(fleet: Fleet, alice: Owner, sts: StrictSts) -> None:
     one, _ = fleet.brokers
-    fleet.server.cli("FLUSHALL")  # nothing cached, so that AWS is asked
+    cached = credentials(one, {**alice.ticket(), **MARK}).json["AccessKeyId"]
+    fleet.operate(SESSIONS)
+    until(lambda: credentials(one, {**alice.ticket(), **MARK}).json["AccessKeyId"] != cached)
+    fleet.operate(SESSIONS)
+    time.sleep(0.5)  # heard, and nothing is cached under what came of it: AWS is asked
+    sts.clear_calls()
     sts.fault("latency", seconds=0.8, count=2)
     with ThreadPoolExecutor(1) as thread:
         under_way = thread.submit(credentials, one, {**alice.ticket(), **MARK})
         time.sleep(0.3)
         fleet.operate(SESSIONS)
         answer = under_way.result()
+    assert len(sts.calls()) == 2
     assert status(answer) == (401, "auth_failed")
     assert one.records()[-1]["reason"] == "ended_meanwhile"
 

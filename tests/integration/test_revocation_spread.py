@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
+from typing import Self
 
 import pytest
 from redis import asyncio as redis
@@ -329,7 +330,7 @@ async def test_a_redis_client_that_swallows_the_word_to_end_keeps_no_broker_from
 class Deaf:
     """A subscription that takes a cancellation for a timeout of its own."""
 
-    async def __aenter__(self) -> Deaf:
+    async def __aenter__(self) -> Self:
         try:
             await asyncio.sleep(60)
         except asyncio.CancelledError as error:
