@@ -156,7 +156,7 @@ class Revocations:
             if not held:
                 raise BadRequest(reason="nothing_to_restore", hint=f"no credentials are revoked from {user}")
             told = await self._epochs.enter(held, by=_name_of(event), held=False)
-            event.details["revocation_told"] = told
+            event.details |= {"about": user, "revocation_told": told}
             event.done(Happened.RESTORED)
             return self._receipt(user=user, role=None, dry_run=False, stopped=(), told=told)
 
@@ -182,7 +182,7 @@ class Revocations:
         dry_run: bool,
         stopped: tuple[str, ...],
     ) -> Receipt:
-        event.details |= {"revoked_user": user or _EVERYBODY, "dry_run": dry_run}
+        event.details |= {"about": user or _EVERYBODY, "dry_run": dry_run}
         told, not_heard = True, []
         if not dry_run:
             told = await self._epochs.enter(subjects, by=_name_of(event))
