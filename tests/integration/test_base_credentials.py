@@ -129,6 +129,17 @@ async def test_a_machine_without_credentials_is_unavailable_in_time_and_says_so(
         client.close()
 
 
+async def test_a_provider_that_hangs_is_given_up_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("broker.sts.base._PATIENCE", timedelta(seconds=0.3))
+    config = written(tmp_path / "config", "[profile slow]\ncredential_process = sleep 2\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
+    started = time.monotonic()
+    with pytest.raises(StsUnavailable) as caught:
+        await SdkCredentials(profile="slow").current()
+    assert time.monotonic() - started < 1.5
+    assert caught.value.reason == "no_base_credentials"
+
+
 # ---- files ----
 
 
