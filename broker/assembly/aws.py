@@ -3,21 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from secrets import SystemRandom
+from secrets import SystemRandom, token_hex
 
 from broker.config.aws import Aws
-from broker.core.clock import Clock
-from broker.sts.base import BaseCredentials, FileCredentials, GivenCredentials, SdkCredentials
+from broker.config.model import Settings
+from broker.core.clock import Clock, SystemClock
+from broker.keys.es256 import SEED_BYTES, Es256Signer
+from broker.keys.hierarchy import KeyHierarchy, Use
+from broker.sts.base import BaseCredentials, FileCredentials, GivenCredentials, SdkCredentials, WebIdentity
 from broker.sts.client import OnFailure, StsClient
 from broker.sts.endpoint import Region
+from broker.sts.web_identity import TokenIssuer
+
+_TOKEN_ID_BYTES = 16
 
 
-def base_credentials(aws: Aws) -> BaseCredentials:
+def base_credentials(settings: Settings) -> BaseCredentials:
     """The broker's own credentials.
 
     Raises:
         ConfigurationError: They are in a file, and it cannot be used.
     """
+    aws = settings.aws
+    if aws.web_identity_issuer is not None:
+        hierarchy = KeyHierarchy(master=settings.encryption.key_bytes())
+        seed = hierarchy.derive(Use.WEB_IDENTITY_SIGNATURE, length=SEED_BYTES)
+        return WebIdentity(
+            TokenIssuer(
+                issuer=aws.web_identity_issuer,
+                signer=Es256Signer(seed=seed),
+                clock=SystemClock(),
+                token_id=lambda: token_hex(_TOKEN_ID_BYTES),
+            )
+        )
     if aws.credentials_file is not None:
         return FileCredentials(aws.credentials_file, profile=aws.profile or "default")
     if aws.access_key_id is None or aws.secret_key is None:
@@ -27,6 +45,11 @@ def base_credentials(aws: Aws) -> BaseCredentials:
         secret_key=aws.secret_key.reveal(),
         session_token=aws.session_token.reveal() if aws.session_token else None,
     )
+
+
+def documents_of(base: BaseCredentials) -> dict[str, dict[str, object]]:
+    """What has to be published for AWS to believe us, by path."""
+    return base.issuer.documents() if isinstance(base, WebIdentity) else {}
 
 
 def reloads_of(base: BaseCredentials) -> dict[str, Callable[[], bool]]:

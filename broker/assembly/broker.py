@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from aiohttp import web
 from redis import asyncio as redis
 
-from broker.assembly.aws import reloads_of, sts_client
+from broker.assembly.aws import documents_of, reloads_of, sts_client
 from broker.assembly.cache import cache_of
 from broker.assembly.check import Checked
 from broker.assembly.entrance import entry_of
@@ -131,7 +131,7 @@ def assemble(settings: Settings, checked: Checked, *, clock: Clock) -> Broker:
         },
         vital=frozenset({"audit", "replay_guard"}),
         metrics=metrics.text,
-        documents={JWKS_PATH: jwks_of(signer)},
+        documents={JWKS_PATH: jwks_of(signer), **documents_of(checked.base)},
     )
     app = build(
         issuer=issuer,

@@ -52,7 +52,7 @@ def check(settings: Settings) -> Checked:
     except ConfigurationError as error:
         problems += error.problems
     try:
-        base = base_credentials(settings.aws)
+        base = base_credentials(settings)
     except ConfigurationError as error:
         problems += error.problems
     try:

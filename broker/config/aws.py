@@ -19,6 +19,7 @@ from broker.config.values import (
     RateText,
     SecretText,
     matching,
+    parse_issuer,
     parse_signin_endpoint,
     parse_sts_endpoint,
 )
@@ -53,6 +54,10 @@ def _profile_fits(value: str | None, info: ValidationInfo) -> str | None:
     if info.data.get("credentials_provider") == "file":
         return value
     return _fits_provider(value, info, "profile", "name a profile of the AWS SDK's shared files")
+
+
+def _issuer_fits(value: str | None, info: ValidationInfo) -> str | None:
+    return _fits_provider(value, info, "web_identity", "name the URL that AWS fetches the broker's public key from")
 
 
 def _fits_provider(value: _T, info: ValidationInfo, mine: str, how_to_set: str) -> _T:
@@ -129,11 +134,12 @@ class Aws(Section):
     """Where the broker's own AWS credentials come from, and how far they may reach."""
 
     region: _Region = Field(description="The region of the STS endpoint, such as `eu-central-1`.")
-    credentials_provider: Literal["environment", "default", "profile", "file"] = Field(
+    credentials_provider: Literal["environment", "default", "profile", "file", "web_identity"] = Field(
         default="environment",
         description="`environment`: `access_key_id`, `secret_key` and `session_token` below. "
         "`default`: the AWS SDK's own search (instance profile, container, shared files). "
-        "`profile`: `profile` of the SDK's shared files. `file`: `credentials_file`, taken over when it changes.",
+        "`profile`: `profile` of the SDK's shared files. `file`: `credentials_file`, taken over when it changes. "
+        "`web_identity`: none at all; AWS believes tokens of `web_identity_issuer` (docs/keyless.md).",
     )
     access_key_id: Annotated[
         Annotated[str, matching(r"\w{16,128}", "is not an access key id", "write AKIA...")] | None,
@@ -159,6 +165,11 @@ class Aws(Section):
         default=None,
         validate_default=True,
         description="A private file in the form of `~/.aws/credentials`. What cannot be used leaves the last good keys.",
+    )
+    web_identity_issuer: Annotated[Annotated[str, AsText(parse_issuer)] | None, AfterValidator(_issuer_fits)] = Field(
+        default=None,
+        validate_default=True,
+        description="The URL that AWS knows the broker by as an OpenID Connect provider: `https://HOST[/PATH]`.",
     )
     sts_endpoint: _StsEndpoint | None = Field(
         default=None,

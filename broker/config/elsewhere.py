@@ -20,13 +20,15 @@ from broker.core.tags import Placeholder
 _IN_A_TAG = f"{{{Placeholder.GROUP}}}"
 # An IAM user's access key; ASIA... are temporary, and a call with one of a role is a chained one.
 _LONG_TERM = "AKIA"
+_WEB_IDENTITY = "web_identity"
 
 
 @dataclass(frozen=True, slots=True)
 class Elsewhere:
     """Names and facts of the whole configuration.
 
-    ``long_term_keys``: whether the first call of a chain is signed by an IAM user. ``group_tags``: the roles that have a tag
+    ``long_term_keys``: whether the first call of a chain is no chained one: signed by an IAM user, or by nobody
+    (``keyless``). ``group_tags``: the roles that have a tag
     which must name a group, each with that tag's key. ``lengths``: how long the placeholders of tags can become.
     """
 
@@ -41,6 +43,7 @@ class Elsewhere:
     rule_names: Counter[str]
     partition: str | None
     long_term_keys: bool | None
+    keyless: bool
     group_tags: Mapping[str, str]
     lengths: Mapping[Placeholder, int]
 
@@ -65,6 +68,7 @@ class Elsewhere:
             rule_names=rule_names,
             partition=partition_of(region) if isinstance(region, str) else None,
             long_term_keys=_long_term(aws),
+            keyless=aws.get("credentials_provider") == _WEB_IDENTITY,
             group_tags=_group_tags(roles),
             lengths=tags.longest(
                 realms=_names(realms) or (),
@@ -113,6 +117,8 @@ def _texts(value: Value) -> frozenset[str] | None:
 
 
 def _long_term(aws: dict[str, Value]) -> bool | None:
+    if aws.get("credentials_provider") == _WEB_IDENTITY:
+        return True  # a call that is not signed is no chained one either
     if aws.get("credentials_provider", "environment") != "environment" or "session_token" in aws:
         return False
     key_id = aws.get("access_key_id")

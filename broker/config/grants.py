@@ -157,10 +157,19 @@ def _within_reach(entries: ScopeEntries, info: ValidationInfo) -> ScopeEntries:
     return entries if chain is None else within_reach(entries, chain[-1].arn)
 
 
+def _by_token(chain: tuple[HopEntry, ...], info: ValidationInfo) -> tuple[HopEntry, ...]:
+    """A first hop by token has no external ID: that call has no parameter for one."""
+    first = chain[0] if chain else None
+    if first is None or not Elsewhere.seen_by(info).keyless or not (first.external_id or first.derive_external_id):
+        return chain
+    what = "has an external ID at its first hop, which is taken with a token and cannot send one"
+    raise fault(what, "remove it there (the trust policy names issuer and audience instead), or set another provider")
+
+
 class RoleEntry(Section):
     """What a role name stands for."""
 
-    chain: tuple[HopEntry, ...] = Field(
+    chain: Annotated[tuple[HopEntry, ...], AfterValidator(_by_token)] = Field(
         min_length=1, max_length=_HOPS_MAX, description="One to five roles; each assumes the next, users get the last."
     )
     duration: Annotated[Duration, AfterValidator(_role_duration)] = Field(

@@ -271,6 +271,18 @@ def _endpoint(text: str) -> str:
     return text
 
 
+def parse_issuer(text: str) -> str:
+    """As IAM takes them and tokens repeat them, letter by letter: OpenID Connect Discovery 1.0, section 3, ``issuer``."""
+    url = split_url(text)
+    if url.scheme != "https" or url.username is not None or not url.hostname or url.port is not None:
+        raise fault(
+            "is not the URL of an issuer", "write https://HOST or https://HOST/PATH, as the provider in IAM has it"
+        )
+    if text.endswith("/") or url.hostname not in text:
+        raise fault("is not how IAM writes it", "write the host in small letters, and no slash at the end")
+    return text
+
+
 def parse_ldap_url(text: str) -> str:
     """ldaps, or ldap, which is encrypted by Kerberos itself. By name: tickets are for names."""
     if "@" in text:

@@ -13,7 +13,7 @@ import re
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import boto3
 from botocore import exceptions
@@ -23,6 +23,7 @@ from broker.core.errors import ConfigurationError, StsUnavailable
 from broker.core.private_file import PermissionProblem, read_private
 from broker.sts import quiet
 from broker.sts.refusals import NO_BASE
+from broker.sts.web_identity import TokenIssuer
 
 # botocore gives the instance's service one second for the token and one for each of two answers; a chain has 4.5.
 _PATIENCE = timedelta(seconds=2)
@@ -35,10 +36,14 @@ _ACCESS_KEY_ID = re.compile(r"\w{16,128}")
 _log = logging.getLogger(__name__)
 
 
+# What the first call of a chain is made with: a signature, or a token about whoever asks.
+Signing: TypeAlias = ReadOnlyCredentials | TokenIssuer
+
+
 class BaseCredentials(Protocol):
     """Where the broker's own credentials come from."""
 
-    async def current(self) -> ReadOnlyCredentials:
+    async def current(self) -> Signing:
         """What to sign with now.
 
         Raises:
@@ -58,6 +63,20 @@ class GivenCredentials:
     async def current(self) -> ReadOnlyCredentials:
         """See ``BaseCredentials``."""
         return self._given
+
+    async def renew(self) -> None:
+        """See ``BaseCredentials``."""
+
+
+class WebIdentity:
+    """None: AWS believes tokens of the broker's own, of which each call gets a new one."""
+
+    def __init__(self, issuer: TokenIssuer) -> None:
+        self.issuer = issuer
+
+    async def current(self) -> TokenIssuer:
+        """See ``BaseCredentials``."""
+        return self.issuer
 
     async def renew(self) -> None:
         """See ``BaseCredentials``."""

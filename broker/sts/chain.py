@@ -53,6 +53,19 @@ class Call:
         transitive = [tag.key for tag in self.tags if tag.transitive]
         if transitive:
             parameters["TransitiveTagKeys"] = transitive
+        return parameters | self._limits()
+
+    def token_parameters(self) -> dict[str, Any]:
+        """Those of ``assume_role_with_web_identity``, less the token, which says what is not here."""
+        parameters: dict[str, Any] = {
+            "RoleArn": self.arn.text,
+            "RoleSessionName": self.session_name,
+            "DurationSeconds": int(self.lifetime.total_seconds()),
+        }
+        return parameters | self._limits()
+
+    def _limits(self) -> dict[str, Any]:
+        parameters: dict[str, Any] = {}
         if self.scope is not None and self.scope.policy is not None:
             parameters["Policy"] = self.scope.policy
         if self.scope is not None and self.scope.policy_arns:

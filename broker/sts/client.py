@@ -27,7 +27,7 @@ from broker.core.errors import Overloaded, StsError, StsRejected, StsTimeout, St
 from broker.core.grant import Grant
 from broker.core.principal import Principal
 from broker.core.rate import Rate
-from broker.sts.base import BaseCredentials
+from broker.sts.base import BaseCredentials, Signing
 from broker.sts.budget import Budget
 from broker.sts.chain import Call, believe, plan, shed
 from broker.sts.endpoint import Endpoint, Region, endpoints
@@ -137,7 +137,7 @@ class StsClient:
     async def _walk(self, calls: Sequence[Call]) -> Credentials:
         """Has the turn of its first call already."""
         try:
-            signing = await self._base.current()
+            signing: Signing = await self._base.current()
         except StsUnavailable as error:
             self._on_failure(_NO_REGION, error.reason)
             raise
@@ -153,7 +153,7 @@ class StsClient:
             )
         return credentials
 
-    async def _ask(self, call: Call, signing: ReadOnlyCredentials, place: int) -> Mapping[str, Any]:
+    async def _ask(self, call: Call, signing: Signing, place: int) -> Mapping[str, Any]:
         """One call, in as many regions and as often as it makes sense."""
         endpoint, *others = self._endpoints.in_order()
         here = 0
@@ -171,7 +171,7 @@ class StsClient:
             await self._budget.go_on()
         raise AssertionError("the last try returns or raises")
 
-    async def _try(self, endpoint: Endpoint, call: Call, signing: ReadOnlyCredentials, place: int) -> Mapping[str, Any]:
+    async def _try(self, endpoint: Endpoint, call: Call, signing: Signing, place: int) -> Mapping[str, Any]:
         """One call in one region, and what it says of the region."""
         try:
             answer = await endpoint.assume(call, signing=signing, place=place)

@@ -23,8 +23,10 @@ from botocore.parsers import ResponseParserError
 
 from broker.core.errors import StsRejected, StsTimeout, StsUnavailable
 from broker.sts import quiet
+from broker.sts.base import Signing
 from broker.sts.chain import Call
 from broker.sts.refusals import MALFORMED, TIMEOUT, UNREACHABLE, refusal
+from broker.sts.web_identity import TokenIssuer
 
 # A connection stands after one round trip around the world, or not at all.
 _CONNECT_SECONDS = 1.0
@@ -61,7 +63,7 @@ class Endpoint:
         self._client = client
         self._threads = ThreadPoolExecutor(max_workers=_THREADS, thread_name_prefix=f"sts-{region}")
 
-    async def assume(self, call: Call, *, signing: ReadOnlyCredentials, place: int) -> Mapping[str, Any]:
+    async def assume(self, call: Call, *, signing: Signing, place: int) -> Mapping[str, Any]:
         """The answer to one call, unread, within ``patience``; ``place`` is the hop's number, for the errors.
 
         Raises:
@@ -81,10 +83,11 @@ class Endpoint:
         """Stop taking calls; those under way end by their own timeouts."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    def _assume(self, call: Call, signing: ReadOnlyCredentials, place: int) -> Mapping[str, Any]:
-        token = _signing.set(signing)
+    def _assume(self, call: Call, signing: Signing, place: int) -> Mapping[str, Any]:
         try:
-            answer: Mapping[str, Any] = self._client.assume_role(**call.parameters())
+            if isinstance(signing, TokenIssuer):
+                return self._shown(call, signing)
+            return self._signed(call, signing)
         except exceptions.ClientError as error:
             raise refusal(error, place) from error
         except (exceptions.ReadTimeoutError, exceptions.ConnectTimeoutError) as error:
@@ -94,8 +97,25 @@ class Endpoint:
             raise StsRejected(f"hop {place}: not an answer of STS", reason=MALFORMED) from error
         except (exceptions.HTTPClientError, exceptions.BotoCoreError) as error:
             raise StsUnavailable(f"hop {place}: {type(error).__name__}", reason=UNREACHABLE) from error
+
+    def _signed(self, call: Call, credentials: ReadOnlyCredentials) -> Mapping[str, Any]:
+        token = _signing.set(credentials)
+        try:
+            answer: Mapping[str, Any] = self._client.assume_role(**call.parameters())
         finally:
             _signing.reset(token)
+        return answer
+
+    def _shown(self, call: Call, issuer: TokenIssuer) -> Mapping[str, Any]:
+        token = issuer.token(
+            call.session_name,
+            tags={tag.key: tag.value for tag in call.tags},
+            transitive=[tag.key for tag in call.tags if tag.transitive],
+        )
+        answer: Mapping[str, Any] = self._client.assume_role_with_web_identity(
+            **call.token_parameters(), WebIdentityToken=token
+        )
+        issuer.require_ours(answer, subject=call.session_name)
         return answer
 
 

@@ -17,22 +17,28 @@ MALFORMED = "malformed_answer"
 BASE_EXPIRED = "base_credentials_expired"
 NO_BASE = "no_base_credentials"
 CLOCK_SKEW = "clock_skew"
+ISSUER_UNREACHABLE = "issuer_unreachable"
 NO_ROOM = "packed_policy_too_large"
 
 # Reasons that speak of one region's endpoint, or of the way there; another region may well answer.
 OF_THE_REGION = frozenset({TIMEOUT, UNREACHABLE, BROKEN, MALFORMED})
 # Reasons that speak of ourselves, whatever the region.
-OUR_OWN = frozenset({BASE_EXPIRED, NO_BASE, CLOCK_SKEW})
+OUR_OWN = frozenset({BASE_EXPIRED, NO_BASE, CLOCK_SKEW, ISSUER_UNREACHABLE})
 
-_THROTTLING_CODES = {
-    "Throttling",
-    "ThrottlingException",
-    "RequestLimitExceeded",
-    "TooManyRequestsException",
-    "SlowDown",
+# Errors that may pass; AWS names most of them twice.
+_PASSING = {
+    "Throttling": THROTTLED,
+    "ThrottlingException": THROTTLED,
+    "RequestLimitExceeded": THROTTLED,
+    "TooManyRequestsException": THROTTLED,
+    "SlowDown": THROTTLED,
+    "ExpiredToken": BASE_EXPIRED,
+    "ExpiredTokenException": BASE_EXPIRED,
+    "RequestExpired": CLOCK_SKEW,
+    "RequestTimeTooSkewed": CLOCK_SKEW,
+    # AWS could not fetch what says that our tokens are ours.
+    "IDPCommunicationError": ISSUER_UNREACHABLE,
 }
-_EXPIRED_CODES = {"ExpiredToken", "ExpiredTokenException"}
-_SKEW_CODES = {"RequestExpired", "RequestTimeTooSkewed"}
 # On the wire, and what botocore calls it.
 _NO_ROOM_CODES = {"PackedPolicyTooLarge", "PackedPolicyTooLargeException"}
 _SERVER_FAULT = 500
@@ -45,12 +51,10 @@ def refusal(error: exceptions.ClientError, place: int) -> StsError:
     message = str(error.response.get("Error", {}).get("Message", ""))
     status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
     said = f"hop {place}: {code}: {message[:_SAID_MAX_CHARS]}"
-    if code in _THROTTLING_CODES:
-        return StsUnavailable(said, reason=THROTTLED)
-    if code in _SKEW_CODES or "Signature expired" in message or "Signature not yet current" in message:
+    if code in _PASSING:
+        return StsUnavailable(said, reason=_PASSING[code])
+    if "Signature expired" in message or "Signature not yet current" in message:
         return StsUnavailable(said, reason=CLOCK_SKEW)
-    if code in _EXPIRED_CODES:
-        return StsUnavailable(said, reason=BASE_EXPIRED)
     if status >= _SERVER_FAULT:
         return StsUnavailable(said, reason=BROKEN)
     if code == "AccessDenied":

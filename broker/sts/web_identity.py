@@ -12,8 +12,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
+from typing import Any
 
 from broker.core.clock import Clock
+from broker.core.errors import StsRejected
 from broker.keys.es256 import Es256Signer
 
 AUDIENCE = "sts.amazonaws.com"
@@ -61,6 +63,15 @@ class TokenIssuer:
                 "transitive_tag_keys": sorted(transitive),
             }
         return self._signer.sign_jwt(claims)
+
+    def require_ours(self, answer: Mapping[str, Any], *, subject: str) -> None:
+        """Check what STS says of the token it took.
+
+        Raises:
+            StsRejected: It speaks of another subject or audience.
+        """
+        if (answer.get("SubjectFromWebIdentityToken"), answer.get("Audience")) != (subject, AUDIENCE):
+            raise StsRejected("STS answered about another token", reason="other_subject")
 
     def documents(self) -> dict[str, dict[str, object]]:
         """What the issuer publishes, by path behind its URL."""

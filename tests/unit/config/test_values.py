@@ -19,10 +19,12 @@ from broker.config.values import (
     key_bytes,
     parse_duration,
     parse_host_name,
+    parse_issuer,
     parse_key,
     parse_listener,
     parse_network,
     parse_redis_url,
+    parse_signin_endpoint,
     parse_sts_endpoint,
 )
 from broker.core.secret import Secret
@@ -184,3 +186,44 @@ def test_openssl_knows_every_suite_of_the_table_by_the_name_it_is_given():
     context.set_ciphers(":".join(OPENSSL_NAMES.values()))
     offered = {cipher["name"] for cipher in context.get_ciphers()}
     assert set(OPENSSL_NAMES.values()) <= offered
+
+
+# ---- the issuer of tokens, the sign-in endpoint ----
+
+
+@pytest.mark.parametrize("text", ["https://broker.example.com", "https://example.com/oidc/broker"])
+def test_an_issuer_as_iam_writes_it_is_accepted(text):
+    assert parse_issuer(text) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "http://broker.example.com",
+        "https://broker.example.com/",
+        "https://Broker.example.com",
+        "https://broker.example.com:8443",
+        "https://alice@broker.example.com",
+        "https://",
+        "broker.example.com",
+    ],
+)
+def test_any_other_issuer_is_refused(text):
+    with pytest.raises(PydanticCustomError):
+        parse_issuer(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["https://us-east-1.signin.aws.amazon.com/federation", "http://127.0.0.1:5000/federation"]
+)
+def test_a_sign_in_endpoint_by_https_or_on_loopback_is_accepted(text):
+    assert parse_signin_endpoint(text) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["http://signin.example.com/federation", "https://signin.aws.amazon.com/", "https://a@b.example.com/federation"],
+)
+def test_any_other_sign_in_endpoint_is_refused(text):
+    with pytest.raises(PydanticCustomError):
+        parse_signin_endpoint(text)
