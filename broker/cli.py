@@ -1,4 +1,4 @@
-"""``zerotrust-broker``: serve, check-config, config-schema, version."""
+"""``zerotrust-broker``: serve, check-config, config-schema, version; and the way into ``zerotrust-admin``."""
 
 from __future__ import annotations
 
@@ -7,12 +7,18 @@ import logging
 import os
 import sys
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
 from broker import __version__
 from broker.core.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from broker.config.model import Settings
+    from broker.trust.finding import Finding
 
 # sysexits.h EX_CONFIG; systemd knows it and does not restart on it (RestartPreventExitStatus).
 EXIT_CONFIG = 78
@@ -101,6 +107,21 @@ def config_schema() -> None:
 def version() -> None:
     """Print the version."""
     click.echo(__version__)
+
+
+def admin() -> None:
+    """``zerotrust-admin``, with what only the assembly can make for it."""
+    from broker.admin.assembled import Assembled  # noqa: PLC0415
+    from broker.admin.cli import main as operate  # noqa: PLC0415
+
+    operate(obj=Assembled(probe=_probe))
+
+
+def _probe(settings: Settings) -> Sequence[Finding]:
+    from broker.assembly.probe import probe  # noqa: PLC0415
+    from broker.core.clock import SystemClock  # noqa: PLC0415
+
+    return probe(settings, clock=SystemClock())
 
 
 def _refuse(error: ConfigurationError) -> NoReturn:

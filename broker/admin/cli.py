@@ -6,8 +6,10 @@ import click
 
 from broker import __version__
 from broker.admin.audit import audit
+from broker.admin.doctor import doctor
 from broker.admin.operate import cancel_pass, whoami
 from broker.admin.policy import policy
+from broker.admin.trust import trust_policy
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -16,5 +18,5 @@ def main() -> None:
     """Operate and audit the broker."""
 
 
-for command in (audit, policy, cancel_pass, whoami):
+for command in (audit, policy, trust_policy, doctor, cancel_pass, whoami):
     main.add_command(command)

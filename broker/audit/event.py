@@ -33,6 +33,8 @@ class Kind(enum.StrEnum):
     RENEWED = "pass_renewed"
     ATTENUATED = "pass_attenuated"
     CANCELLED = "pass_cancelled"
+    PROBED = "probed"
+    NOT_ENFORCED = "external_id_not_enforced"
     ENDED = "session_ended"
     REVOKED = "access_revoked"
     RESTORED = "access_restored"

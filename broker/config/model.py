@@ -199,11 +199,16 @@ class Settings(Section):
         return [rule.made() for rule in self.rules]
 
     def _hop(self, entry: HopEntry) -> Hop:
+        longest = entry.max_session_duration
         if not entry.derive_external_id:
-            return Hop(arn=entry.arn, external_id=entry.external_id)
-        if (
-            self.aws.external_ids is None
-        ):  # refused at loading; a hop that goes without would be the worst way to find out
+            return Hop(arn=entry.arn, external_id=entry.external_id, max_session_duration=longest)
+        if self.aws.external_ids is None:
+            # Refused at loading. A hop that goes without would be the worst way to find out.
             raise ValueError("derive_external_id without aws.external_ids")
         key = self.aws.external_ids.made()
-        return Hop(arn=entry.arn, external_id=key.current(entry.arn), next_external_id=key.next(entry.arn))
+        return Hop(
+            arn=entry.arn,
+            external_id=key.current(entry.arn),
+            next_external_id=key.next(entry.arn),
+            max_session_duration=longest,
+        )

@@ -19,6 +19,8 @@ ROLE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 SHORTEST = timedelta(minutes=15)
 LONGEST_CHAINED = timedelta(hours=1)
 LONGEST = timedelta(hours=12)
+# IAM CreateRole, MaxSessionDuration: no role is set to less than an hour.
+SHORTEST_MAX_SESSION = timedelta(hours=1)
 
 _ROLE_ARN = re.compile(
     r"arn:(?P<partition>aws|aws-cn|aws-us-gov):iam::(?P<account>[0-9]{12}):role/"
@@ -64,11 +66,13 @@ class Hop:
     """One AssumeRole call: which role, under which external ID.
 
     ``next_external_id`` is never sent: trust policies accept it beside the one that is, so that a rotation breaks none.
+    ``max_session_duration`` is the role's own limit in IAM, as the operator declares it.
     """
 
     arn: RoleArn
     external_id: str | None = field(repr=False)
     next_external_id: str | None = field(default=None, repr=False)
+    max_session_duration: timedelta = SHORTEST_MAX_SESSION
 
 
 @dataclass(frozen=True, slots=True)

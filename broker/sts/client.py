@@ -106,6 +106,21 @@ class StsClient:
         self._own_failure = None
         return credentials
 
+    async def one(self, call: Call, *, by: Credentials | None, place: int) -> Credentials:
+        """One call alone, signed with the session before it, or with the broker's own credentials; for the probe of external IDs.
+
+        Raises:
+            StsError: As for ``assume()``.
+        """
+        try:
+            async with asyncio.timeout(DEADLINE.total_seconds()):
+                await self._budget.go_on()
+                signing = await self._base.current() if by is None else _keys_of(by)
+                answer = await self._ask(call, signing, place)
+        except TimeoutError as error:
+            raise StsTimeout("no answer from STS in time", reason=TIMEOUT) from error
+        return believe(call, answer, now=self._clock.now())
+
     async def ping(self) -> str | None:
         """None, or which regions failed their last call and how, or what is wrong with us. A refusal is not an illness."""
         said = [f"{region}: {reason}" for region, reason in self._endpoints.failures().items()]
@@ -146,11 +161,7 @@ class StsClient:
                 await self._budget.go_on()
             answer = await self._ask(call, signing, place)
             credentials = believe(call, answer, now=self._clock.now())
-            signing = ReadOnlyCredentials(
-                credentials.access_key_id,
-                credentials.secret_access_key.reveal(),
-                credentials.session_token.reveal(),
-            )
+            signing = _keys_of(credentials)
         return credentials
 
     async def _ask(self, call: Call, signing: Signing, place: int) -> Mapping[str, Any]:
@@ -190,6 +201,12 @@ class StsClient:
     async def _pause(self, number: int) -> None:
         pause = _PAUSES[min(number, len(_PAUSES)) - 1].total_seconds()
         await asyncio.sleep(pause * (1 + self._chance()) / 2)
+
+
+def _keys_of(session: Credentials) -> ReadOnlyCredentials:
+    return ReadOnlyCredentials(
+        session.access_key_id, session.secret_access_key.reveal(), session.session_token.reveal()
+    )
 
 
 def _is_for_another_try(error: StsError, *, elsewhere: bool) -> bool:

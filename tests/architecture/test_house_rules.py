@@ -144,6 +144,8 @@ def test_nobody_copies_a_grant_or_a_principal_with_something_changed() -> None:
         "issuing/ask.py": {"identity"},
         # What of somebody's tags AWS had no room for, noted on the credentials.
         "sts/client.py": {"shed"},
+        # The probe asks for a role without its external ID, and with a wrong one.
+        "trust/probe.py": {"external_id"},
     }
 
 

@@ -1,0 +1,16 @@
+"""What commands are given by the program's entry point, because only the assembly can make it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from broker.config.model import Settings
+from broker.trust.finding import Finding
+
+
+@dataclass(frozen=True, slots=True)
+class Assembled:
+    """``probe`` tries external IDs with the broker's own credentials; see ``assembly.probe``."""
+
+    probe: Callable[[Settings], Sequence[Finding]]

@@ -1,0 +1,75 @@
+"""``zerotrust-admin trust-policy``: what AWS must be told for a role's chain to work. Needs no broker and no AWS."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NoReturn
+
+import click
+
+from broker.admin.offline import EXIT_CONFIG, config_option, settings_of
+from broker.config.fault import nearest
+from broker.config.model import Settings
+from broker.core.roles import RoleName
+from broker.trust.documents import AwsPrincipal, Contradiction, Needed, UnusablePrincipal, needed
+from broker.trust.render import FORMATS
+
+EXIT_USAGE = 2
+
+broker_option = click.option(
+    "--broker-arn",
+    metavar="ARN",
+    help="The IAM user or role whose credentials the broker has: the caller of every first hop.",
+)
+
+
+@click.command("trust-policy")
+@click.argument("role")
+@click.option("--format", "form", type=click.Choice(sorted(FORMATS)), default="json", show_default=True)
+@broker_option
+@config_option
+def trust_policy(role: str, form: str, broker_arn: str | None, config: Path) -> None:
+    """Print the trust and permission policies of every hop of ROLE.
+
+    They are complete for the whole configuration: what other roles need of the same hops is in them. Derived external IDs
+    stand there in their current and their next version, so a later change of the version breaks nothing.
+    """
+    settings = settings_of(config)
+    if role not in settings.roles:
+        where = f"is no role of {config}"
+        _refuse(f"{role!r} {where} — fix: {nearest(role, settings.roles)}write one of: {', '.join(settings.roles)}")
+    everything = needed_of(settings, broker_arn)
+    chain = settings.roles[RoleName(role)].chain
+    way = [next(iter(everything.values())), *(everything[arn] for arn in dict.fromkeys(hop.arn.text for hop in chain))]
+    for hop in chain:
+        if hop.external_id is None:
+            click.echo(
+                f"note: no external ID for {hop.arn.text} — fix: set derive_external_id, or external_id, for the hop",
+                err=True,
+            )
+    click.echo(FORMATS[form](way))
+
+
+def needed_of(settings: Settings, broker_arn: str | None) -> Mapping[str, Needed]:
+    """What the configuration needs; or the end, with what is missing to say it."""
+    if broker_arn is None:
+        _refuse(
+            "who the broker itself is to AWS cannot be known offline — fix: add --broker-arn with the Arn that "
+            "`aws sts get-caller-identity` shows with the broker's own credentials (the role's, for a session)"
+        )
+    try:
+        broker = AwsPrincipal.parse(broker_arn)
+    except UnusablePrincipal as error:
+        _refuse(f"--broker-arn: {error}")
+    try:
+        return needed(settings.roles, broker=broker)
+    except (Contradiction, UnusablePrincipal) as error:
+        click.echo(error, err=True)
+        sys.exit(EXIT_CONFIG)
+
+
+def _refuse(message: str) -> NoReturn:
+    click.echo(message, err=True)
+    sys.exit(EXIT_USAGE)
