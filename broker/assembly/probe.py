@@ -32,7 +32,7 @@ async def _probe(settings: Settings, clock: Clock) -> Sequence[Finding]:
     signer = signer_of(settings.encryption.key_bytes())
     audit = AuditLog(directory=settings.audit.directory, signer=signer, clock=clock, observers=[])
     sts = sts_client(
-        settings.aws, base=base_credentials(settings.aws), clock=clock, on_failure=lambda _region, _reason: None
+        settings.aws, base=base_credentials(settings), clock=clock, on_failure=lambda _region, _reason: None
     )
     await audit.open()
     try:
