@@ -204,7 +204,8 @@ class Revocations:
         not_heard: tuple[str, ...] = (),
     ) -> Receipt:
         now = self._clock.now()
-        longest = max((role.duration for role in self._policy.roles.values()), default=timedelta(0))
+        roles = [known for name, known in self._policy.roles.items() if role in (None, name)]
+        longest = max((known.duration for known in roles), default=timedelta(0))
         until = now + longest if stopped else None
         runs_on = (
             ()

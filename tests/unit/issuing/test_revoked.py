@@ -88,7 +88,10 @@ async def test_a_hold_tells_nobody_of_roles_that_are_not_theirs(house: House) ->
 
 
 async def test_a_hold_shuts_every_door_and_not_only_that_of_credentials(house: House) -> None:
+    cookie = await cookie_of(house)
     await house.epochs.enter([HOLD], by="root/admin@R")
+    with pytest.raises(Revoked):
+        await house.issuer.end_session(house.asking(cookie=cookie))
     asking = house.asking(authorization=token_for("alice@R"))
     with pytest.raises(Revoked):
         await house.issuer.open_session(asking)
