@@ -62,7 +62,7 @@ class Metrics:
             "broker_credentials_remaining_seconds",
             "Life left in credentials when they are handed out",
             registry=registry,
-            buckets=(900, 1200, 1800, 2700, 3600),
+            buckets=(900, 1200, 1800, 2700, 3600, 7200, 14_400, 28_800, 43_200),
         )
 
     def gauge(self, name: str, text: str, value: Callable[[], float]) -> None:
