@@ -47,7 +47,7 @@ def serve(config: Path) -> None:
     import uvloop  # noqa: PLC0415  # the other commands start without it
 
     from broker import daemon  # noqa: PLC0415
-    from broker.assembly import assemble, check  # noqa: PLC0415
+    from broker.assembly import Source, assemble, check  # noqa: PLC0415
     from broker.config.load import load  # noqa: PLC0415
     from broker.core.clock import SystemClock  # noqa: PLC0415
     from broker.watch.log_cap import LogCap  # noqa: PLC0415
@@ -62,14 +62,20 @@ def serve(config: Path) -> None:
         _refuse(error)
 
     async def run() -> None:
-        broker = assemble(settings, checked, clock=clock)
+        source = Source(config=config, environ=dict(os.environ))
+        broker = assemble(settings, checked, source=source, clock=clock)
         await broker.audit.open()
         await broker.epochs.open()
         await daemon.run(
             broker,
             listeners=settings.listeners,
             tls=checked.tls.context if checked.tls else None,
-            background=[broker.audit.keep_checkpointing, broker.files.keep_looking, broker.epochs.keep_in_step],
+            background=[
+                broker.audit.keep_checkpointing,
+                broker.files.keep_looking,
+                broker.epochs.keep_in_step,
+                broker.policy.keep_giving_back,
+            ],
             environ=os.environ,
         )
 
@@ -92,7 +98,7 @@ def check_config(config: Path) -> None:
     except ConfigurationError as error:
         _refuse(error)
     hosts = ", ".join(sorted(checked.keys.hosts))
-    click.echo(f"{config}: good. Answers for {hosts}; {len(checked.policy.roles)} roles.")
+    click.echo(f"{config}: good. Answers for {hosts}; {len(checked.policies.current.roles)} roles.")
 
 
 @main.command("config-schema")

@@ -20,6 +20,7 @@ PROBLEM_JSON = "application/problem+json"  # RFC 9457
 CREDENTIALS_PATH = "/v1/credentials"
 ROLES_PATH = "/v1/roles"
 WHOAMI_PATH = "/v1/whoami"
+EXPLAIN_PATH = "/v1/explain"
 SESSIONS_PATH = "/v1/sessions"
 CURRENT_SESSION_PATH = "/v1/sessions/current"
 CONTAINER_PATH = "/v1/container"  # and the name of a role
@@ -331,6 +332,14 @@ def operator_body(
             "signature_required": must_sign,
         }
     )
+
+
+def explain_body(*, verdict: str, hint: str, account: str | None, role_arn: str | None) -> bytes:
+    """What stands between the caller and a role: ``verdict`` is allowed, step_up or denied; the others are there if allowed."""
+    members: dict[str, object] = {"verdict": verdict, "hint": hint}
+    if account is not None and role_arn is not None:
+        members |= {"account": account, "role_arn": role_arn}
+    return _encode(members)
 
 
 def roles_body(roles: Iterable[Mapping[str, object]]) -> bytes:

@@ -2,5 +2,6 @@
 
 from broker.assembly.broker import Broker, assemble
 from broker.assembly.check import Checked, check
+from broker.assembly.reload import Source
 
-__all__ = ["Broker", "Checked", "assemble", "check"]
+__all__ = ["Broker", "Checked", "Source", "assemble", "check"]

@@ -13,6 +13,7 @@ from broker.assembly.check import Checked
 from broker.assembly.entrance import entry_of
 from broker.assembly.gauges import add_gauges
 from broker.assembly.operators import operators_door
+from broker.assembly.reload import PolicyReload, Source
 from broker.assembly.revocation import epochs_of
 from broker.assembly.shared import redis_client
 from broker.audit.log import AuditLog
@@ -20,7 +21,9 @@ from broker.audit.signer import JWKS_PATH, jwks_of, signer_of
 from broker.authn.directory import Directories
 from broker.cache.sealed import CredentialCache
 from broker.config.model import Settings
+from broker.config.restart import digests
 from broker.core.clock import Clock
+from broker.issuing.explain import Explainer
 from broker.issuing.issue import Issuer
 from broker.issuing.passes import PassOffice
 from broker.keys.hierarchy import KeyHierarchy
@@ -50,10 +53,12 @@ class Broker:
     cache: CredentialCache
     files: FileWatch
     epochs: Epochs
+    policy: PolicyReload
 
     async def reload(self) -> None:
-        """Take over changed keytabs and certificates."""
+        """Take over changed keytabs and certificates, roles and rules."""
         await self.files.look()
+        await self.policy.take()
 
     def runner(self, *, shutdown_timeout: float) -> Runner:
         """What serves connections."""
@@ -76,8 +81,15 @@ class Broker:
         await self.cache.aclose()
 
 
-def assemble(settings: Settings, checked: Checked, *, clock: Clock) -> Broker:
-    """Put the rooms together. To be called inside the running event loop."""
+def assemble(settings: Settings, checked: Checked, *, source: Source, clock: Clock) -> Broker:
+    """Put the rooms together. To be called inside the running event loop.
+
+    Args:
+        settings: The configuration.
+        checked: What was made of it so far.
+        source: Where it came from, to be read again.
+        clock: The time.
+    """
     hierarchy = KeyHierarchy(master=settings.encryption.key_bytes())
     metrics = Metrics()
     signer = signer_of(settings.encryption.key_bytes())
@@ -104,11 +116,20 @@ def assemble(settings: Settings, checked: Checked, *, clock: Clock) -> Broker:
         metrics=metrics,
         clock=clock,
     )
+    policies = checked.policies
+    policy = PolicyReload(
+        source=source,
+        policies=policies,
+        fingerprint=policies.current.fingerprint(),
+        needs_restart=digests(settings),
+        directories=entry.directories,
+        audit=audit,
+    )
     issuer = Issuer(
         entrance=entry.entrance,
         sessions=entry.sessions,
         epochs=epochs,
-        policy=checked.policy,
+        policies=policies,
         cache=cache,
         sts=sts,
         console=console,
@@ -118,6 +139,11 @@ def assemble(settings: Settings, checked: Checked, *, clock: Clock) -> Broker:
     sources = {"keytabs": checked.keys.reload} | ({"tls": checked.tls.reload} if checked.tls else {})
     sources |= reloads_of(checked.base)
     files = FileWatch(sources=sources, audit=audit)
+    metrics.gauge(
+        "broker_config_last_reload_successful",
+        "Whether the roles and rules of the configuration file are in force, as of the last reload",
+        lambda: float(policy.is_well),
+    )
     add_gauges(metrics, audit=audit, keys=checked.keys, files=files, sources=sources)
     health = Health(
         probes={
@@ -135,7 +161,8 @@ def assemble(settings: Settings, checked: Checked, *, clock: Clock) -> Broker:
     )
     app = build(
         issuer=issuer,
-        office=PassOffice(entrance=entry.entrance, passes=entry.passes, policy=checked.policy, clock=clock),
+        explainer=Explainer(entrance=entry.entrance, policies=policies, clock=clock),
+        office=PassOffice(entrance=entry.entrance, passes=entry.passes, policies=policies, clock=clock),
         operators=operators_door(settings.admin, entry=entry, keys=checked.signing_keys, clock=clock),
         health=health,
         hostnames=frozenset(settings.server.hostnames or checked.keys.hosts),
@@ -157,6 +184,7 @@ def assemble(settings: Settings, checked: Checked, *, clock: Clock) -> Broker:
         cache=cache,
         files=files,
         epochs=epochs,
+        policy=policy,
     )
 
 

@@ -11,6 +11,7 @@ from broker.assembly.revocation import ledger_file
 from broker.authn.acceptor import Binding
 from broker.authn.keytab import AcceptorKeys
 from broker.authn.signature import Registered
+from broker.authz.policies import Policies
 from broker.authz.policy import Policy
 from broker.config.model import Settings, Tls
 from broker.config.values import UnixListener
@@ -25,7 +26,7 @@ from broker.web.tls import ServerTls, TlsFiles
 class Checked:
     """Everything that can be wrong about a configuration, made without side effects beyond reading files."""
 
-    policy: Policy
+    policies: Policies
     keys: AcceptorKeys
     tls: ServerTls | None
     base: BaseCredentials
@@ -62,8 +63,8 @@ def check(settings: Settings) -> Checked:
     problems += _socket_problems(settings) + problems_of(ledger_file(settings))
     if problems or keys is None or base is None:
         raise ConfigurationError(problems)
-    policy = Policy(roles=settings.roles, rules=settings.grants)
-    return Checked(policy=policy, keys=keys, tls=tls, base=base, signing_keys=signing_keys)
+    policies = Policies(Policy(roles=settings.roles, rules=settings.grants))
+    return Checked(policies=policies, keys=keys, tls=tls, base=base, signing_keys=signing_keys)
 
 
 def _socket_problems(settings: Settings) -> list[str]:

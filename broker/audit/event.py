@@ -25,6 +25,8 @@ class Kind(enum.StrEnum):
     RECOVERY = "recovery"
     RECOVERED = "audit_recovered"
     RELOAD = "reload"
+    CONFIG_RELOADED = "config_reloaded"
+    CONFIG_REFUSED = "config_refused"
     INTENT = "intent"
     ISSUED = "issued"
     FETCHED = "fetched"

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from datetime import timedelta
 from typing import TypeVar, cast
@@ -19,6 +19,7 @@ from typing import TypeVar, cast
 from broker.authn import ldap
 from broker.authn.layout import Layout
 from broker.authn.ldap import Connection
+from broker.authn.pac import within
 from broker.core.clock import Clock
 from broker.core.errors import DirectoryUnavailable
 from broker.core.identity import Identity
@@ -66,6 +67,7 @@ class Directory:
         wanted: frozenset[str],
         connect: Callable[[], Awaitable[Connection]],
         clock: Clock,
+        domain_sid: str | None = None,
         known_for: timedelta = KNOWN_FOR,
     ) -> None:
         """Nothing is opened before the first question.
@@ -76,11 +78,14 @@ class Directory:
             wanted: The names of groups that rules use, without the realm.
             connect: Opens a connection.
             clock: For how long answers count.
+            domain_sid: Of the realm's domain, where it has one.
             known_for: How long an answer counts.
         """
         self._realm = realm
         self._layout = layout
         self._wanted = wanted
+        self._domain_sid = domain_sid
+        self.is_needed = True
         self._connect = connect
         self._clock = clock
         self._known_for = known_for.total_seconds()
@@ -90,6 +95,12 @@ class Directory:
         self._failure = ""
         self._answers: dict[object, tuple[float, object]] = {}
         self._flights: dict[object, asyncio.Task[object]] = {}
+
+    def want(self, groups: Collection[str]) -> None:
+        """Other rules are in force, and these are the groups that they use, of whatever realm."""
+        self._wanted = names_in(self._realm, groups)
+        domain = self._domain_sid
+        self.is_needed = bool(self._wanted) or (domain is not None and any(within(domain, group) for group in groups))
 
     async def groups(self, principal: Principal, of_ticket: frozenset[str]) -> frozenset[str]:
         """The groups that somebody is in: what the ticket said, else what the directory says; and by name.
@@ -103,11 +114,13 @@ class Directory:
         known = sids or await self._answer(principal, lambda asked: layout.memberships(asked, principal))
         if not wanted or not known:
             return known
-        named = await self._answer(_NAMES, lambda asked: layout.groups(asked, wanted))
+        named = await self._answer((_NAMES, wanted), lambda asked: layout.groups(asked, wanted))
         return known | {qualified(self._realm, name) for name, group in named.items() if group in known}
 
     async def ping(self) -> str | None:
-        """None while it answers and shows us its base, else what is wrong."""
+        """None while it answers and shows us its base, or is not needed; else what is wrong."""
+        if not self.is_needed:
+            return None
         try:
             await self._answer(_BASE, self._base)
         except DirectoryUnavailable as error:
@@ -198,7 +211,7 @@ class Directories:
     async def complete(self, identity: Identity) -> Identity:
         """The same somebody with every group that a rule may mean; unknown ones are marked, and never raise here."""
         directory = self._directories.get(identity.principal.realm)
-        if directory is None:
+        if directory is None or not directory.is_needed:
             return identity
         if identity.delegated_at is not None:
             # A job pass goes on for days: what its ticket said is old, and here somebody knows better.
@@ -208,6 +221,11 @@ class Directories:
         except DirectoryUnavailable as error:
             return replace(identity, groups_unknown=error.reason)
         return replace(identity, groups=groups, groups_unknown=None)
+
+    def want(self, groups: Collection[str]) -> None:
+        """Other rules are in force, and these are the groups that they use."""
+        for directory in self._directories.values():
+            directory.want(groups)
 
     def probes(self) -> dict[str, Callable[[], Awaitable[str | None]]]:
         """What tells how each of them is."""

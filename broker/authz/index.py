@@ -8,6 +8,7 @@ that give the role.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from typing import Any
 
 from broker.core.identity import Identity
 from broker.core.pattern import WILDCARD, PrincipalPattern
@@ -50,6 +51,10 @@ class Index:
             else:
                 found.update(place for place in places if place in of_role)
         return sorted(found)
+
+    def remains(self) -> list[dict[Any, Any]]:
+        """See ``Policy.remains``."""
+        return [self._of_name, self._of_role]
 
     def _note(self, name: _Name, place: int) -> None:
         places = self._of_name.setdefault(name, [])

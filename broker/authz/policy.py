@@ -12,6 +12,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from broker.authz.index import Index
 from broker.core.errors import AccessDenied, AuthFailed, DirectoryUnavailable, StepUpRequired
@@ -28,24 +29,24 @@ class Policy:
 
     def __init__(self, *, roles: Mapping[RoleName, Role], rules: Iterable[Rule] = ()) -> None:
         self.roles = roles
-        self._digests = {
-            (name, scope.name if scope else None): _digest(role, scope)
-            for name, role in roles.items()
-            for scope in (None, *role.scopes)
-        }
-        self._rules: list[Rule] = []
+        self._digests: dict[tuple[RoleName, ScopeName | None], str] = {}
+        self._rules: dict[int, Rule] = {}
         self._index = Index()
         self.add(rules)
 
     @property
     def rules(self) -> tuple[Rule, ...]:
         """In the order of the file."""
-        return tuple(self._rules)
+        return tuple(self._rules.values())
+
+    def __len__(self) -> int:
+        """How many rules there are."""
+        return len(self._rules)
 
     def add(self, rules: Iterable[Rule]) -> None:
         """Further rules, behind those there are: so that a long policy can be put together bit by bit."""
         for place, rule in enumerate(rules, start=len(self._rules)):
-            self._rules.append(rule)
+            self._rules[place] = rule
             self._index.add(place, rule)
 
     def rules_for(self, identity: Identity, address: Address | None, role: RoleName) -> Iterator[Rule]:
@@ -65,16 +66,25 @@ class Policy:
 
     def digest(self, name: RoleName, scope: ScopeName | None = None) -> str:
         """Identifies everything that a role, or one of its scopes, stands for; changes with any of it."""
-        return self._digests[name, scope]
+        found = self._digests.get((name, scope))
+        if found is None:
+            role = self.roles[name]
+            found = self._digests[name, scope] = _digest(role, None if scope is None else role.scope(scope))
+        return found
 
     def fingerprint(self) -> str:
         """Identifies the whole policy: any change of a role or rule changes it."""
         found = hashlib.sha256()
-        for name in sorted(self._digests, key=str):
-            found.update(f"{name}\0{self._digests[name]}\0".encode())
-        for rule in self._rules:
+        for name, role in sorted(self.roles.items()):
+            for scope in (None, *(scope.name for scope in role.scopes)):
+                found.update(f"{name}\0{self.digest(name, scope)}\0".encode())
+        for rule in self._rules.values():
             found.update(repr(_written(rule)).encode())
         return found.hexdigest()
+
+    def remains(self) -> list[dict[Any, Any]]:
+        """What is to be let go of bit by bit when nobody has this policy any more: at once it takes its time."""
+        return [self._rules, *self._index.remains()]
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from broker.audit.event import Event, Kind
 from broker.audit.log import AuditLog
 from broker.authn.session import Sessions
-from broker.authz.policy import Policy, decide
+from broker.authz.policies import Policies
+from broker.authz.policy import decide
 from broker.cache.refusals import Refusals
 from broker.cache.sealed import CredentialCache
 from broker.cache.single_flight import SingleFlight
@@ -48,7 +49,7 @@ class Issuer:
         entrance: Entrance,
         sessions: Sessions,
         epochs: Epochs,
-        policy: Policy,
+        policies: Policies,
         cache: CredentialCache,
         sts: StsClient,
         console: Console,
@@ -58,7 +59,7 @@ class Issuer:
         self._entrance = entrance
         self._sessions = sessions
         self._epochs = epochs
-        self._policy = policy
+        self._policies = policies
         self._cache = cache
         self._sts = sts
         self._console = console
@@ -100,7 +101,7 @@ class Issuer:
             identity = await self._entrance.known(ask, event)
             cookie = self._sessions.for_browser(identity) if remember and ask.session is None else None
             event.shown()
-        return Standing(identity=identity, roles=self._policy.roles_for(identity, ask.address), cookie=cookie)
+        return Standing(identity=identity, roles=self._policies.current.roles_for(identity, ask.address), cookie=cookie)
 
     async def open_session(self, ask: Ask) -> SealedSession:
         """A session for the sender of a ticket; a session makes no session. Raises like ``issue``."""
@@ -126,7 +127,7 @@ class Issuer:
 
     def _authorise(self, ask: Ask, identity: Identity, role: str, scope: str | None) -> Grant:
         grant = decide(
-            self._policy,
+            self._policies.current,
             identity=identity,
             role=role_named(role),
             scope=scope_named(scope),

@@ -13,7 +13,8 @@ from datetime import timedelta
 from broker.audit.event import Event, Kind
 from broker.authn import job_pass
 from broker.authn.job_pass import JobPass, JobPasses, Network
-from broker.authz.policy import Policy, decide, delegable_until
+from broker.authz.policies import Policies
+from broker.authz.policy import decide, delegable_until
 from broker.core.clock import Clock, rfc3339
 from broker.core.errors import BadRequest, NotFound
 from broker.core.rule import Address
@@ -32,10 +33,10 @@ class Made:
 class PassOffice:
     """What can be done with job passes beside using them."""
 
-    def __init__(self, *, entrance: Entrance, passes: JobPasses, policy: Policy, clock: Clock) -> None:
+    def __init__(self, *, entrance: Entrance, passes: JobPasses, policies: Policies, clock: Clock) -> None:
         self._entrance = entrance
         self._passes = passes
-        self._policy = policy
+        self._policies = policies
         self._clock = clock
 
     async def make(
@@ -51,7 +52,7 @@ class PassOffice:
             now = self._clock.now()
             identity = job_pass.delegated(await self._entrance.present(ask, event), now=now)
             until = delegable_until(
-                self._policy, identity=identity, role=role_named(role), address=ask.address, now=now
+                self._policies.current, identity=identity, role=role_named(role), address=ask.address, now=now
             )
             made = self._passes.made(
                 identity,
@@ -70,7 +71,7 @@ class PassOffice:
             event.role = shown.role
             renewed = self._passes.renewed(shown)
             now, role = self._clock.now(), role_named(renewed.role)
-            decide(self._policy, identity=renewed.identity, role=role, address=ask.address, now=now)
+            decide(self._policies.current, identity=renewed.identity, role=role, address=ask.address, now=now)
             return self._handed_out(renewed, event, Kind.RENEWED)
 
     async def narrow(self, ask: Ask, *, networks: tuple[Network, ...] | None, lifetime: timedelta | None) -> Made:

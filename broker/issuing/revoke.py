@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from broker.audit.event import Event
 from broker.audit.event import Kind as Happened
-from broker.authz.policy import Policy
+from broker.authz.policies import Policies
 from broker.core.clock import Clock, rfc3339
 from broker.core.errors import BadRequest
 from broker.core.principal import MalformedPrincipal, canonical
@@ -94,12 +94,12 @@ class Revocations:
     """What can be revoked, restored and listed."""
 
     def __init__(
-        self, *, operators: Operators, epochs: Epochs, policy: Policy, realms: Iterable[str], clock: Clock
+        self, *, operators: Operators, epochs: Epochs, policies: Policies, realms: Iterable[str], clock: Clock
     ) -> None:
         """Take the parts; ``realms`` are those whose principals can come at all."""
         self._operators = operators
         self._epochs = epochs
-        self._policy = policy
+        self._policies = policies
         self._realms = frozenset(realms)
         self._clock = clock
 
@@ -204,7 +204,7 @@ class Revocations:
         not_heard: tuple[str, ...] = (),
     ) -> Receipt:
         now = self._clock.now()
-        roles = [known for name, known in self._policy.roles.items() if role in (None, name)]
+        roles = [known for name, known in self._policies.current.roles.items() if role in (None, name)]
         longest = max((known.duration for known in roles), default=timedelta(0))
         until = now + longest if stopped else None
         runs_on = (
@@ -243,7 +243,7 @@ class Revocations:
         return user
 
     def _require_role(self, role: str) -> None:
-        if RoleName(role) not in self._policy.roles:
+        if RoleName(role) not in self._policies.current.roles:
             raise BadRequest(reason="revocation_of_what", hint="no role is called so")
 
 

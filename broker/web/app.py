@@ -11,6 +11,7 @@ from aiohttp.typedefs import Handler, Middleware
 
 from broker import wire
 from broker.core import errors
+from broker.issuing.explain import Explainer
 from broker.issuing.issue import Issuer
 from broker.issuing.operators import OperatorsDoor
 from broker.issuing.passes import PassOffice
@@ -18,6 +19,7 @@ from broker.web import guards, problems
 from broker.web.address import ADDRESS, Address, Network, address_of
 from broker.web.admin import Admin
 from broker.web.credentials import Credentials
+from broker.web.explain import Explain
 from broker.web.health import Health
 from broker.web.negotiate import REQUEST_ID, TLS, prove_ourselves
 from broker.web.passes import Passes
@@ -36,6 +38,7 @@ Limit = Callable[[Address | None], Awaitable[None]]
 def build(
     *,
     issuer: Issuer,
+    explainer: Explainer,
     office: PassOffice,
     operators: OperatorsDoor,
     health: Health,
@@ -49,6 +52,7 @@ def build(
 
     Args:
         issuer: The broker itself.
+        explainer: What tells people where they stand.
         office: What makes and ends job passes.
         operators: What lets operators in.
         health: What it says of itself.
@@ -75,6 +79,7 @@ def build(
         ("POST", wire.CONSOLE_PATH, credentials.console),
         ("GET", wire.ROLES_PATH, credentials.roles),
         ("GET", wire.WHOAMI_PATH, credentials.whoami),
+        ("GET", f"{wire.EXPLAIN_PATH}/{{role}}", Explain(explainer=explainer).get),
         ("POST", wire.SESSIONS_PATH, sessions.post),
         ("DELETE", wire.CURRENT_SESSION_PATH, sessions.end),
         ("POST", wire.PASSES_PATH, passes.post),

@@ -20,6 +20,7 @@ from broker.authn.job_pass import JobPasses
 from broker.authn.register import Register
 from broker.authn.session import Sessions
 from broker.authz.limits import Limits, Of
+from broker.authz.policies import Policies
 from broker.authz.policy import Policy
 from broker.core.credentials import Credentials
 from broker.core.errors import (
@@ -134,6 +135,8 @@ class Guard:
 class Groups:
     """A realm's directory: who is in what, or why it cannot say."""
 
+    is_needed = True
+
     def __init__(self) -> None:
         self.of: dict[str, set[str]] = {}
         self.error: DirectoryUnavailable | None = None
@@ -236,7 +239,7 @@ class House:
             entrance=entrance,
             sessions=sessions,
             epochs=self.epochs,
-            policy=Policy(roles={ROLE.name: ROLE}, rules=[rule]),
+            policies=Policies(Policy(roles={ROLE.name: ROLE}, rules=[rule])),
             cache=cache_of(self.clock, epoch=self.epochs.of_credentials),
             sts=cast("Any", self.sts),
             console=Console(),

@@ -1,0 +1,16 @@
+"""The policy in force.
+
+A request reads it once, when it is decided; what follows goes by the grant. So no request mixes two policies, and none that is
+decided after a change goes by what was before.
+"""
+
+from __future__ import annotations
+
+from broker.authz.policy import Policy
+
+
+class Policies:
+    """Where one policy takes another's place, by one assignment."""
+
+    def __init__(self, policy: Policy) -> None:
+        self.current = policy

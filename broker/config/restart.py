@@ -1,0 +1,61 @@
+"""What a running broker does not take over from a changed configuration, told by comparing two without keeping either."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+
+from pydantic import BaseModel
+
+from broker.config.model import Settings
+from broker.core.secret import Secret
+
+# Taken over while the broker runs.
+_RELOADED = ("role_entries", "rules")
+
+
+def digests(settings: Settings) -> dict[str, str]:
+    """A digest of the value of each key that a restart is needed for, such as ``server.listen``; secrets in it stay in it."""
+    found: dict[str, str] = {}
+    for section, value in _members(settings):
+        if section in _RELOADED:
+            continue
+        if isinstance(value, BaseModel):
+            found |= {f"{section}.{key}": _digest(inner) for key, inner in _members(value)}
+        else:
+            found[section] = _digest(value)
+    return found
+
+
+def differing(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
+    """The keys whose values differ; of a section that came or went, all its keys."""
+    return sorted(key for key in {*old, *new} if old.get(key) != new.get(key) and not _is_absence(key, old, new))
+
+
+def _is_absence(key: str, old: Mapping[str, str], new: Mapping[str, str]) -> bool:
+    """A section that is absent in one has a digest of its own there, and says nothing beside its keys."""
+    return "." not in key and any(other.startswith(f"{key}.") for other in (*old, *new))
+
+
+def _members(model: BaseModel) -> Iterator[tuple[str, object]]:
+    for name in type(model).model_fields:
+        yield name, getattr(model, name)
+
+
+def _digest(value: object) -> str:
+    return hashlib.sha256(repr(_plain(value)).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _plain(value: object) -> object:
+    """Texts, tuples and numbers only, in an order that is the same in every process."""
+    if isinstance(value, Secret):
+        return value.reveal()
+    if isinstance(value, BaseModel):
+        return tuple((name, _plain(inner)) for name, inner in _members(value))
+    if isinstance(value, Mapping):
+        return tuple(sorted((str(key), _plain(inner)) for key, inner in value.items()))
+    if isinstance(value, tuple | list):
+        return tuple(map(_plain, value))
+    if isinstance(value, frozenset | set):
+        return tuple(sorted(map(str, value)))
+    return str(value)

@@ -1,0 +1,64 @@
+"""What stands between somebody and a role, told to themselves.
+
+The answer rests on ``decide()`` alone, and says no more than asking for the role would: of a role that does not exist the same,
+in the same time, as of one that is for others.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from broker.authz.policies import Policies
+from broker.authz.policy import decide
+from broker.core.clock import Clock
+from broker.core.errors import AccessDenied, AuthFailed, StepUpRequired
+from broker.core.grant import Grant
+from broker.core.roles import RoleName
+from broker.issuing.ask import Ask, Entrance, printable
+
+DENIED = "you may not have this role: see `zerotrust roles` for what you may have"
+
+
+@dataclass(frozen=True, slots=True)
+class Prospect:
+    """``verdict``: allowed, step_up or denied; ``hint``: what to do; ``grant``: where it is allowed."""
+
+    verdict: str
+    hint: str
+    grant: Grant | None = None
+
+
+class Explainer:
+    """Answers whoever asks about themselves."""
+
+    def __init__(self, *, entrance: Entrance, policies: Policies, clock: Clock) -> None:
+        self._entrance = entrance
+        self._policies = policies
+        self._clock = clock
+
+    async def prospect(self, ask: Ask, *, role: str) -> Prospect:
+        """For the sender of a ticket or the holder of a session. Nothing is issued.
+
+        Raises:
+            BrokerError: Nobody, not available, or not recorded.
+        """
+        async with self._entrance.attempt(ask, action="explain", resource=role) as event:
+            event.role = printable(role)
+            identity = await self._entrance.known(ask, event)
+            try:
+                grant = decide(
+                    self._policies.current,
+                    identity=identity,
+                    role=RoleName(role),
+                    address=ask.address,
+                    now=self._clock.now(),
+                )
+                found = Prospect("allowed", "ask for it", grant)
+            except (StepUpRequired, AuthFailed) as error:
+                found = Prospect("step_up", error.hint or "run kinit anew")
+            except AccessDenied as error:
+                event.details["why"] = error.reason
+                found = Prospect("denied", DENIED)
+            event.details["verdict"] = found.verdict
+            event.shown()
+        return found
