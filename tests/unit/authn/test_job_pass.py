@@ -537,6 +537,8 @@ def test_whoever_has_a_role_by_a_pass_would_have_it_by_a_ticket_and_only_within_
 class Staff:
     """A directory that knows better than an old ticket; None: that does not answer."""
 
+    is_needed = True
+
     def __init__(self, groups: frozenset[str] | None) -> None:
         self._groups = groups
 

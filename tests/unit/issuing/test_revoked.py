@@ -46,7 +46,7 @@ def revocations(house: House) -> Revocations:
     return Revocations(
         operators=Office(house),
         epochs=house.epochs,
-        policy=house.issuer._policy,
+        policies=house.issuer._policies,
         realms=["R"],
         clock=house.clock,
     )
