@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
@@ -12,7 +13,7 @@ import click
 from broker.admin.offline import EXIT_CONFIG, config_option, settings_of
 from broker.config.fault import nearest
 from broker.config.model import Settings
-from broker.core.roles import RoleName
+from broker.core.roles import RoleArn, RoleName
 from broker.trust.documents import AwsPrincipal, Contradiction, Needed, UnusablePrincipal, needed
 from broker.trust.render import FORMATS
 
@@ -42,8 +43,9 @@ def trust_policy(role: str, form: str, broker_arn: str | None, config: Path) -> 
         _refuse(f"{role!r} {where} — fix: {nearest(role, settings.roles)}write one of: {', '.join(settings.roles)}")
     everything = needed_of(settings, broker_arn)
     chain = settings.roles[RoleName(role)].chain
-    way = [next(iter(everything.values())), *(everything[arn] for arn in dict.fromkeys(hop.arn.text for hop in chain))]
-    for hop in chain:
+    brokers = [one for one in everything.values() if not one.comes]
+    way = [*brokers, *(everything[arn] for arn in dict.fromkeys(hop.arn.text for hop in chain))]
+    for hop in chain[1 if settings.aws.web_identity_issuer else 0 :]:
         if hop.external_id is None:
             click.echo(
                 f"note: no external ID for {hop.arn.text} — fix: set derive_external_id, or external_id, for the hop",
@@ -54,6 +56,11 @@ def trust_policy(role: str, form: str, broker_arn: str | None, config: Path) -> 
 
 def needed_of(settings: Settings, broker_arn: str | None) -> Mapping[str, Needed]:
     """What the configuration needs; or the end, with what is missing to say it."""
+    issuer = settings.aws.web_identity_issuer
+    if issuer is not None:
+        if broker_arn is not None:
+            _refuse("--broker-arn: the broker has no principal, AWS believes its tokens — fix: leave it out")
+        return _needed(settings, partial(AwsPrincipal.provider, issuer))
     if broker_arn is None:
         _refuse(
             "who the broker itself is to AWS cannot be known offline — fix: add --broker-arn with the Arn that "
@@ -63,8 +70,12 @@ def needed_of(settings: Settings, broker_arn: str | None) -> Mapping[str, Needed
         broker = AwsPrincipal.parse(broker_arn)
     except UnusablePrincipal as error:
         _refuse(f"--broker-arn: {error}")
+    return _needed(settings, lambda _: broker)
+
+
+def _needed(settings: Settings, first: Callable[[RoleArn], AwsPrincipal]) -> Mapping[str, Needed]:
     try:
-        return needed(settings.roles, broker=broker)
+        return needed(settings.roles, first=first)
     except (Contradiction, UnusablePrincipal) as error:
         click.echo(error, err=True)
         sys.exit(EXIT_CONFIG)

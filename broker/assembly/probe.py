@@ -36,7 +36,8 @@ async def _probe(settings: Settings, clock: Clock) -> Sequence[Finding]:
     )
     await audit.open()
     try:
-        return await Prober(sts=sts, audit=audit).run(settings.roles)
+        by_token = settings.aws.web_identity_issuer is not None
+        return await Prober(sts=sts, audit=audit, by_token=by_token).run(settings.roles)
     finally:
         await audit.close()
         sts.close()

@@ -11,16 +11,20 @@ nothing. A source identity must be there, so no session exists that CloudTrail c
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 from broker.core.roles import SHORTEST_MAX_SESSION, Role, RoleArn, RoleName
+from broker.sts.web_identity import AUDIENCE
 
 ASSUME = "sts:AssumeRole"
+FEDERATE = "sts:AssumeRoleWithWebIdentity"
 IDENTIFY = "sts:SetSourceIdentity"
 TAG = "sts:TagSession"
+
+_PROVIDER = "oidc-provider"
 
 _PRINCIPAL = re.compile(
     r"arn:(?P<partition>aws|aws-cn|aws-us-gov):iam::(?P<account>[0-9]{12}):(?P<kind>user|role)/"
@@ -39,7 +43,7 @@ class Contradiction(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class AwsPrincipal:
-    """An IAM user or role by its ARN; never a whole account, and never a pattern."""
+    """An IAM user or role by its ARN, or the provider of the broker's own tokens; never a whole account, and never a pattern."""
 
     text: str
     partition: str
@@ -64,6 +68,18 @@ class AwsPrincipal:
         fix = "write arn:aws:iam::ACCOUNT:user/NAME or arn:aws:iam::ACCOUNT:role/NAME"
         raise UnusablePrincipal(f"{text[:200]!r} is not one IAM user or role — fix: {fix}")
 
+    @classmethod
+    def provider(cls, issuer: str, role: RoleArn) -> AwsPrincipal:
+        """The OIDC provider that stands for the broker's issuer URL in the account of a first hop (docs/keyless.md)."""
+        name = issuer.removeprefix("https://")
+        text = f"arn:{role.partition}:iam::{role.account}:{_PROVIDER}/{name}"
+        return cls(text=text, partition=role.partition, account=role.account, kind=_PROVIDER, name=name)
+
+    @property
+    def is_provider(self) -> bool:
+        """Whether it shows tokens instead of signing."""
+        return self.kind == _PROVIDER
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
@@ -77,7 +93,12 @@ class Step:
     @property
     def actions(self) -> tuple[str, ...]:
         """What the step amounts to in AWS."""
-        return (ASSUME, IDENTIFY, TAG) if self.tag_keys else (ASSUME, IDENTIFY)
+        return (self.assume, IDENTIFY, TAG) if self.tag_keys else (self.assume, IDENTIFY)
+
+    @property
+    def assume(self) -> str:
+        """The action that takes the role."""
+        return FEDERATE if self.caller.is_provider else ASSUME
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +131,12 @@ class Needed:
         )
 
 
-def needed(roles: Mapping[RoleName, Role], *, broker: AwsPrincipal) -> dict[str, Needed]:
-    """Everything that a configuration needs, by ARN, the broker's own principal first.
+def needed(roles: Mapping[RoleName, Role], *, first: Callable[[RoleArn], AwsPrincipal]) -> dict[str, Needed]:
+    """Everything that a configuration needs, by ARN, the broker's own principal first (a provider of tokens needs nothing).
+
+    Args:
+        roles: The configuration's.
+        first: Who takes the first hop, by its role.
 
     Raises:
         Contradiction: A role is reached by the same caller with an external ID and without.
@@ -119,12 +144,13 @@ def needed(roles: Mapping[RoleName, Role], *, broker: AwsPrincipal) -> dict[str,
     steps: dict[tuple[str, str], Step] = {}
     longest: dict[str, timedelta] = {}
     for role in roles.values():
-        for step in _steps(role, broker):
+        for step in _steps(role, first(role.chain[0].arn)):
             key = (step.caller.text, step.role.text)
             steps[key] = _both(steps.get(key, step), step)
         for hop in role.chain:
             longest[hop.arn.text] = max(longest.get(hop.arn.text, SHORTEST_MAX_SESSION), hop.max_session_duration)
-    principals = {broker.text: broker} | {arn: AwsPrincipal.parse(arn) for arn in longest}
+    callers = {step.caller.text: step.caller for step in steps.values() if not step.caller.is_provider}
+    principals = callers | {arn: AwsPrincipal.parse(arn) for arn in longest}
     return {
         arn: Needed(
             principal=principal,
@@ -136,8 +162,7 @@ def needed(roles: Mapping[RoleName, Role], *, broker: AwsPrincipal) -> dict[str,
     }
 
 
-def _steps(role: Role, broker: AwsPrincipal) -> Iterator[Step]:
-    caller = broker
+def _steps(role: Role, caller: AwsPrincipal) -> Iterator[Step]:
     inherited = any(tag.transitive for tag in role.tags)
     for hop in role.chain:
         accepted = tuple(one for one in (hop.external_id, hop.next_external_id) if one is not None)
@@ -159,17 +184,13 @@ def _both(one: Step, other: Step) -> Step:
 
 
 def _trust(step: Step, place: int) -> Iterator[dict[str, Any]]:
-    principal = {"AWS": step.caller.text}
-    condition: dict[str, Any] = {}
-    if step.external_ids:
-        condition["StringEquals"] = {"sts:ExternalId": list(step.external_ids)}
-    condition["StringLike"] = {"sts:SourceIdentity": "*"}
+    principal = {"Federated" if step.caller.is_provider else "AWS": step.caller.text}
     yield {
         "Sid": f"Assume{place}",
         "Effect": "Allow",
         "Principal": principal,
-        "Action": ASSUME,
-        "Condition": condition,
+        "Action": step.assume,
+        "Condition": _condition(step),
     }
     yield {"Sid": f"Identify{place}", "Effect": "Allow", "Principal": principal, "Action": IDENTIFY}
     if step.tag_keys:
@@ -180,6 +201,16 @@ def _trust(step: Step, place: int) -> Iterator[dict[str, Any]]:
             "Action": TAG,
             "Condition": {"ForAllValues:StringEquals": {"aws:TagKeys": sorted(step.tag_keys)}},
         }
+
+
+def _condition(step: Step) -> dict[str, Any]:
+    if step.caller.is_provider:
+        # No external ID in that call; and the issuer's tokens, which are the broker's alone, all have a source identity.
+        return {"StringEquals": {f"{step.caller.name}:aud": AUDIENCE}}
+    condition: dict[str, Any] = {}
+    if step.external_ids:
+        condition["StringEquals"] = {"sts:ExternalId": list(step.external_ids)}
+    return condition | {"StringLike": {"sts:SourceIdentity": "*"}}
 
 
 def _document(statements: list[dict[str, Any]]) -> dict[str, Any]:

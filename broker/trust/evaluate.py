@@ -88,11 +88,13 @@ def statements_of(document: Any) -> list[Mapping[str, Any]]:
 
 
 def principals_of(statement: Mapping[str, Any]) -> list[str]:
-    """Whom a trust policy's statement names, of AWS principals; "*" for everybody. `NotPrincipal` names everybody else."""
+    """Whom a trust policy's statement names, services left out; "*" for everybody. `NotPrincipal` names everybody else."""
     if "NotPrincipal" in statement:
         return ["*"]
     named = statement.get("Principal")
-    return [str(one) for one in _many(named.get("AWS") if isinstance(named, Mapping) else named)]
+    if not isinstance(named, Mapping):
+        return [str(one) for one in _many(named)]
+    return [str(one) for kind in ("AWS", "Federated") for one in _many(named.get(kind))]
 
 
 def matches_action(statement: Mapping[str, Any], action: str) -> Answer:

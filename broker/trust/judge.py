@@ -6,16 +6,19 @@ external ID that is sent today, with the one that a rotation will send, with non
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
-from broker.core.roles import RoleArn
-from broker.trust.documents import ASSUME, Needed, Step
+from broker.sts.web_identity import AUDIENCE
+from broker.trust.documents import ASSUME, FEDERATE, Needed, Step
 from broker.trust.evaluate import PRESENT, Answer, Context, Values, decide, matches_action, principals_of, statements_of
 from broker.trust.finding import Finding, Level
 from broker.trust.live import Live
 
 # No configuration names it: whoever may assume it may assume more than was printed.
 _STRANGER = "zerotrust-doctor-of-no-configuration"
+
+_NOTHING: Context = {}
 
 _APPLY = "apply what `zerotrust-admin trust-policy` prints"
 
@@ -42,8 +45,8 @@ def _comes(needed: Needed, live: Live) -> Iterator[Finding]:
 
 
 def _step(step: Step, live: Live) -> Iterator[Finding]:
-    def says(external_id: str | None, action: str = ASSUME, source_identity: Values = PRESENT) -> Answer:
-        context = _context(step, external_id, source_identity)
+    def says(external_id: str | None, action: str = step.assume, *, but: Context = _NOTHING) -> Answer:
+        context = {**_context(step, external_id), **but}
         return decide([live.trust], action=action, principal=step.caller.text, context=context)
 
     arn, caller = step.role.text, step.caller.text
@@ -55,8 +58,12 @@ def _step(step: Step, live: Live) -> Iterator[Finding]:
         elif answer is Answer.PERHAPS:
             what = f"has conditions on {action} that only AWS can judge"
             yield Finding(Level.WARN, arn, what, "see that they hold for the broker")
+    if step.caller.is_provider:
+        if says(None, but={f"{step.caller.name.lower()}:aud": ("another",)}) is not Answer.NO:
+            yield Finding(Level.BAD, arn, f"ALARM: takes tokens of {caller} that are made for others than AWS", _APPLY)
+        return
     yield from _external_ids(step, says)
-    if says(sent, source_identity=()) is not Answer.NO:
+    if says(sent, but={"sts:sourceidentity": ()}) is not Answer.NO:
         what = f"lets {caller} make sessions without a source identity, which CloudTrail ascribes to nobody"
         yield Finding(Level.WARN, arn, what, _APPLY)
 
@@ -100,14 +107,18 @@ def _strangers(needed: Needed, live: Live) -> Iterator[Finding]:
 
 def _assumers(live: Live) -> Iterator[str]:
     for statement in statements_of(live.trust):
-        if statement.get("Effect") == "Allow" and matches_action(statement, ASSUME) is not Answer.NO:
+        if statement.get("Effect") == "Allow" and _takes(statement):
             yield from principals_of(statement)
+
+
+def _takes(statement: Mapping[str, Any]) -> bool:
+    return any(matches_action(statement, action) is not Answer.NO for action in (ASSUME, FEDERATE))
 
 
 def _goes(needed: Needed, live: Live) -> Iterator[Finding]:
     arn = needed.principal.text
     for step in needed.goes:
-        context = _context(step, step.external_ids[0] if step.external_ids else None, PRESENT)
+        context = _context(step, step.external_ids[0] if step.external_ids else None)
         for action in step.actions:
             answer = _may(live, action, step.role.text, context)
             if answer is Answer.NO:
@@ -149,18 +160,21 @@ def _duration(needed: Needed, live: Live) -> Iterator[Finding]:
         yield Finding(Level.WARN, arn, what, _APPLY)
 
 
-def _context(step: Step, external_id: str | None, source_identity: Values) -> Context:
+def _context(step: Step, external_id: str | None) -> dict[str, Values]:
     """What is known of the broker's own call, and nothing else."""
-    role: RoleArn = step.role
-    return {
+    context: dict[str, Values] = {
         "aws:principalarn": (step.caller.text,),
         "aws:principalaccount": (step.caller.account,),
         "aws:multifactorauthpresent": (),
         "aws:requestedregion": PRESENT,
         "aws:securetransport": ("true",),
+        "aws:tagkeys": tuple(sorted(step.tag_keys)),
+        "aws:resourceaccount": (step.role.account,),
         "sts:externalid": () if external_id is None else (external_id,),
         "sts:rolesessionname": PRESENT,
-        "sts:sourceidentity": source_identity,
-        "aws:tagkeys": tuple(sorted(step.tag_keys)),
-        "aws:resourceaccount": (role.account,),
+        "sts:sourceidentity": PRESENT,
     }
+    if step.caller.is_provider:
+        context |= {f"{step.caller.name.lower()}:aud": (AUDIENCE,), f"{step.caller.name.lower()}:sub": PRESENT}
+        del context["aws:principalarn"], context["aws:principalaccount"]
+    return context

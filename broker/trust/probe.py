@@ -45,9 +45,11 @@ class Caller(Protocol):
 class Prober:
     """Walks the chains of a configuration; hops that several roles share are tried once."""
 
-    def __init__(self, *, sts: Caller, audit: AuditLog) -> None:
+    def __init__(self, *, sts: Caller, audit: AuditLog, by_token: bool) -> None:
+        """``by_token``: the first hop is taken by a token of the broker's own, a call that has no external ID."""
         self._sts = sts
         self._audit = audit
+        self._by_token = by_token
         self._tried: dict[tuple[Call, ...], Credentials | None] = {}
         self._findings: list[Finding] = []
 
@@ -88,7 +90,9 @@ class Prober:
         holds = [
             await self._bent(which, _bent(call, external_id), by, place, event) for which, external_id in bent.items()
         ]
-        if not bent:
+        if not bent and by is None and self._by_token:
+            self._find(Level.OK, call, "lets the broker in by its token, which takes the place of an external ID")
+        elif not bent:
             self._find(Level.WARN, call, "is assumed without an external ID", "set derive_external_id for the hop")
         elif all(holds):
             self._find(

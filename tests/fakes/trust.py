@@ -71,7 +71,7 @@ def calls(role: Role) -> list[Call]:
 
 def documents() -> dict[str, Needed]:
     """What ``roles()`` need."""
-    return needed(roles(), broker=BROKER)
+    return needed(roles(), first=lambda _: BROKER)
 
 
 def applied(found: Mapping[str, Needed]) -> dict[str, dict[str, Any]]:

@@ -138,6 +138,25 @@ def test_an_account_a_pattern_or_a_session_is_no_broker(config: Path, broker: st
     assert " — fix: " in result.stderr
 
 
+def test_a_broker_without_keys_is_known_by_its_issuer(config: Path, tmp_path: Path) -> None:
+    settings = json.loads(config.read_text())
+    aws = {key: settings["aws"][key] for key in ("region", "external_ids")}
+    settings["aws"] = aws | {
+        "credentials_provider": "web_identity",
+        "web_identity_issuer": "https://broker.example.com",
+    }
+    chain = [{"arn": demo.HUB_ROLE}, {"arn": demo.DEVELOPER_ROLE, "derive_external_id": True}]
+    settings["roles"] = {"developer": {"chain": chain}}
+    keyless = tmp_path / "config.yaml"
+    keyless.touch(mode=0o600)
+    keyless.write_text(json.dumps(settings))
+    for form in ("json", "terraform", "cloudformation"):
+        result = printed(keyless, "developer", "--format", form, broker=None)
+        assert (result.exit_code, result.stderr) == (0, "")
+        assert '"Federated": "arn:aws:iam::999900001111:oidc-provider/broker.example.com"' in result.stdout
+    assert printed(keyless, "developer").exit_code == 2, "a principal it does not have"
+
+
 def test_a_role_that_does_not_exist_is_answered_with_the_one_that_was_meant(config: Path) -> None:
     result = printed(config, "developr")
     assert result.exit_code == 2
@@ -154,7 +173,7 @@ def test_what_terraform_would_read_as_a_template_is_doubled() -> None:
     arn = "arn:aws:iam::111122223333:role/${path.module}/%{if}/R"
     role = RoleArn.parse(arn)
     chain = (Hop(arn=role, external_id="ab"),)
-    found = needed({RoleName("r"): Role(RoleName("r"), chain, timedelta(hours=1))}, broker=BROKER)
+    found = needed({RoleName("r"): Role(RoleName("r"), chain, timedelta(hours=1))}, first=lambda _: BROKER)
     made = pygohcl.loads(as_terraform(list(found.values())))["resource"]
     [resource] = made["aws_iam_role"].values()
     assert resource["path"] == "/${path.module}/%{if}/"
@@ -163,7 +182,7 @@ def test_what_terraform_would_read_as_a_template_is_doubled() -> None:
 def test_names_that_differ_in_a_sign_make_resources_of_their_own() -> None:
     arns = [f"arn:aws:iam::111122223333:role/{name}" for name in ("a.b", "a+b", "a_b")]
     chain = tuple(Hop(arn=RoleArn.parse(arn), external_id="ab") for arn in arns)
-    found = needed({RoleName("r"): Role(RoleName("r"), chain, timedelta(hours=1))}, broker=BROKER)
+    found = needed({RoleName("r"): Role(RoleName("r"), chain, timedelta(hours=1))}, first=lambda _: BROKER)
     made = pygohcl.loads(as_terraform(list(found.values())))["resource"]
     assert {one["name"] for one in made["aws_iam_role"].values()} == {"a.b", "a+b", "a_b"}
     template = json.loads(as_cloudformation(list(found.values())))

@@ -129,7 +129,7 @@ def test_documents_printed_before_a_rotation_let_the_next_version_through_and_no
 
 def test_documents_printed_after_a_rotation_no_longer_accept_the_old_version() -> None:
     key = replace(EXTERNAL_IDS, version=EXTERNAL_IDS.version + 1)
-    found = needed(roles(key), broker=BROKER)
+    found = needed(roles(key), first=lambda _: BROKER)
     with pytest.raises(StsRefusal):
         walk(world_of(applied(found), found), calls(ROLES["direct"]))
 
@@ -150,7 +150,7 @@ def test_one_hop_with_and_without_an_external_id_is_a_contradiction() -> None:
     bare = Hop(arn=hop(DIRECT).arn, external_id=None)
     other = Role(ROLES["direct"].name, (bare,), ROLES["direct"].duration)
     with pytest.raises(Contradiction, match=f"{DIRECT} is assumed by .* — fix: give every hop"):
-        needed({**ROLES, "other": other}, broker=BROKER)
+        needed({**ROLES, "other": other}, first=lambda _: BROKER)
 
 
 @pytest.mark.parametrize(

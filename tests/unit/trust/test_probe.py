@@ -17,7 +17,7 @@ from broker.sts.chain import Call
 from broker.trust.finding import Finding, Level
 from broker.trust.probe import NAME, Prober
 from tests.fakes.audit import NOON
-from tests.fakes.trust import DIRECT, hop, roles
+from tests.fakes.trust import DIRECT, MIDDLE, hop, roles
 
 DENIED = StsDenied("no", reason="hop1_access_denied")
 ONE = {RoleName("direct"): roles()[RoleName("direct")]}
@@ -51,8 +51,8 @@ class Answers:
         self.seen.append(f"{event.kind}:{event.reason}")
 
 
-async def probed(answers: Answers, wanted: dict[RoleName, Role] = ONE) -> list[Finding]:
-    return await Prober(sts=answers, audit=answers).run(wanted)  # type: ignore[arg-type]
+async def probed(answers: Answers, wanted: dict[RoleName, Role] = ONE, *, by_token: bool = False) -> list[Finding]:
+    return await Prober(sts=answers, audit=answers, by_token=by_token).run(wanted)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -95,6 +95,13 @@ async def test_a_hop_without_an_external_id_is_tried_once_and_never_called_good(
     bare = Role(RoleName("bare"), (Hop(arn=hop(DIRECT).arn, external_id=None),), timedelta(hours=1))
     [finding] = await probed(given, {bare.name: bare})
     assert (finding.level, finding.what) == (Level.WARN, "is assumed without an external ID")
+
+
+async def test_the_first_hop_of_a_broker_without_keys_needs_no_external_id_and_the_second_does() -> None:
+    bare, last = Hop(arn=hop(MIDDLE).arn, external_id=None), Hop(arn=hop(DIRECT).arn, external_id=None)
+    role = Role(RoleName("keyless"), (bare, last), timedelta(hours=1))
+    first, second = await probed(Answers([None, None]), {role.name: role}, by_token=True)
+    assert (first.level, second.level) == (Level.OK, Level.WARN)
 
 
 def test_the_name_of_the_probe_is_no_principal_s() -> None:
