@@ -22,16 +22,16 @@ class Operators:
         self._require = require
 
     def admit(self, identity: Identity, *, now: datetime) -> None:
-        """Return for an operator. A job pass makes none, whoever's it is.
+        """Return for an operator who is there in person: a job pass makes none, nor a service in an operator's name (S4U).
 
         Raises:
             AccessDenied: It is none.
             StepUpRequired: It is one, with another ticket.
         """
-        if identity.delegated_at is not None or not any(
-            pattern.matches(identity.principal) for pattern in self._patterns
-        ):
+        if not any(pattern.matches(identity.principal) for pattern in self._patterns):
             raise AccessDenied(reason="no_operator")
+        if identity.delegated_at is not None or identity.impersonated_by is not None:
+            raise AccessDenied(reason="operator_not_present")
         needed = self._require.unmet(identity, now=now, left=_NOTHING_LEFT)
         if needed is not None:
             raise StepUpRequired(reason="ticket_too_weak", hint=f"operators need {needed}: run kinit anew")

@@ -67,9 +67,13 @@ def test_where_nobody_is_named_nobody_operates() -> None:
         operators().admit(somebody("root/admin@EXAMPLE.COM"), now=NOON)
 
 
-def test_a_job_of_an_operator_is_none() -> None:
-    with pytest.raises(AccessDenied):
-        operators("root/admin@EXAMPLE.COM").admit(somebody("root/admin@EXAMPLE.COM", delegated_at=NOON), now=NOON)
+@pytest.mark.parametrize(
+    "by", [{"delegated_at": NOON}, {"impersonated_by": ()}, {"impersonated_by": ("HTTP/x@R",)}], ids=str
+)
+def test_a_job_of_an_operator_is_none_nor_a_service_in_an_operators_name(by: dict[str, object]) -> None:
+    with pytest.raises(AccessDenied) as refused:
+        operators("root/admin@EXAMPLE.COM").admit(somebody("root/admin@EXAMPLE.COM", **by), now=NOON)
+    assert refused.value.reason == "operator_not_present"
 
 
 def test_a_weak_ticket_of_an_operator_is_asked_to_be_stronger_and_nobody_elses() -> None:
