@@ -27,15 +27,6 @@ CONTAINER_PATH = "/v1/container"  # and the name of a role
 PASSES_PATH = "/v1/passes"
 CONSOLE_PATH = "/v1/console"
 
-# What operators' programs ask below; no browser has business there.
-ADMIN_PREFIX = "/v1/admin/"
-ADMIN_WHOAMI_PATH = "/v1/admin/whoami"
-ADMIN_CANCEL_PATH = "/v1/admin/passes/cancel"
-
-# RFC 9421: what a signed request covers; a request with a body its digest (RFC 9530) as well.
-SIGNED_COMPONENTS = ("@method", "@authority", "@path", "@query", "authorization", "x-zerotrust-request")
-SIGNED_DIGEST = "content-digest"
-
 # The prefix makes browsers insist: Secure, no Domain, Path=/ (RFC 6265bis, section 4.1.3.2), so that no neighbour sets it.
 SESSION_COOKIE = "__Host-zerotrust"
 DPOP = "DPoP"  # RFC 9449: the header of the proof, and the scheme of the token.
@@ -81,7 +72,6 @@ PROBLEM_CODES = (
 REQUEST_BODY_MAX = 4096
 ROLE_LENGTH_MAX = 64
 DESTINATION_LENGTH_MAX = 2048
-PASS_ID_LENGTH = 32  # 128 bits in hex
 # What a job pass may be good for, so that it stays short.
 NETWORKS_MAX = 16
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
@@ -181,22 +171,6 @@ def parse_attenuation(body: bytes) -> PassRequest:
     if not members:
         raise ValueError('Say "networks", "lifetime" or both.')
     return _pass_request(members, role="")
-
-
-def parse_pass_cancellation(body: bytes) -> tuple[str, str]:
-    """Read ``{"user": PRINCIPAL, "id": PASS}`` strictly: whose it is, and what it is called. Raises like the others."""
-    members = _members(body, ("user", "id"))
-    user, identifier = (members.get(name) for name in ("user", "id"))
-    if not (isinstance(user, str) and isinstance(identifier, str)):
-        raise ValueError('"user" and "id" must both be given, as strings.')  # noqa: TRY004  as above
-    if not (len(identifier) == PASS_ID_LENGTH and frozenset("0123456789abcdef").issuperset(identifier)):
-        raise ValueError(f'"id" must be the {PASS_ID_LENGTH} hexadecimal digits of a job pass.')
-    return user, identifier
-
-
-def pass_cancellation(*, user: str, identifier: str) -> bytes:
-    """The body that ``parse_pass_cancellation`` reads."""
-    return _encode({"user": user, "id": identifier})
 
 
 def _pass_request(members: Mapping[str, object], *, role: str) -> PassRequest:
@@ -314,22 +288,6 @@ def whoami_body(
             "type": name_type,
             "ticket_ends": ticket_ends,
             "accounts": [dict(account) for account in accounts],
-        }
-    )
-
-
-def operator_body(
-    *, principal: str, realm: str, ticket_ends: str, version: str, signed_by: str | None, must_sign: bool
-) -> bytes:
-    """Who an operator is to the broker, and to which. ``signed_by`` is the key that this very request was signed with."""
-    return _encode(
-        {
-            "principal": principal,
-            "realm": realm,
-            "ticket_ends": ticket_ends,
-            "version": version,
-            "signed_by": signed_by,
-            "signature_required": must_sign,
         }
     )
 

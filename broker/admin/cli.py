@@ -9,6 +9,7 @@ from broker.admin.audit import audit
 from broker.admin.doctor import doctor
 from broker.admin.operate import cancel_pass, whoami
 from broker.admin.policy import policy
+from broker.admin.revoke import restore, revocations, revoke_credentials, revoke_sessions
 from broker.admin.trust import trust_policy
 
 
@@ -18,5 +19,8 @@ def main() -> None:
     """Operate and audit the broker."""
 
 
-for command in (audit, policy, trust_policy, doctor, cancel_pass, whoami):
+OFFLINE = (audit, policy, trust_policy, doctor)
+AT_A_BROKER = (cancel_pass, restore, revocations, revoke_credentials, revoke_sessions, whoami)
+
+for command in (*OFFLINE, *AT_A_BROKER):
     main.add_command(command)

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from broker import wire
+from broker import wire_operators
 from broker.admin.client import broker_options, connection
 
 
@@ -16,7 +16,7 @@ from broker.admin.client import broker_options, connection
 @click.option("--json", "as_json", is_flag=True, help="Print the broker's answer as it is.")
 def whoami(*, as_json: bool, **where: Any) -> None:
     """Say who you are to the broker as an operator, and to which broker."""
-    found = connection(**where).ask("GET", wire.ADMIN_WHOAMI_PATH)
+    found = connection(**where).ask("GET", wire_operators.WHOAMI_PATH)
     if as_json:
         click.echo(json.dumps(found))
         return
@@ -32,6 +32,6 @@ def whoami(*, as_json: bool, **where: Any) -> None:
 @click.argument("identifier", metavar="ID")
 def cancel_pass(*, identifier: str, user: str, **where: Any) -> None:
     """End the job pass of this ID (as audit records name it), and all that was made from it."""
-    body = wire.pass_cancellation(user=user, identifier=identifier)
-    connection(**where).ask("POST", wire.ADMIN_CANCEL_PATH, body)
+    body = wire_operators.pass_cancellation(user=user, identifier=identifier)
+    connection(**where).ask("POST", wire_operators.CANCEL_PATH, body)
     click.echo(f"job pass {identifier} of {user} is cancelled")

@@ -8,7 +8,7 @@ from pathlib import Path
 from http_message_signatures import HTTPMessageSigner, MappingKeyResolver
 from http_message_signatures.algorithms import ECDSA_P256_SHA256, ED25519
 
-from broker import wire
+from broker import wire_operators
 from broker.core.private_file import read_private
 from broker.keys.request_key import RequestKey, UnusableKey, private_request_key
 
@@ -51,7 +51,7 @@ class Signer:
             key_id=self._key_id,
             nonce=secrets.token_urlsafe(_NONCE_BYTES),
             label="operator",
-            covered_component_ids=wire.SIGNED_COMPONENTS,
+            covered_component_ids=wire_operators.SIGNED_COMPONENTS,
             body=body or None,
         )
         known = {name.lower() for name, _ in headers}

@@ -26,6 +26,7 @@ from broker.core.clock import Clock
 from broker.issuing.explain import Explainer
 from broker.issuing.issue import Issuer
 from broker.issuing.passes import PassOffice
+from broker.issuing.revoke import Revocations
 from broker.keys.hierarchy import KeyHierarchy
 from broker.revocation.epochs import Epochs
 from broker.sts.client import StsClient
@@ -159,11 +160,15 @@ def assemble(settings: Settings, checked: Checked, *, source: Source, clock: Clo
         metrics=metrics.text,
         documents={JWKS_PATH: jwks_of(signer), **documents_of(checked.base)},
     )
+    operators = operators_door(settings.admin, entry=entry, keys=checked.signing_keys, clock=clock)
     app = build(
         issuer=issuer,
         explainer=Explainer(entrance=entry.entrance, policies=policies, clock=clock),
         office=PassOffice(entrance=entry.entrance, passes=entry.passes, policies=policies, clock=clock),
-        operators=operators_door(settings.admin, entry=entry, keys=checked.signing_keys, clock=clock),
+        operators=operators,
+        revocations=Revocations(
+            operators=operators, epochs=epochs, policies=policies, realms=settings.kerberos.realms, clock=clock
+        ),
         health=health,
         hostnames=frozenset(settings.server.hostnames or checked.keys.hosts),
         networks=settings.server.allowed_networks or (),

@@ -22,7 +22,7 @@ from http_message_signatures import (
 )
 from http_message_signatures.algorithms import ECDSA_P256_SHA256, ED25519
 
-from broker import wire
+from broker import wire, wire_operators
 from broker.authn.dpop import LEEWAY, Proof, ProofGuard
 from broker.core.clock import Clock
 from broker.core.errors import AuthFailed, SignatureRefused
@@ -38,7 +38,7 @@ _HEADER_MAX = 2048
 _SINGLE = (
     "authorization",
     wire.REQUEST_HEADER.lower(),
-    wire.SIGNED_DIGEST,
+    wire_operators.SIGNED_DIGEST,
     "content-length",
     "content-type",
     "host",
@@ -182,10 +182,10 @@ def _check_coverage(claimed: _Claimed, request: UnverifiedRequest) -> None:
     if "#" in request.url:
         # No target has a fragment (RFC 9112 section 3.2), and no component covers one.
         raise _refused("coverage")
-    needed = set(wire.SIGNED_COMPONENTS)
+    needed = set(wire_operators.SIGNED_COMPONENTS)
     # Also where there is nothing to digest: what says that there was must be true.
-    if request.body or any(name.lower() == wire.SIGNED_DIGEST for name, _ in request.headers):
-        needed.add(wire.SIGNED_DIGEST)
+    if request.body or any(name.lower() == wire_operators.SIGNED_DIGEST for name, _ in request.headers):
+        needed.add(wire_operators.SIGNED_DIGEST)
     if not needed <= claimed.components:
         raise _refused("coverage")
 
@@ -224,7 +224,7 @@ def _verify(request: UnverifiedRequest, claimed: _Claimed, key: RequestKey) -> N
     verifier = _Verifier(signature_algorithm=algorithm, key_resolver=keys)
     message = _Message(request)
     try:
-        found = verifier.verify(message, max_age=None, require_components=wire.SIGNED_COMPONENTS)
+        found = verifier.verify(message, max_age=None, require_components=wire_operators.SIGNED_COMPONENTS)
     except (HTTPMessageSignaturesException, ValueError) as error:
         raise _refused("wrong") from error
     try:

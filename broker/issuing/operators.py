@@ -22,7 +22,7 @@ from broker.core.principal import Principal
 from broker.issuing.ask import Ask, Entrance, printable
 
 # Characters of a printed principal in a record.
-_ABOUT_MAX = 600
+_PRINTED_MAX = 600
 
 
 class OperatorsDoor:
@@ -77,7 +77,7 @@ class OperatorsDoor:
             NotFound: They have none of this id.
         """
         async with self.attempt(ask, action="operator_cancel_pass", resource=user) as event:
-            event.details |= {"about": printable(user, longest=_ABOUT_MAX), "pass_id": identifier}
+            event.details |= {"about": printable(user, longest=_PRINTED_MAX), "pass_id": identifier}
             if not await self._passes.cancel(identifier, _principal_named(user)):
                 raise NotFound(reason="pass_unknown", hint="this user has no job pass of this id")
             event.done(Kind.CANCELLED)

@@ -10,12 +10,13 @@ from typing import TypeVar
 
 from aiohttp import hdrs, web
 
-from broker import __version__, wire
+from broker import __version__, wire, wire_operators
 from broker.core.clock import rfc3339
 from broker.core.errors import BadRequest, InternalError
 from broker.core.identity import UnverifiedRequest
 from broker.issuing.ask import Ask
 from broker.issuing.operators import OperatorsDoor
+from broker.issuing.revoke import Receipt, Revocations
 from broker.web.negotiate import ask_of
 
 _T = TypeVar("_T")
@@ -24,8 +25,9 @@ _T = TypeVar("_T")
 class Admin:
     """The handlers."""
 
-    def __init__(self, *, door: OperatorsDoor) -> None:
+    def __init__(self, *, door: OperatorsDoor, revocations: Revocations) -> None:
         self._door = door
+        self._revocations = revocations
 
     async def whoami(self, request: web.Request) -> web.Response:
         """Who the caller is to the broker as an operator."""
@@ -33,7 +35,7 @@ class Admin:
         signed_by = await self._door.whoami(ask)
         if ask.identity is None:
             raise InternalError("an operator whom nobody knows")
-        body = wire.operator_body(
+        body = wire_operators.operator_body(
             principal=str(ask.identity.principal),
             realm=ask.identity.principal.realm,
             ticket_ends=rfc3339(ask.identity.ticket_end),
@@ -45,10 +47,35 @@ class Admin:
 
     async def cancel_pass(self, request: web.Request) -> web.Response:
         """End somebody's job pass."""
-        ask, wanted = await self._read(request, wire.parse_pass_cancellation)
+        ask, wanted = await self._read(request, wire_operators.parse_pass_cancellation)
         user, identifier = wanted
         await self._door.cancel_pass(ask, user=user, identifier=identifier)
         return web.Response(body=b"{}", content_type=wire.JSON)
+
+    async def revoke(self, request: web.Request) -> web.Response:
+        """End sessions, or give nothing more."""
+        ask, wanted = await self._read(request, wire_operators.parse_revocation)
+        if wanted.what == "sessions":
+            receipt = await self._revocations.revoke_sessions(
+                ask, user=wanted.user, everybody=wanted.user is None, dry_run=wanted.dry_run
+            )
+        else:
+            receipt = await self._revocations.revoke_credentials(
+                ask, user=wanted.user or "", role=wanted.role, dry_run=wanted.dry_run
+            )
+        return _receipt(receipt)
+
+    async def restore(self, request: web.Request) -> web.Response:
+        """Give again."""
+        ask, user = await self._read(request, wire_operators.parse_restoration)
+        return _receipt(await self._revocations.restore(ask, user=user))
+
+    async def revocations(self, request: web.Request) -> web.Response:
+        """What is revoked."""
+        found = await self._revocations.listing(await _operators_ask(request))
+        return web.Response(
+            body=wire_operators.revocations_body(one.members() for one in found), content_type=wire.JSON
+        )
 
     async def _read(self, request: web.Request, parse: Callable[[bytes], _T]) -> tuple[Ask, _T]:
         ask = await _operators_ask(request)
@@ -58,6 +85,10 @@ class Admin:
             unread = BadRequest(str(error), reason="body_malformed", hint=str(error))
         await self._door.misunderstood(ask, unread)
         raise unread
+
+
+def _receipt(receipt: Receipt) -> web.Response:
+    return web.Response(body=wire_operators.receipt_body(receipt.members()), content_type=wire.JSON)
 
 
 async def _operators_ask(request: web.Request) -> Ask:

@@ -9,12 +9,13 @@ from collections.abc import Awaitable, Callable, Sequence
 from aiohttp import HttpVersion11, hdrs, web
 from aiohttp.typedefs import Handler, Middleware
 
-from broker import wire
+from broker import wire, wire_operators
 from broker.core import errors
 from broker.issuing.explain import Explainer
 from broker.issuing.issue import Issuer
 from broker.issuing.operators import OperatorsDoor
 from broker.issuing.passes import PassOffice
+from broker.issuing.revoke import Revocations
 from broker.web import guards, problems
 from broker.web.address import ADDRESS, Address, Network, address_of
 from broker.web.admin import Admin
@@ -41,6 +42,7 @@ def build(
     explainer: Explainer,
     office: PassOffice,
     operators: OperatorsDoor,
+    revocations: Revocations,
     health: Health,
     hostnames: frozenset[str],
     networks: Sequence[Network],
@@ -55,6 +57,7 @@ def build(
         explainer: What tells people where they stand.
         office: What makes and ends job passes.
         operators: What lets operators in.
+        revocations: What they can take from people.
         health: What it says of itself.
         hostnames: The names a Host header may carry, lower case.
         networks: Who may ask at all; empty for anybody.
@@ -66,7 +69,7 @@ def build(
     credentials = Credentials(issuer=issuer)
     sessions = Sessions(issuer=issuer)
     passes = Passes(office=office)
-    admin = Admin(door=operators)
+    admin = Admin(door=operators, revocations=revocations)
     guard = _guard(hostnames, networks, trusted_proxies, limit, health)
     app = web.Application(
         client_max_size=wire.REQUEST_BODY_MAX,
@@ -87,8 +90,11 @@ def build(
         ("POST", f"{wire.PASSES_PATH}/current/attenuate", passes.attenuate),
         ("DELETE", f"{wire.PASSES_PATH}/current", passes.give_back),
         ("DELETE", f"{wire.PASSES_PATH}/{{id:[0-9a-f]{{32}}}}", passes.cancel),
-        ("GET", wire.ADMIN_WHOAMI_PATH, admin.whoami),
-        ("POST", wire.ADMIN_CANCEL_PATH, admin.cancel_pass),
+        ("GET", wire_operators.WHOAMI_PATH, admin.whoami),
+        ("POST", wire_operators.CANCEL_PATH, admin.cancel_pass),
+        ("GET", wire_operators.REVOCATIONS_PATH, admin.revocations),
+        ("POST", wire_operators.REVOCATIONS_PATH, admin.revoke),
+        ("POST", wire_operators.RESTORE_PATH, admin.restore),
         ("GET", "/", page.show),
         ("GET HEAD", "/page.css", page.style),
         ("GET HEAD", "/icon.svg", page.icon),

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from aiohttp import HttpVersion10, HttpVersion11, hdrs, web
 
-from broker import wire
+from broker import wire, wire_operators
 from broker.core.errors import AccessDenied, BadRequest, CrossSiteBlocked, HostNotAllowed, UnsupportedMediaType
 from broker.web.address import Address, Network
 
@@ -60,7 +60,7 @@ def check(
     _refuse_foreign_pages(request)
     is_changing = request.method in _CHANGING
     # No browser comes to the operators' door, whatever it asks.
-    if (is_changing or request.path.startswith(wire.ADMIN_PREFIX)) and (
+    if (is_changing or request.path.startswith(wire_operators.PREFIX)) and (
         headers.get(wire.REQUEST_HEADER) != wire.REQUEST_HEADER_VALUE
     ):
         raise CrossSiteBlocked(reason="request_header_missing")

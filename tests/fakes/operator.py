@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from broker import wire
+from broker import wire, wire_operators
 from tests.fakes.broker import PROGRAMS, BrokerProcess
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ class Operator:
         self,
         end: str | Path,
         method: str = "GET",
-        path: str = wire.ADMIN_WHOAMI_PATH,
+        path: str = wire_operators.WHOAMI_PATH,
         body: bytes = b"",
         *,
         signer: RequestSigner | None = None,

@@ -1,11 +1,11 @@
-"""The bodies of requests, for credentials and for job passes: what they may hold, or a sentence that repeats nothing of it."""
+"""The bodies of requests, of users and of operators: what they may hold, or a sentence that repeats nothing of it."""
 
 from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, TypeVar
 
-from broker import wire
+from broker import wire, wire_operators
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 sentences: set[str] = set()
-# There are twenty of them. A text of the client's in one would soon make it many.
-SENTENCES_MAX = 30
+# There are thirty of them. A text of the client's in one would soon make it many.
+SENTENCES_MAX = 45
 LIFETIME_END = 1_000_000 * 86_400  # seconds: six digits of days
 
 
@@ -28,6 +28,10 @@ def seeds() -> Iterator[bytes]:
     yield b'{"role": "developer", "networks": ["192.0.2.0/24", "2001:db8::/32"], "lifetime": "8h"}'
     yield b'{"networks": ["192.0.2.1/32"]}'
     yield b'{"lifetime": "30m"}'
+    yield b'{"what": "sessions", "everybody": true, "dry_run": true}'
+    yield b'{"what": "credentials", "user": "alice@EXAMPLE.COM", "role": "developer"}'
+    yield b'{"user": "alice@EXAMPLE.COM", "id": "0123456789abcdef0123456789abcdef"}'
+    yield b'{"user": "\\ud800@EXAMPLE.COM"}'
     yield '{"role": "d\u0435veloper"}'.encode()
     yield b'{"role": 1e999}'
     yield '{"role": "developer"}'.encode("utf-16")
@@ -48,6 +52,19 @@ def one_input(data: bytes) -> None:
     if narrower is not None:
         assert not narrower.role
         judge_pass(narrower, json.loads(data))
+    judge_operators(data)
+
+
+def judge_operators(data: bytes) -> None:
+    revocation = parsed(wire_operators.parse_revocation, data)
+    if revocation is not None:
+        assert wire_operators.parse_revocation(wire_operators.revocation(revocation)) == revocation
+    named = [
+        parsed(wire_operators.parse_restoration, data),
+        *(parsed(wire_operators.parse_pass_cancellation, data) or ()),
+    ]
+    for text in (*named, revocation and revocation.user):
+        assert text is None or (text.isascii() and text.isprintable())
 
 
 def parsed(parse: Callable[[bytes], T], data: bytes) -> T | None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from broker import wire
+from broker import wire, wire_operators
 from tests.fakes import front_door
 from tests.fakes.broker import BrokerProcess, configuration
 from tests.fakes.certificates import server_certificate
@@ -191,7 +191,7 @@ def test_a_configuration_that_cannot_be_used_ends_with_78_and_its_lines(root: Op
 
 
 def test_nobody_is_believed_who_does_not_prove_to_be_the_broker(root: Operator, keytab: Path, tmp_path: Path) -> None:
-    told = wire.operator_body(
+    told = wire_operators.operator_body(
         principal=ROOT, realm="EXAMPLE.COM", ticket_ends="x", version="x", signed_by=None, must_sign=False
     )
     with FrontDoor.unix(keytab, tmp_path / "s") as impostor:

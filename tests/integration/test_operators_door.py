@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from broker import wire
+from broker import wire, wire_operators
 from tests.fakes.broker import BrokerError, BrokerProcess, configuration
 from tests.fakes.certificates import server_certificate
 from tests.fakes.dpop import Prover
@@ -25,7 +25,7 @@ from tests.fakes.request_signer import RequestSigner
 
 NO_STS = "http://127.0.0.1:1"
 ROOT = "root/admin@EXAMPLE.COM"
-CANCEL = wire.ADMIN_CANCEL_PATH
+CANCEL = wire_operators.CANCEL_PATH
 RULE = {
     "name": "engineers",
     "principals": ["alice@EXAMPLE.COM", ROOT],
@@ -119,8 +119,8 @@ def test_an_operator_with_a_ticket_gets_in_by_every_way_and_leaves_a_record(
 
 
 FOR_OPERATORS = [
-    ("GET", wire.ADMIN_WHOAMI_PATH, b""),
-    ("POST", CANCEL, wire.pass_cancellation(user="alice@EXAMPLE.COM", identifier="0" * 32)),
+    ("GET", wire_operators.WHOAMI_PATH, b""),
+    ("POST", CANCEL, wire_operators.pass_cancellation(user="alice@EXAMPLE.COM", identifier="0" * 32)),
     ("POST", CANCEL, b"no JSON"),
 ]
 
@@ -149,7 +149,7 @@ def test_without_the_section_nobody_is_an_operator(tmp_path: Path, realm: Realm,
 
 def test_an_account_of_this_host_is_nobody_without_a_ticket(broker: BrokerProcess, ends: dict[str, Any]) -> None:
     before = len(broker.records())
-    answer = send(ends["socket"], "GET", wire.ADMIN_WHOAMI_PATH, [("Host", "localhost"), MARK])
+    answer = send(ends["socket"], "GET", wire_operators.WHOAMI_PATH, [("Host", "localhost"), MARK])
     assert (answer.status, answer.code) == (401, "auth_required")
     assert answer.headers["WWW-Authenticate"] == "Negotiate"
     assert len(broker.records()) == before
@@ -168,7 +168,7 @@ def test_no_session_cookie_or_job_pass_of_an_operator_opens_the_door(
     length = [("Content-Length", str(len(wanted))), ("Content-Type", wire.JSON)]
     job_pass = send(url, "POST", wire.PASSES_PATH, [host, MARK, root.ticket(), *length], wanted).json["pass"]
 
-    target = wire.ADMIN_WHOAMI_PATH
+    target = wire_operators.WHOAMI_PATH
     for headers, reason in (
         (
             [("Authorization", f"DPoP {session}"), ("DPoP", prover.proof("GET", f"{url}{target}", token=session))],
@@ -186,7 +186,7 @@ def test_no_session_cookie_or_job_pass_of_an_operator_opens_the_door(
 
 def test_an_operators_ticket_counts_once(ends: dict[str, Any], root: Operator) -> None:
     headers = [("Host", str(ends["http"]).partition("//")[2]), MARK, root.ticket()]
-    assert [send(ends["http"], "GET", wire.ADMIN_WHOAMI_PATH, headers).status for _ in range(2)] == [200, 401]
+    assert [send(ends["http"], "GET", wire_operators.WHOAMI_PATH, headers).status for _ in range(2)] == [200, 401]
 
 
 def test_a_stronger_ticket_can_be_asked_of_operators(
@@ -226,7 +226,7 @@ def test_operators_work_on_while_the_kdc_is_down(tmp_path: Path) -> None:
     ],
     ids=str,
 )
-@pytest.mark.parametrize(("method", "path"), [("GET", wire.ADMIN_WHOAMI_PATH), ("POST", CANCEL)])
+@pytest.mark.parametrize(("method", "path"), [("GET", wire_operators.WHOAMI_PATH), ("POST", CANCEL)])
 def test_no_page_asks_in_an_operators_name_and_none_sees_a_challenge(
     broker: BrokerProcess, ends: dict[str, Any], headers: list[tuple[str, str]], method: str, path: str
 ) -> None:
@@ -331,7 +331,7 @@ def test_a_pass_is_cancelled_under_its_owners_name_only(
     broker: BrokerProcess, ends: dict[str, Any], root: Operator, job_pass: Callable[[], dict[str, Any]], user: str
 ) -> None:
     given = job_pass()
-    body = wire.pass_cancellation(user=user, identifier=given["id"])
+    body = wire_operators.pass_cancellation(user=user, identifier=given["id"])
     assert root.ask(ends["http"], "POST", CANCEL, body).status == 404
     assert (last(broker)["reason"], last(broker)["about"]) == ("pass_unknown", user)
     assert held(ends["http"], given).status == 204

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from broker import wire
+from broker import wire, wire_operators
 from tests.fakes.broker import BrokerProcess, configuration
 from tests.fakes.certificates import server_certificate
 from tests.fakes.operator import MARK, Answer, Operator, addresses, last, send
@@ -18,8 +18,8 @@ from tests.fakes.request_signer import COVERED, RequestSigner
 
 NO_STS = "http://127.0.0.1:1"
 ROOT, CAROL = "root/admin@EXAMPLE.COM", "carol/admin@EXAMPLE.COM"
-CANCEL = wire.ADMIN_CANCEL_PATH
-BODY = wire.pass_cancellation(user="alice@EXAMPLE.COM", identifier="0" * 32)
+CANCEL = wire_operators.CANCEL_PATH
+BODY = wire_operators.pass_cancellation(user="alice@EXAMPLE.COM", identifier="0" * 32)
 ED25519, P256, OF_CAROL = RequestSigner.ed25519(), RequestSigner.p256(), RequestSigner.ed25519()
 # Signatures are looked at before anybody looks for the pass.
 NO_SUCH_PASS = 404
@@ -170,21 +170,21 @@ def test_a_signature_goes_with_its_ticket_target_method_and_body(broker: BrokerP
         ("POST", CANCEL, other, signed("POST", CANCEL, BODY), "signature_digest"),
         ("POST", f"{CANCEL}?x", BODY, signed("POST", CANCEL, BODY), "signature_wrong"),
         ("POST", f"{CANCEL}#x", BODY, signed("POST", CANCEL, BODY), "signature_coverage"),
-        ("GET", wire.ADMIN_WHOAMI_PATH, b"", signed("POST", wire.ADMIN_WHOAMI_PATH), "signature_wrong"),
-        ("GET", wire.ADMIN_WHOAMI_PATH, b"", signed("GET", "/v1/admin/whoamI"), "signature_wrong"),
-        ("GET", "/v1/admin/who%61mi", b"", signed("GET", wire.ADMIN_WHOAMI_PATH), "signature_wrong"),
+        ("GET", wire_operators.WHOAMI_PATH, b"", signed("POST", wire_operators.WHOAMI_PATH), "signature_wrong"),
+        ("GET", wire_operators.WHOAMI_PATH, b"", signed("GET", "/v1/admin/whoamI"), "signature_wrong"),
+        ("GET", "/v1/admin/who%61mi", b"", signed("GET", wire_operators.WHOAMI_PATH), "signature_wrong"),
         (
             "GET",
-            wire.ADMIN_WHOAMI_PATH,
+            wire_operators.WHOAMI_PATH,
             b"",
-            replaced("host", "localhost:1")(signed("GET", wire.ADMIN_WHOAMI_PATH)),
+            replaced("host", "localhost:1")(signed("GET", wire_operators.WHOAMI_PATH)),
             "signature_wrong",
         ),
         (
             "GET",
-            wire.ADMIN_WHOAMI_PATH,
+            wire_operators.WHOAMI_PATH,
             b"",
-            replaced("authorization", root.ticket()[1])(signed("GET", wire.ADMIN_WHOAMI_PATH)),
+            replaced("authorization", root.ticket()[1])(signed("GET", wire_operators.WHOAMI_PATH)),
             "signature_wrong",
         ),
     ):
@@ -222,10 +222,10 @@ def test_a_signed_request_counts_once_at_all_instances(
 ) -> None:
     one, two = fleet
     host = ("Host", one.url.partition("//")[2])
-    headers = ED25519.signed("GET", f"{one.url}{wire.ADMIN_WHOAMI_PATH}", [host, root.ticket(), MARK])
-    assert send(one.url, "GET", wire.ADMIN_WHOAMI_PATH, headers).status == 200
+    headers = ED25519.signed("GET", f"{one.url}{wire_operators.WHOAMI_PATH}", [host, root.ticket(), MARK])
+    assert send(one.url, "GET", wire_operators.WHOAMI_PATH, headers).status == 200
     # Sent on to the other one as it stands, Host and all (both are localhost): its ticket is spent.
-    assert send(two.url, "GET", wire.ADMIN_WHOAMI_PATH, headers).status == 401
+    assert send(two.url, "GET", wire_operators.WHOAMI_PATH, headers).status == 401
     assert last(two)["reason"] == "ticket_replayed"
     # And with a fresh ticket the nonce is.
     nonce = "spent-at-the-first-instance"

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
-from broker import wire
+from broker import wire_operators
 from broker.authn.dpop import ProofGuard
 from broker.authn.identity import principal_from
 from broker.authn.replay import SharedGuard
@@ -412,6 +412,11 @@ async def test_a_signature_that_is_no_bytes_is_refused_without_an_error(text: st
     assert found in {"signature_wrong", "signature_malformed"}
 
 
+async def test_nobody_reads_headers_without_end() -> None:
+    assert await signatures().check(request(signed(SIGNERS[0], tag="x" * 1000)), sender=ROOT)
+    assert await reason(request(signed(SIGNERS[0], tag="x" * 2000))) == "signature_malformed"
+
+
 async def test_an_unknown_parameter_is_nothing_to_be_ignored() -> None:
     assert await reason(request(signed(SIGNERS[0], context="x"))) == "signature_parameters"
 
@@ -425,4 +430,4 @@ async def test_half_a_character_in_a_header_is_refused_without_an_error() -> Non
 
 
 def test_both_sides_cover_what_is_written_once() -> None:
-    assert wire.SIGNED_COMPONENTS == COVERED
+    assert wire_operators.SIGNED_COMPONENTS == COVERED

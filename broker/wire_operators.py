@@ -1,0 +1,135 @@
+"""The shapes that the operators' client and the broker share: paths, what a signature covers, and the bodies.
+
+Apart from ``wire``, whose every line the user's helper pays for at each start. Strict like it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from broker.wire import _encode, _members
+
+# What operators' programs ask below; no browser has business there.
+PREFIX = "/v1/admin/"
+WHOAMI_PATH = "/v1/admin/whoami"
+CANCEL_PATH = "/v1/admin/passes/cancel"
+REVOCATIONS_PATH = "/v1/admin/revocations"
+RESTORE_PATH = "/v1/admin/revocations/restore"
+
+# RFC 9421: what a signed request covers; a request with a body its digest (RFC 9530) as well.
+SIGNED_COMPONENTS = ("@method", "@authority", "@path", "@query", "authorization", "x-zerotrust-request")
+SIGNED_DIGEST = "content-digest"
+
+# A printed principal that may be known here is no longer.
+TEXT_LENGTH_MAX = 600
+PASS_ID_LENGTH = 32  # 128 bits in hex
+
+
+@dataclass(frozen=True, slots=True)
+class RevocationRequest:
+    """What is revoked (``sessions`` or ``credentials``), of a ``user`` or of everybody, or would be (``dry_run``)."""
+
+    what: str
+    user: str | None
+    role: str | None
+    dry_run: bool
+
+
+def parse_revocation(body: bytes) -> RevocationRequest:
+    """Read one of these strictly. Raises like those of ``wire``.
+
+    ``{"what": "sessions", "user": P or "everybody": true, "dry_run"?: true}``,
+    ``{"what": "credentials", "user": P, "role"?: R, "dry_run"?: true}``.
+    """
+    members = _members(body, ("what", "user", "everybody", "role", "dry_run"))
+    what, user, role = (_text(members, name) for name in ("what", "user", "role"))
+    everybody, dry_run = (_flag(members, name) for name in ("everybody", "dry_run"))
+    if what not in ("sessions", "credentials"):
+        raise ValueError('"what" must be "sessions" or "credentials".')
+    if everybody == (user is not None):
+        raise ValueError('Name a "user", or say "everybody": true, and not both.')
+    if what == "credentials" and user is None:
+        raise ValueError('Credentials are revoked of one "user".')
+    if what == "sessions" and role is not None:
+        raise ValueError("Sessions are of no role.")
+    return RevocationRequest(what=what, user=user, role=role, dry_run=dry_run)
+
+
+def revocation(wanted: RevocationRequest) -> bytes:
+    """The body that ``parse_revocation`` reads."""
+    members = {"what": wanted.what, "user": wanted.user, "role": wanted.role, "dry_run": wanted.dry_run}
+    members["everybody"] = True if wanted.user is None else None
+    return _encode({name: value for name, value in members.items() if value is not None})
+
+
+def parse_restoration(body: bytes) -> str:
+    """Read ``{"user": PRINCIPAL}`` strictly. Raises like the others."""
+    user = _text(_members(body, ("user",)), "user")
+    if user is None:
+        raise ValueError('The member "user" is missing.')
+    return user
+
+
+def restoration(*, user: str) -> bytes:
+    """The body that ``parse_restoration`` reads."""
+    return _encode({"user": user})
+
+
+def parse_pass_cancellation(body: bytes) -> tuple[str, str]:
+    """Read ``{"user": PRINCIPAL, "id": PASS}`` strictly: whose it is, and what it is called. Raises like the others."""
+    members = _members(body, ("user", "id"))
+    user, identifier = (_text(members, name) for name in ("user", "id"))
+    if user is None or identifier is None:
+        raise ValueError('"user" and "id" must both be given.')
+    if not (len(identifier) == PASS_ID_LENGTH and frozenset("0123456789abcdef").issuperset(identifier)):
+        raise ValueError(f'"id" must be the {PASS_ID_LENGTH} hexadecimal digits of a job pass.')
+    return user, identifier
+
+
+def pass_cancellation(*, user: str, identifier: str) -> bytes:
+    """The body that ``parse_pass_cancellation`` reads."""
+    return _encode({"user": user, "id": identifier})
+
+
+def operator_body(
+    *, principal: str, realm: str, ticket_ends: str, version: str, signed_by: str | None, must_sign: bool
+) -> bytes:
+    """Who an operator is to the broker, and to which. ``signed_by`` is the key that this very request was signed with."""
+    return _encode(
+        {
+            "principal": principal,
+            "realm": realm,
+            "ticket_ends": ticket_ends,
+            "version": version,
+            "signed_by": signed_by,
+            "signature_required": must_sign,
+        }
+    )
+
+
+def revocations_body(revocations: Iterable[Mapping[str, object]]) -> bytes:
+    """What is revoked, the latest first: ``{"revocations": [{"user", "role", "at", "by", "held"}, ...]}``."""
+    return _encode({"revocations": [dict(revocation) for revocation in revocations]})
+
+
+def receipt_body(members: Mapping[str, object]) -> bytes:
+    """What was revoked or restored, what goes on all the same, and who has not confirmed it."""
+    return _encode(members)
+
+
+def _text(members: Mapping[str, object], name: str) -> str | None:
+    if name not in members:
+        return None
+    value = members[name]
+    # Names of principals, roles and passes are ASCII here, which also keeps out lone surrogates (RFC 8259, section 8.2).
+    if not (isinstance(value, str) and len(value) <= TEXT_LENGTH_MAX and value.isascii() and value.isprintable()):
+        raise ValueError(f'"{name}" must be a string of at most {TEXT_LENGTH_MAX} printable ASCII characters.')
+    return value
+
+
+def _flag(members: Mapping[str, object], name: str) -> bool:
+    value = members.get(name, False)
+    if not isinstance(value, bool):
+        raise ValueError(f'"{name}" must be true or false.')  # noqa: TRY004  one kind of error for one kind of fault
+    return value
