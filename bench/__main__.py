@@ -10,7 +10,7 @@ from pathlib import Path
 from types import FrameType
 from typing import NamedTuple, NoReturn
 
-from bench import helper, machine, negotiate, report
+from bench import growth, helper, machine, negotiate, report
 from bench.processes import Cores
 from bench.stage import stage
 
@@ -47,9 +47,10 @@ def main() -> None:
     chance = random.Random()  # noqa: S311  # the order of the rounds
     with stage(cores) as here:
         rounds = negotiate.measure(here, cores, rounds=size.rounds, requests=size.requests, chance=chance)
+        grown = growth.measure(rounds=size.rounds, chance=chance)
         pairs = helper.measure(here, cores, pairs=size.pairs)
 
-    found = report.rows(rounds, pairs)
+    found = report.rows(rounds, pairs, grown)
     table, remarks = report.table(found), report.remarks(facts, rounds, pairs)
     print(f"{table}\n\n{remarks}")
     report.write(RESULTS, machine=facts, found=found, rounds=rounds, pairs=pairs)
