@@ -51,13 +51,13 @@ def test_every_line_of_the_table_has_the_same_width() -> None:
 
 
 def test_a_busy_machine_is_remarked_on_and_a_quiet_one_is_not() -> None:
-    assert "load average 3.2" in remarks(MACHINE, [a_round()], [A_PAIR], [GROWN])
-    assert "load average" not in remarks(MACHINE | {"busy": False}, [a_round()], [A_PAIR], [GROWN])
+    assert "load average 3.2" in remarks(MACHINE, [a_round()], [A_PAIR])
+    assert "load average" not in remarks(MACHINE | {"busy": False}, [a_round()], [A_PAIR])
 
 
 def test_a_load_generator_that_takes_more_than_a_tenth_is_remarked_on() -> None:
-    assert "own queue" in remarks(MACHINE, [a_round(share=0.11)], [A_PAIR], [GROWN])
-    assert "own queue" not in remarks(MACHINE, [a_round(share=0.10)], [A_PAIR], [GROWN])
+    assert "own queue" in remarks(MACHINE, [a_round(share=0.11)], [A_PAIR])
+    assert "own queue" not in remarks(MACHINE, [a_round(share=0.10)], [A_PAIR])
 
 
 def test_recording_replaces_what_stands_between_the_markers_and_nothing_else() -> None:
