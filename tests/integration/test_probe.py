@@ -19,7 +19,9 @@ from broker.admin.cli import main
 from broker.assembly.probe import probe
 from broker.audit.signer import jwks_of, signer_of
 from broker.audit.verify import verify
+from broker.audit.writer import Writer
 from broker.core.clock import SystemClock
+from tests.fakes.audit import an_event
 from tests.fakes.sts import StrictSts, World, demo
 from tests.fakes.trust import DIRECT, MIDDLE, applied, configuration, documents, world_of
 
@@ -127,6 +129,17 @@ def test_every_try_has_its_record_and_each_hop_its_intent_before_it(run: Run) ->
 def test_the_records_of_a_probe_verify(run: Run) -> None:
     report = verify([run.folder / "audit"], jwks=jwks_of(signer_of(bytes(range(32)))))
     assert (report.findings, report.instances, report.records) == ([], 1, len(run.records))
+
+
+def test_a_probe_beside_a_running_broker_leaves_both_chains_whole(site: Site, sts: StrictSts) -> None:
+    signer = signer_of(bytes(range(32)))
+    broker = Writer(directory=site.folder / "audit", signer=signer, clock=SystemClock())
+    broker.commit([an_event().members()])
+    assert site.probe(sts).exit_code == 0
+    broker.commit([an_event(2).members()])
+    broker.close()
+    report = verify([site.folder / "audit"], jwks=jwks_of(signer))
+    assert (report.findings, report.instances) == ([], 2)
 
 
 def test_hops_that_do_not_demand_their_external_id_are_alarms_and_records(site: Site) -> None:

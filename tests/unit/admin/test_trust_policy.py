@@ -157,6 +157,17 @@ def test_a_broker_without_keys_is_known_by_its_issuer(config: Path, tmp_path: Pa
     assert printed(keyless, "developer").exit_code == 2, "a principal it does not have"
 
 
+def test_a_hop_without_an_external_id_is_remarked_on_beside_the_documents(config: Path, tmp_path: Path) -> None:
+    settings = json.loads(config.read_text())
+    settings["roles"] = {"bare": {"chain": [{"arn": DIRECT}]}}
+    bare = tmp_path / "config.yaml"
+    bare.touch(mode=0o600)
+    bare.write_text(json.dumps(settings))
+    result = printed(bare, "bare")
+    assert (result.exit_code, len(json.loads(result.stdout))) == (0, 1)
+    assert result.stderr.startswith(f"note: no external ID for {DIRECT} — fix: ")
+
+
 def test_a_role_that_does_not_exist_is_answered_with_the_one_that_was_meant(config: Path) -> None:
     result = printed(config, "developr")
     assert result.exit_code == 2
