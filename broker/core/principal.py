@@ -22,6 +22,7 @@ class MalformedPrincipal(ValueError):
 
 # krb5_unparse_name() quotes these, and only these, with a backslash.
 _QUOTED = {"\\": "\\", "/": "/", "@": "@", "\n": "n", "\t": "t", "\b": "b", "\0": "0"}
+_QUOTING = str.maketrans({char: "\\" + escape for char, escape in _QUOTED.items()})
 _UNQUOTED = {escape: char for char, escape in _QUOTED.items()}
 
 # STS: RoleSessionName and SourceIdentity are [\w+=,.@-]{2,64}.
@@ -115,7 +116,7 @@ def is_printed_name(text: str) -> bool:
 
 
 def _quote(part: str) -> str:
-    return "".join("\\" + _QUOTED[char] if char in _QUOTED else char for char in part)
+    return part.translate(_QUOTING)
 
 
 def _session_chars(part: str) -> str:

@@ -66,7 +66,10 @@ class Ledger:
         self._entries: dict[Subject, Entry] = {}
         self._by_user: dict[str, dict[Subject, Entry]] = {}
         self._changed: dict[str, int] = {}
+        # The same once more, as it is asked for by every request.
         self._everybody = 0
+        self._users: dict[str, int] = {}
+        self._held: dict[str, set[str]] = {}
         self._top = 0
         # Grows with each change, but for single sessions.
         self.turn = 0
@@ -75,10 +78,6 @@ class Ledger:
 
     def __iter__(self) -> Iterator[Entry]:
         return iter(list(self._entries.values()))
-
-    def find(self, subject: Subject) -> Entry | None:
-        """The latest about it."""
-        return self._entries.get(subject)
 
     def take(self, entries: Iterable[Entry]) -> list[Entry]:
         """Merge; returns what was news."""
@@ -97,7 +96,7 @@ class Ledger:
 
     def epoch(self, user: str) -> int:
         """What sessions and job passes of this person are sealed under; a lower one is dead."""
-        return self._everybody + self._stamp(Subject(Kind.USER, user))
+        return self._everybody + self._users.get(user, 0)
 
     def epoch_of_credentials(self, user: str) -> int:
         """What credentials of this person are cached under: it rises with each hold and each restore as well."""
@@ -106,11 +105,8 @@ class Ledger:
 
     def is_held(self, user: str, role: str = EVERY_ROLE) -> bool:
         """Whether this person gets no credentials: of this role, or none at all."""
-        own = self._by_user.get(user)
-        return own is not None and any(
-            entry is not None and entry.held
-            for entry in (own.get(Subject(Kind.CREDENTIALS, user, which)) for which in (role, EVERY_ROLE))
-        )
+        held = self._held.get(user)
+        return held is not None and not held.isdisjoint((role, EVERY_ROLE))
 
     def is_ended(self, user: str, session: str) -> bool:
         """Whether this one session was ended."""
@@ -150,13 +146,14 @@ class Ledger:
         self._top = max(self._top, entry.stamp)
         if subject.kind is Kind.EVERYBODY:
             self._everybody = entry.stamp
+        elif subject.kind is Kind.USER:
+            self._users[subject.user] = entry.stamp
+        elif subject.kind is Kind.CREDENTIALS:
+            held = self._held.setdefault(subject.user, set())
+            (held.add if entry.held else held.discard)(subject.which)
         if subject.kind is not Kind.SESSION:
             self.turn += 1
             self._changed[subject.user] = self.turn
-
-    def _stamp(self, subject: Subject) -> int:
-        entry = self._entries.get(subject)
-        return 0 if entry is None else entry.stamp
 
 
 def is_over(entry: Entry, now: int) -> bool:

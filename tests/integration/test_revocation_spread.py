@@ -101,6 +101,22 @@ async def test_a_revocation_is_heard_within_a_second_and_concerns_nobody_else(jo
         assert two.of(BOB) == 0
 
 
+async def test_news_are_pushed_and_not_only_asked_for_even_by_a_redis_that_takes_no_writes(
+    join: Join, server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("broker.revocation.epochs.LOOK_EVERY", timedelta(hours=1))
+    async with join("one") as one, join("two") as two:
+        await asyncio.sleep(0.1)
+        await revoke(one, SESSIONS)
+        assert await until(lambda: two.of(ALICE) > 0) < PROMISED
+        server.cli("CONFIG", "SET", "min-replicas-to-write", "1")
+        try:
+            assert not await revoke(one, HOLD), "it is not left there for those who do not listen"
+            assert await until(lambda: is_held(two)) < PROMISED
+        finally:
+            server.cli("CONFIG", "SET", "min-replicas-to-write", "0")
+
+
 async def test_a_push_that_is_lost_costs_no_more_than_the_promised_second(
     join: Join, server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
