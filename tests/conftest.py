@@ -12,6 +12,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 
 from tests.fakes import loopback
@@ -20,6 +21,10 @@ from tests.fakes.redis import RedisServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+# How long an example takes is the machine's affair; what is too slow is found by `make bench`, not by a test.
+hypothesis.settings.register_profile("suite", deadline=None)
+hypothesis.settings.load_profile("suite")
 
 HOME = Path(tempfile.mkdtemp(prefix="zerotrust-tests-"))
 
