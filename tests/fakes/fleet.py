@@ -43,9 +43,15 @@ class Sts:
 class Instance:
     """One broker's cache, and the fetch around it as the issuer does it."""
 
-    def __init__(self, server: RedisServer, clock: MovedClock, sts: Sts, *keys: bytes, boot: str = "this-boot") -> None:
+    def __init__(
+        self, server: RedisServer, clock: MovedClock, sts: Sts, *keys: bytes, boot: str = "this-boot", url: str = ""
+    ) -> None:
         pool = redis.BlockingConnectionPool.from_url(
-            server.url_with_password, retry=Retry(NoBackoff(), 1), socket_timeout=1, max_connections=33, timeout=1
+            url or server.url_with_password,
+            retry=Retry(NoBackoff(), 1),
+            socket_timeout=1,
+            max_connections=33,
+            timeout=1,
         )
         self.clock = clock
         self.sts = sts
@@ -77,10 +83,10 @@ class Instance:
 class Fleet:
     """So many instances; use as an asynchronous context manager."""
 
-    def __init__(self, server: RedisServer, number: int) -> None:
+    def __init__(self, server: RedisServer, number: int, *, url: str = "") -> None:
         self.clock = MovedClock()
         self.sts = Sts()
-        self.instances = [Instance(server, self.clock, self.sts) for _ in range(number)]
+        self.instances = [Instance(server, self.clock, self.sts, url=url) for _ in range(number)]
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:

@@ -227,6 +227,23 @@ def test_what_is_in_the_process_is_not_asked_of_redis(
     assert sts.calls() == []
 
 
+def test_whoever_writes_to_redis_is_on_record_and_gets_nobody_a_wrong_answer(
+    caller: Caller, second: Caller, redis_server: RedisServer, sts: StrictSts
+) -> None:
+    role = caller.new_role()
+    caller.credentials(role)
+    (entry,) = redis_server.cli("--scan", "--pattern", "zerotrust:credentials:*").split()
+    redis_server.cli("SETRANGE", entry, "60", "AAAA")
+    before = second.metric("broker_cache_tampered_total")
+    second.credentials(role)
+    assert len(sts.calls()) == 2 * HOPS
+    assert second.metric("broker_cache_tampered_total") == before + 1
+    (record,) = [record for record in second.broker.records() if record["event"] == "cache_tamper"]
+    assert (record["user"], record["role"], record["resource"]) == ("alice@EXAMPLE.COM", role, entry)
+    assert (record["success"], record["reason"], record["unrecorded"]) == (False, "entry_altered", 0)
+    assert second.broker.admin("audit", "verify").returncode == 0
+
+
 def goes_on_without(caller: Caller, *, ordinary: float) -> None:
     """One request pays for finding out, and the others nothing."""
     assert caller.something_new() < ordinary + ONCE_SECONDS
