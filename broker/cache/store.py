@@ -30,10 +30,12 @@ _MEMORY_ENTRIES = 20_000
 # Of an entry no more is read: a session token has one to four thousand characters. What is longer is not ours, and does not open.
 LONGEST_ENTRY = 16 * 1024
 
-# Redis answers in a millisecond. The patience with it ends after so many slices of time, and an answer that took as long as the
-# smaller number counts as the last one for now: three of them in a request stay below a quarter of a second.
+# Redis answers in a millisecond. The patience with it ends after so many slices of time. An answer that took most of that is the
+# last one for now, and so is the second of two slow ones: what a request pays stays below a quarter of a second. One slow answer
+# may be a new connection with its handshakes.
 _SLICE = timedelta(milliseconds=20)
 _SLICES = 10
+_TOO_SLOW = 6
 _SLOW = 4
 # A slice counts only if we were on time ourselves: in a herd it is this process that is late, and the answer lies in its socket.
 _LATE = timedelta(milliseconds=10)
@@ -43,6 +45,7 @@ PROBE_EVERY = timedelta(seconds=1)
 CONNECTIONS = 32
 
 _PROBE = "zerotrust:probe"
+_CLOSED = "closed"
 
 _T = TypeVar("_T")
 
@@ -107,6 +110,7 @@ class RedisStore:
         self._hold = client.register_script(scripts.HOLD)
         self._slots = asyncio.Semaphore(CONNECTIONS)
         self._probe: asyncio.Future[None] | None = None
+        self._was_slow = False
         # Why it is left alone at the moment.
         self.failure: str | None = None
         self.failed_writes = 0
@@ -154,9 +158,11 @@ class RedisStore:
         return self.failure
 
     async def aclose(self) -> None:
-        """Let go of the connections."""
-        if self._probe is not None:
-            self._probe.cancel()
+        """Let go of the connections. Whoever asks from here on is not answered."""
+        self.failure, probe = _CLOSED, self._probe
+        if probe is not None:
+            probe.cancel()
+            await asyncio.wait({probe}, timeout=_SLICE.total_seconds())
         await self._client.aclose()
 
     async def _ask(self, question: Callable[[], Awaitable[Any]]) -> Any:
@@ -165,18 +171,21 @@ class RedisStore:
             if self.failure is not None:
                 raise Unanswered(self.failure)
             try:
-                answer, slow = await _in_time(question())
+                answer, slices = await _in_time(question())
             except ResponseError as error:
                 # It answers, if only with a refusal (read-only, full, no permission): that costs nobody any time.
                 raise Unanswered(type(error).__name__) from error
             except (RedisError, OSError, TimeoutError) as error:
                 self._trip(type(error).__name__)
                 raise Unanswered(type(error).__name__) from error
-        if slow:
+        if slices >= _TOO_SLOW or (self._was_slow and slices >= _SLOW):
             self._trip("slow")
+        self._was_slow = slices >= _SLOW
         return answer
 
     def _trip(self, failure: str) -> None:
+        if self.failure == _CLOSED:
+            return
         if self.failure is None:
             _log.warning("cache: Redis failed, going on without it: %s", failure)
         self.failure = failure
@@ -188,17 +197,17 @@ class RedisStore:
         while self.failure is not None:
             await asyncio.sleep(PROBE_EVERY.total_seconds())
             try:
-                _, slow = await _in_time(self._client.exists(_PROBE))
+                _, slices = await _in_time(self._client.exists(_PROBE))
             except (RedisError, OSError, TimeoutError) as error:
                 self.failure = type(error).__name__
             else:
-                self.failure = "slow" if slow else None
+                self.failure = "slow" if slices >= _SLOW else None
         self._probe = None
         _log.info("cache: Redis is used again")
 
 
-async def _in_time(answer: Awaitable[_T]) -> tuple[_T, bool]:
-    """The answer, and whether it was slow.
+async def _in_time(answer: Awaitable[_T]) -> tuple[_T, int]:
+    """The answer, and after how many slices of time it came.
 
     Raises:
         TimeoutError: There is none.
@@ -214,7 +223,7 @@ async def _in_time(answer: Awaitable[_T]) -> tuple[_T, bool]:
                 waited += 1
             if waited >= _SLICES:
                 raise TimeoutError
-        return asking.result(), waited >= _SLOW
+        return asking.result(), waited
     finally:
         if not asking.done():
             asking.cancel()

@@ -10,7 +10,7 @@ from redis import asyncio as redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from broker.cache.store import MemoryStore, RedisStore
+from broker.cache.store import CONNECTIONS, MemoryStore, RedisStore
 from broker.cache.turns import Turns
 from tests.fakes.cache import GRANT, MovedClock, Records, cache_of, credentials
 
@@ -46,6 +46,7 @@ class Instance:
     def __init__(
         self, server: RedisServer, clock: MovedClock, sts: Sts, *keys: bytes, boot: str = "this-boot", url: str = ""
     ) -> None:
+        # Nobody may have to wait in the pool: the store has a queue of its own before it.
         pool = redis.BlockingConnectionPool.from_url(
             url or server.url_with_password,
             retry=Retry(NoBackoff(), 1),

@@ -164,13 +164,15 @@ async def test_an_old_entry_put_back_is_that_persons_and_alive_or_not_used(
     held = one.cache.find(GRANT)
     assert held is not None
     assert held.credentials == new, "what is here is the newer one"
+    assert (await one.fetch()).access_key_id.endswith("3"), "and no renewal goes back behind it"
+    attacker.set(name, stolen)
     one.forget()
     assert await one.fetch() == old, (
         "to an instance that knows nothing newer it is what it was: good for 20 minutes more"
     )
     fleet.clock.move(REFRESH_AT - SHORTEST_LEFT)
     one.forget()
-    assert (await one.fetch()).access_key_id.endswith("3")
+    assert (await one.fetch()).access_key_id.endswith("4")
 
 
 async def test_what_was_revoked_comes_back_under_no_name(

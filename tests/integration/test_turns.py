@@ -53,6 +53,7 @@ async def holding(instance: Instance) -> asyncio.Task:
 
 async def test_fifty_instances_make_one_chain_for_each_name(redis_server: RedisServer) -> None:
     async with Fleet(redis_server, 50) as fleet:
+        await asyncio.gather(*(instance.cache.ping() for instance in fleet.instances))
         fleet.sts.seconds = 0.3
         grants = (GRANT, OTHERS["principal"])
         answers = await asyncio.gather(*(instance.fetch(grant) for instance in fleet.instances for grant in grants))
@@ -182,6 +183,7 @@ async def test_whatever_lies_in_the_place_of_a_turn_everybody_is_answered(
         assert await first.fetch() == await second.fetch()
     assert fleet.sts.calls == 1
     assert first.store.failed_writes == 0
+    assert "{turn}" in spoil or redis_server.cli("EXISTS", turn_of(first)) == "0\n", "no turn is left behind"
 
 
 async def test_a_renewal_is_made_by_one_instance_and_the_others_take_it(fleet: Fleet) -> None:
