@@ -51,8 +51,8 @@ class Instance:
             url or server.url_with_password,
             retry=Retry(NoBackoff(), 1),
             socket_timeout=1,
-            max_connections=33,
-            timeout=1,
+            max_connections=CONNECTIONS + 1,
+            timeout=0.001,
         )
         self.clock = clock
         self.sts = sts
