@@ -23,6 +23,7 @@ from broker.config.values import Listener, TcpListener, UnixListener
 
 # Promised: drained within 10 s. Handlers get this long, the audit's closing words the rest.
 _DRAIN = timedelta(seconds=8)
+_CANCEL_EVERY_SECONDS = 0.1
 # Any local user may ask; who they are is Kerberos's word. On the operators' socket only root and the broker's group may.
 _SOCKET_MODE, _PRIVATE_SOCKET_MODE = 0o666, 0o660
 # Connections that wait for us; the kernel's net.core.somaxconn may be less.
@@ -93,13 +94,19 @@ async def run(
         notify.send("STOPPING=1\nSTATUS=Draining")
         _log.info("draining")
         service.stop_accepting()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await _end(tasks)
     finally:
         await runner.cleanup()
         await service.close()
     _log.info("stopped")
+
+
+async def _end(tasks: Sequence[asyncio.Future[None]]) -> None:
+    """Cancel until all have ended: a library's timeout that runs out at that moment takes a cancellation for its own."""
+    while running := [task for task in tasks if not task.done()]:
+        for task in running:
+            task.cancel()
+        await asyncio.wait(running, timeout=_CANCEL_EVERY_SECONDS)
 
 
 async def _reload_when_told(service: Service, told: asyncio.Event, notify: _Notifier) -> None:

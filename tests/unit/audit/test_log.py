@@ -385,6 +385,25 @@ async def test_checkpoints_come_by_themselves_and_only_where_something_happened(
     await log.close()
 
 
+async def test_a_stop_just_when_a_checkpoint_is_written_is_heard(
+    open_log: Callable[[], AuditLog], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = open_log()
+    await log.open()
+    written: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    monkeypatch.setattr(log_module, "CHECKPOINT_EVERY", timedelta(0))
+    monkeypatch.setattr(log._worker, "do", lambda _: written)
+    task = asyncio.ensure_future(log.keep_checkpointing())
+    await asyncio.sleep(0.01)
+    written.set_result(None)
+    task.cancel()
+    done, _ = await asyncio.wait([task], timeout=1)
+    task.cancel()
+    assert done == {task}
+    monkeypatch.undo()
+    await log.close()
+
+
 _HANG_AND_STOP = """
 import asyncio, os, sys, time
 from pathlib import Path
