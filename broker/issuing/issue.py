@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from datetime import timedelta
 
 from broker.audit.event import Event, Kind
 from broker.audit.log import AuditLog
@@ -29,6 +30,11 @@ from broker.issuing.ask import Ask, Entrance, printable, role_named, scope_named
 from broker.revocation.epochs import Epochs
 from broker.sts.client import StsClient
 from broker.sts.console import Console
+
+
+_NOTHING = timedelta(0)
+# A console ends with the credentials it was opened with, and nothing renews it: at least so much of a role's time is ahead of it.
+_OF_A_CONSOLE = 0.75
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +98,8 @@ class Issuer:
             if scope is not None:
                 event.details["scope"] = printable(scope)
             identity = await self._entrance.known(ask, event)
-            credentials = await self._credentials(self._authorise(ask, identity, role, scope), event)
+            grant = self._authorise(ask, identity, role, scope)
+            credentials = await self._credentials(grant, event, at_least=grant.lifetime * _OF_A_CONSOLE)
             return await self._console.url(credentials, destination=destination, issuer=issuer)
 
     async def standing(self, ask: Ask, *, action: str, remember: bool = False) -> Standing:
@@ -137,13 +144,13 @@ class Issuer:
         self._epochs.require(grant.principal, role=grant.role.name)
         return grant
 
-    async def _credentials(self, grant: Grant, event: Event) -> Credentials:
-        return await self._cached(grant, event) or await self._minted(grant, event)
+    async def _credentials(self, grant: Grant, event: Event, *, at_least: timedelta = _NOTHING) -> Credentials:
+        return await self._cached(grant, event, at_least) or await self._minted(grant, event)
 
-    async def _cached(self, grant: Grant, event: Event) -> Credentials | None:
+    async def _cached(self, grant: Grant, event: Event, at_least: timedelta) -> Credentials | None:
         """What the cache has. Where that is due for renewal, a new set is on its way to those who come later."""
         held = self._cache.find(grant)
-        if held is None:
+        if held is None or held.left < at_least:
             return None
         name = self._cache.name(grant)
         if self._cache.is_due(grant, held) and not self._refusals.knows(name):
