@@ -31,7 +31,6 @@ from broker.revocation.epochs import Epochs
 from broker.sts.client import StsClient
 from broker.sts.console import Console
 
-
 _NOTHING = timedelta(0)
 # A console ends with the credentials it was opened with, and nothing renews it: at least so much of a role's time is ahead of it.
 _OF_A_CONSOLE = 0.75

@@ -14,7 +14,7 @@ from tests.unit.issuing.test_issue import House, token_for
 class SignIn:
     """Says which credentials it was shown."""
 
-    async def url(self, credentials: Credentials, *, destination: str | None, issuer: str | None) -> Secret:
+    async def url(self, credentials: Credentials, **_: str | None) -> Secret:
         return Secret(credentials.access_key_id)
 
 
