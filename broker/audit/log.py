@@ -17,10 +17,10 @@ from pathlib import Path
 
 from broker.audit.chain import BrokenRecord, require_recordable
 from broker.audit.event import Event, Kind
-from broker.audit.worker import Worker
 from broker.audit.writer import Members, Writer
 from broker.core.clock import Clock
-from broker.core.errors import AuditUnavailable, BrokerError
+from broker.core.errors import AuditUnavailable, BrokerError, StsError
+from broker.core.workers import Workers
 from broker.keys.signing import Ed25519Signer
 
 # A client gets its 503 within a second; what is left of it is for the rest of the way.
@@ -28,8 +28,8 @@ DEADLINE = timedelta(milliseconds=800)
 # Promised: at least every minute. Twice as often, so that a late timer keeps the promise.
 CHECKPOINT_EVERY = timedelta(seconds=30)
 
-# An intent and its outcome take 1.5 kB together: a disk with room for less is still full, though a short record would fit.
-_PROBE = "0" * 1536
+# An intent and its outcome take 2 kB together: a disk with room for less is still full, though a short record would fit.
+_PROBE = "0" * 2048
 
 _HANGS = "the audit disk does not answer"
 _CLOSED = "the audit log is closed"
@@ -55,7 +55,7 @@ class AuditLog:
         self._writer = Writer(directory=directory, signer=signer, clock=clock)
         self._clock = clock
         self._observers = observers
-        self._worker = Worker(name="audit")
+        self._worker = Workers(name="audit", number=1)
         self._waiting: list[_Waiting] = []
         self._in_flight: asyncio.Future[None] | None = None
         # Why nothing is taken at all at the moment.
@@ -116,6 +116,9 @@ class AuditLog:
         except BrokerError as error:
             if error.bearer is not None:
                 event.named(error.bearer.principal, impersonated_by=error.bearer.impersonated_by)
+            if isinstance(error, StsError):
+                # Whoever has to mend a trust policy needs AWS's own words, and finds them by the request id.
+                event.details["sts"] = str(error)
             event.refused(error.reason)
             raise
         except asyncio.CancelledError:

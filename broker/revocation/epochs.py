@@ -14,10 +14,10 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import timedelta
 from typing import Any, TypeVar
 
-from broker.audit.worker import Worker
 from broker.core.clock import Clock
 from broker.core.errors import AuthFailed, RevocationsUnavailable, Revoked
 from broker.core.principal import Principal
+from broker.core.workers import Workers
 from broker.revocation.file import LedgerFile
 from broker.revocation.ledger import EVERY_ROLE, Entry, Kind, Ledger, Subject
 from broker.revocation.spread import Spread, is_told_to_end
@@ -50,7 +50,7 @@ class Epochs:
         self._spread = spread
         self._clock = clock
         self._ledger = Ledger(file.read())
-        self._worker = Worker(name="revocations")
+        self._worker = Workers(name="revocations", number=1)
         # Whether all that is known is on the disk of this host.
         self._is_kept = True
         # A job that the disk has not answered yet: others need not queue behind it.

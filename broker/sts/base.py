@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import configparser
+import contextlib
 import logging
 import re
-from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
@@ -21,6 +21,7 @@ from botocore.credentials import ReadOnlyCredentials
 
 from broker.core.errors import ConfigurationError, StsUnavailable
 from broker.core.private_file import PermissionProblem, read_private
+from broker.core.workers import Workers
 from broker.sts import quiet
 from broker.sts.refusals import NO_BASE
 from broker.sts.web_identity import TokenIssuer
@@ -32,6 +33,19 @@ _TOO_LATE = timedelta(seconds=30)
 
 _FILE_MAX_BYTES = 64 * 1024
 _ACCESS_KEY_ID = re.compile(r"\w{16,128}")
+_ONE_WORD = re.compile(r"[\x21-\x7e]+")
+
+# How a look ends in vain: the SDK's own errors, a refusal of AWS (`role_arn` of a profile), a program (`credential_process`)
+# that is not there, and one that answers with something else than credentials.
+_NOT_FOUND = (
+    exceptions.BotoCoreError,
+    exceptions.ClientError,
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -126,9 +140,11 @@ class SdkCredentials:
         quiet.pin()
         self._profile = profile
         # One thread: so many clients may wait, the instance's service is asked once.
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="base-credentials")
+        self._thread = Workers(name="base-credentials", number=1)
         self._source: Any = None
         self._found: ReadOnlyCredentials | None = None
+        # Why the last look was in vain.
+        self._failure: str | None = None
         self._looking: asyncio.Future[ReadOnlyCredentials] | None = None
 
     async def current(self) -> ReadOnlyCredentials:
@@ -145,25 +161,23 @@ class SdkCredentials:
         if self._looking is None:
             # botocore would not look again while it believes them good.
             self._source = None
-        try:
+        with contextlib.suppress(StsUnavailable):
             await self._looked_for()
-        except StsUnavailable as error:
-            _log.warning("no new credentials of the broker's own: %s", error)
 
     async def _looked_for(self) -> ReadOnlyCredentials:
         try:
             async with asyncio.timeout(_PATIENCE.total_seconds()):
                 return await asyncio.shield(self._look())
         except TimeoutError as error:
+            self._say("no answer in time")
             raise StsUnavailable("the broker's own credentials are not found in time", reason=NO_BASE) from error
-        except exceptions.BotoCoreError as error:
-            # The text of some of botocore's errors quotes what it read.
-            raise StsUnavailable(f"no base credentials: {type(error).__name__}", reason=NO_BASE) from error
+        except _NOT_FOUND as error:
+            raise StsUnavailable(f"no base credentials: {_kind(error)}", reason=NO_BASE) from error
 
     def _look(self) -> asyncio.Future[ReadOnlyCredentials]:
         """The look that is under way, or a new one."""
         if self._looking is None:
-            self._looking = asyncio.get_running_loop().run_in_executor(self._thread, self._find)
+            self._looking = self._thread.do(self._find)
             self._looking.add_done_callback(self._looked)
         return self._looking
 
@@ -173,9 +187,15 @@ class SdkCredentials:
             return
         error = looking.exception()
         if error is None:
-            self._found = looking.result()
+            self._found, self._failure = looking.result(), None
         else:
-            _log.warning("the broker's own credentials were not renewed: %s", type(error).__name__)
+            self._say(_kind(error))
+
+    def _say(self, failure: str) -> None:
+        """In the log, once for each kind of failure: every request may cause a look."""
+        if failure != self._failure:
+            self._failure = failure
+            _log.warning("the broker's own credentials were not found or renewed: %s", failure)
 
     def _find(self) -> ReadOnlyCredentials:
         if self._source is None:
@@ -188,6 +208,15 @@ class SdkCredentials:
         """Whether they end so soon, or, without a time, so soon that botocore would renew them (15 minutes)."""
         needed = getattr(self._source, "refresh_needed", None)
         return needed is not None and bool(needed(None if time is None else time.total_seconds()))
+
+
+def _kind(error: BaseException) -> str:
+    """What the log may say of a failed look: the text of some of botocore's errors quotes what it read."""
+    if isinstance(error, StsUnavailable):
+        return str(error)
+    if isinstance(error, exceptions.ClientError):
+        return str(error.response.get("Error", {}).get("Code", ""))
+    return type(error).__name__
 
 
 def _from_file(path: Path, profile: str) -> ReadOnlyCredentials:
@@ -203,10 +232,14 @@ def _from_file(path: Path, profile: str) -> ReadOnlyCredentials:
         raise _unusable(f"{path} has no section [{profile}]", "add it, or name another as aws.profile")
     section = parser[profile]
     key_id, secret = section.get("aws_access_key_id", ""), section.get("aws_secret_access_key", "")
+    token = section.get("aws_session_token", "")
     if not _ACCESS_KEY_ID.fullmatch(key_id) or not secret:
         fix = "give it aws_access_key_id and aws_secret_access_key"
         raise _unusable(f"{path}: [{profile}] lacks a key id or its secret", fix)
-    return ReadOnlyCredentials(key_id, secret, section.get("aws_session_token") or None)
+    if not _ONE_WORD.fullmatch(secret + token):
+        # What goes on in an indented line is taken as part of the value, and no request could carry it.
+        raise _unusable(f"{path}: [{profile}] has a key that is not one word", "write each in a line of its own")
+    return ReadOnlyCredentials(key_id, secret, token or None)
 
 
 def _unusable(what: str, fix: str) -> ConfigurationError:

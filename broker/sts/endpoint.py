@@ -8,20 +8,22 @@ a region that hangs holds up its own callers only.
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
 from datetime import timedelta
 from typing import Any, NamedTuple
 
 import boto3
 from botocore import exceptions
+from botocore import session as botocore_session
 from botocore.config import Config
 from botocore.credentials import Credentials as BotoCredentials
 from botocore.credentials import ReadOnlyCredentials
 from botocore.parsers import ResponseParserError
 
 from broker.core.errors import StsRejected, StsTimeout, StsUnavailable
+from broker.core.workers import Workers
 from broker.sts import quiet
 from broker.sts.base import Signing
 from broker.sts.chain import Call
@@ -32,6 +34,15 @@ from broker.sts.web_identity import TokenIssuer
 _CONNECT_SECONDS = 1.0
 # Each call is mostly waiting: this many serve 100 calls a second of a quarter of a second each. They are started when needed.
 _THREADS = 32
+
+# What the SDK would take from its files and variables, and what it gets: a profile or a file that is not there is no reason
+# not to start, and "legacy" would send all regions' calls to one endpoint. What we ask of STS is in our own configuration.
+_NOT_OURS = {
+    "profile": (None, None, None, None),
+    "config_file": (None, None, os.devnull, None),
+    "credentials_file": (None, None, os.devnull, None),
+    "sts_regional_endpoints": (None, None, "regional", None),
+}
 
 _signing: ContextVar[ReadOnlyCredentials] = ContextVar("_signing")
 
@@ -61,7 +72,7 @@ class Endpoint:
         self.region = region
         self.patience = patience
         self._client = client
-        self._threads = ThreadPoolExecutor(max_workers=_THREADS, thread_name_prefix=f"sts-{region}")
+        self._threads = Workers(name=f"sts-{region}", number=_THREADS)
 
     async def assume(self, call: Call, *, signing: Signing, place: int) -> Mapping[str, Any]:
         """The answer to one call, unread, within ``patience``; ``place`` is the hop's number, for the errors.
@@ -71,17 +82,16 @@ class Endpoint:
             StsUnavailable: Throttled, broken, or out of reach.
             StsTimeout: No answer in time.
         """
-        loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(self.patience.total_seconds()):
                 # A call that is still waiting for its thread when this ends is never made.
-                return await loop.run_in_executor(self._threads, self._assume, call, signing, place)
+                return await self._threads.do(lambda: self._assume(call, signing, place))
         except TimeoutError as error:
             raise StsTimeout(f"hop {place}: no answer in time", reason=TIMEOUT) from error
 
     def close(self) -> None:
         """Stop taking calls; those under way end by their own timeouts."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._threads.stop()
 
     def _assume(self, call: Call, signing: Signing, place: int) -> Mapping[str, Any]:
         try:
@@ -122,8 +132,9 @@ class Endpoint:
 def endpoints(regions: Sequence[Region], *, patience: timedelta) -> list[Endpoint]:
     """One for each region, in their order; each gives an answer, or gives up, within ``patience``."""
     quiet.pin()
-    session = boto3.Session()
-    session._session._credentials = _CredentialsOfTheCall()  # noqa: SLF001  # boto3 has no public way to pass an object
+    underneath = botocore_session.Session(session_vars=_NOT_OURS)
+    underneath._credentials = _CredentialsOfTheCall()  # noqa: SLF001  # botocore has no public way to pass an object
+    session = boto3.Session(botocore_session=underneath)
     config = Config(
         connect_timeout=_CONNECT_SECONDS,
         read_timeout=patience.total_seconds(),

@@ -42,7 +42,7 @@ _PASSING = {
 # On the wire, and what botocore calls it.
 _NO_ROOM_CODES = {"PackedPolicyTooLarge", "PackedPolicyTooLargeException"}
 _SERVER_FAULT = 500
-_SAID_MAX_CHARS = 500
+_SAID_MAX_CHARS = 300
 
 
 def refusal(error: exceptions.ClientError, place: int) -> StsError:
@@ -50,7 +50,7 @@ def refusal(error: exceptions.ClientError, place: int) -> StsError:
     code = str(error.response.get("Error", {}).get("Code", ""))
     message = str(error.response.get("Error", {}).get("Message", ""))
     status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-    said = f"hop {place}: {code}: {message[:_SAID_MAX_CHARS]}"
+    said = f"hop {place}: {code}: {_first_line(message)}"
     if code in _PASSING:
         return StsUnavailable(said, reason=_PASSING[code])
     if "Signature expired" in message or "Signature not yet current" in message:
@@ -60,3 +60,9 @@ def refusal(error: exceptions.ClientError, place: int) -> StsError:
     if code == "AccessDenied":
         return StsDenied(said, reason=f"hop{place}_access_denied")
     return StsRejected(said, reason=NO_ROOM if code in _NO_ROOM_CODES else f"hop{place}_refused")
+
+
+def _first_line(message: str) -> str:
+    """What may stand in a record. Of a wrong signature AWS goes on with the request as it was, session token and all."""
+    line = message.partition("\n")[0][:_SAID_MAX_CHARS]
+    return "".join(char if char.isprintable() else "?" for char in line)

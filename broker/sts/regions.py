@@ -6,6 +6,7 @@ so that a chain may go on in another region than the one it began in (IAM User G
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -15,6 +16,8 @@ from broker.sts.endpoint import Endpoint
 
 # One request in this time finds out whether a region is back; the others are not kept waiting by it.
 _ASKED_LAST = timedelta(seconds=10)
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -45,14 +48,20 @@ class Regions:
 
     def fell(self, region: str, reason: str) -> None:
         """A call failed for a reason that speaks of the region."""
+        if self._states[region].failure != reason:
+            _log.warning("STS in %s fails: %s", region, reason)
         self._states[region] = _State(reason, self._clock.boottime() + _ASKED_LAST.total_seconds())
 
     def throttled(self, region: str, reason: str) -> None:
         """A call was one too many there: no reason to ask it last, its quota is refilled every second."""
+        if self._states[region].failure != reason:
+            _log.warning("STS in %s has no room for more calls: %s", region, reason)
         self._states[region].failure = reason
 
     def well(self, region: str) -> None:
         """It answered, if only with a refusal."""
+        if self._states[region].failure is not None:
+            _log.info("STS in %s answers again", region)
         self._states[region] = _State()
 
     def failures(self) -> dict[str, str]:

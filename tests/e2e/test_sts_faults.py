@@ -108,6 +108,10 @@ def test_each_fault_has_its_code_in_time_and_nothing_is_kept_or_let_out(
     assert dependency.get("reason") == case.degraded
     records = house.broker.records()[written:]
     assert [(record["event"], record["reason"]) for record in records] == [("intent", None), ("refused", case.reason)]
+    # What AWS said, and at which hop, is in the record, where whoever mends it looks; the answer has none of it.
+    if case.kind in {"deny", "throttle", "error500", "html", "clock_skew"}:
+        assert records[-1]["sts"].startswith(f"hop {case.hop}: ")
+    assert "hop" not in reply.body.decode()
     issued = {call["access_key_id_issued"] for call in sts.calls()} - {None}
     assert bool(issued) == (
         case.hop == 2 or case.kind in {"past", "far"} or "other" in case.kind or "miss" in case.kind

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import os
 import time
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -140,6 +141,55 @@ async def test_a_provider_that_hangs_is_given_up_in_time(tmp_path: Path, monkeyp
     assert caught.value.reason == "no_base_credentials"
 
 
+# A program that is not there, or answers with no credentials, or fails; and a role that AWS refuses to the SDK.
+IN_VAIN = {
+    "credential_process = /nonexistent/program": "FileNotFoundError",
+    "credential_process = echo canary": "JSONDecodeError",
+    "credential_process = echo []": "AttributeError",
+    "credential_process = sh -c 'echo canary >&2; exit 1'": "CredentialRetrievalError",
+    f"role_arn = {DEVELOPER_ROLE}\nsource_profile = user\nregion = eu-central-1": "AccessDenied",
+}
+
+
+@pytest.mark.parametrize("settings", IN_VAIN, ids=IN_VAIN.values())
+async def test_whatever_keeps_a_profile_from_having_credentials_is_told_once_without_its_words(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    sts: StrictSts,
+    caplog: pytest.LogCaptureFixture,
+    settings: str,
+) -> None:
+    user = (
+        f"[profile user]\naws_access_key_id={BROKER_ACCESS_KEY_ID}\naws_secret_access_key={BROKER_SECRET_ACCESS_KEY}\n"
+    )
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(written(tmp_path / "config", f"{user}[profile hub]\n{settings}\n")))
+    monkeypatch.setenv("AWS_ENDPOINT_URL_STS", sts.url)
+    base = SdkCredentials(profile="hub")
+    for _ in range(2):
+        with pytest.raises(StsUnavailable) as caught:
+            await base.current()
+        assert caught.value.reason == "no_base_credentials"
+    assert caplog.messages == [f"the broker's own credentials were not found or renewed: {IN_VAIN[settings]}"]
+
+
+async def test_what_a_program_says_when_it_cannot_renew_is_in_no_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    ends = (datetime.now(UTC) + SOON).strftime("%Y-%m-%dT%H:%M:%SZ")
+    answer = {"Version": 1, "AccessKeyId": "A" * 20, "SecretAccessKey": "s", "SessionToken": "t", "Expiration": ends}
+    first = written(tmp_path / "answer", json.dumps(answer))
+    program = written(tmp_path / "program", f"cat {first} && rm {first} || {{ echo canary >&2; exit 1; }}\n")
+    config = written(tmp_path / "config", f"[profile hub]\ncredential_process = sh {program}\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
+    base = SdkCredentials(profile="hub")
+    assert (await base.current()).access_key == "A" * 20
+    await base.current()
+    await base._look()
+    assert not first.exists()
+    assert "canary" not in caplog.text
+
+
 # ---- files ----
 
 
@@ -183,6 +233,7 @@ async def test_a_file_is_taken_over_when_it_changes(tmp_path: Path) -> None:
         (GOOD.replace("aws_secret", "secret"), "lacks a key id or its secret"),
         (GOOD.replace("AKIAFIRSTFIRSTFIRST1", "canary"), "lacks a key id or its secret"),
         ("", "has no section"),
+        (GOOD + "aws_session_token = first\n canary\n", "has a key that is not one word"),
     ],
 )
 async def test_a_file_that_cannot_be_used_leaves_the_old_keys_and_shows_none(

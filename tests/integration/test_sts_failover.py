@@ -8,16 +8,20 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.exceptions import ConnectionClosedError
 
 from broker.core.clock import SystemClock
 from broker.core.errors import StsDenied, StsError, StsRejected, StsTimeout, StsUnavailable
+from broker.sts.chain import plan
 from broker.sts.client import StsClient
+from broker.sts.endpoint import Region, endpoints
 from tests.fakes.sts import StrictSts, demo_world
 from tests.fakes.sts.demo import DEVELOPER_ROLE, HUB_ROLE
-from tests.integration.test_sts_client import REGIONS, client_of, failure, grant
+from tests.integration.test_sts_client import BASE, REGIONS, client_of, failure, grant
 
 FIRST, SECOND, THIRD, _ = REGIONS
 
@@ -182,3 +186,47 @@ async def test_a_hanging_region_holds_up_nobody_once_it_is_known(make: Make, sts
     started = time.monotonic()
     await client.assume(grant())
     assert time.monotonic() - started < 2, "although all threads of the other region still hang"
+
+
+@pytest.mark.parametrize("legacy", ["variable", "file"])
+async def test_every_region_is_asked_at_its_own_endpoint_whatever_the_sdk_is_told_elsewhere(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, legacy: str
+) -> None:
+    for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_STS"):
+        monkeypatch.delenv(name)
+    if legacy == "variable":
+        monkeypatch.setenv("AWS_STS_REGIONAL_ENDPOINTS", "legacy")
+    else:
+        config = tmp_path / "config"
+        config.write_text("[default]\nsts_regional_endpoints = legacy\n")
+        monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
+    regions = [Region("eu-central-1", None), Region("eu-west-1", None)]
+    asked = []
+    for endpoint in endpoints(regions, patience=timedelta(seconds=1)):
+
+        def note(request: Any, **_: Any) -> None:
+            asked.append(request.url)
+            raise ConnectionClosedError(endpoint_url=request.url)
+
+        endpoint._client.meta.events.register("before-send.sts", note)
+        with pytest.raises(StsUnavailable):
+            await endpoint.assume(plan(grant())[0], signing=await BASE.current(), place=1)
+        endpoint.close()
+    assert asked == ["https://sts.eu-central-1.amazonaws.com/", "https://sts.eu-west-1.amazonaws.com/"]
+
+
+@pytest.mark.parametrize("fault", ["profile", "config", "credentials", "endpoints"])
+def test_no_file_or_variable_of_the_sdks_keeps_the_broker_from_starting(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, fault: str
+) -> None:
+    broken = tmp_path / "broken"
+    broken.write_text("no section\n= =\n")
+    variables = {
+        "profile": ("AWS_PROFILE", "not-there"),
+        "config": ("AWS_CONFIG_FILE", str(broken)),
+        "credentials": ("AWS_SHARED_CREDENTIALS_FILE", str(broken)),
+        "endpoints": ("AWS_STS_REGIONAL_ENDPOINTS", "bogus"),
+    }
+    monkeypatch.setenv(*variables[fault])
+    for endpoint in endpoints([Region("eu-central-1", None)], patience=timedelta(seconds=1)):
+        endpoint.close()

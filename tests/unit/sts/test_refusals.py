@@ -65,3 +65,14 @@ def test_every_other_refusal_is_final_and_says_where_or_why(code: str, reason: s
 
 def test_an_error_without_any_members_is_a_refusal_too() -> None:
     assert type(refusal(ClientError({}, "AssumeRole"), 1)) is StsRejected
+
+
+def test_of_what_aws_says_the_first_line_is_kept_and_nothing_that_a_terminal_would_obey() -> None:
+    # What AWS answers to a wrong signature.
+    message = (
+        "The request signature\x1b[2J does not match.\n\nThe Canonical String was\nx-amz-security-token:canary"
+        + "x" * 9
+    )
+    answer = {"Error": {"Code": "SignatureDoesNotMatch", "Message": message}}
+    error = refusal(ClientError(answer, "AssumeRole"), 1)  # type: ignore[arg-type]
+    assert str(error) == "hop 1: SignatureDoesNotMatch: The request signature?[2J does not match."
