@@ -12,6 +12,7 @@ from broker.authz.everybody import kinds
 from broker.authz.policy import Policy
 from broker.core.roles import RoleName
 from broker.core.rule import Network, Requirements, Rule
+from broker.core.tags import Placeholder, group_text
 
 # Credentials are renewed with twenty minutes left: a role of less than this is fetched from AWS every few minutes.
 _SHORT = timedelta(minutes=30)
@@ -51,6 +52,7 @@ def lint(policy: Policy, *, around: Surroundings, now: datetime) -> list[Finding
         _covered(policy, now),
         itertools.chain.from_iterable(map(_within, policy.rules)),
         _roles(policy),
+        _tags(policy),
         _accounts(around),
     )
     return sorted(found, key=lambda finding: (finding.severity, finding.code))
@@ -173,6 +175,21 @@ def _roles(policy: Policy) -> Iterator[Finding]:
             if before.arn.account != hop.arn.account and hop.external_id is None:
                 what = f"{hop.arn.text} is assumed from account {before.arn.account} without an external ID"
                 yield Finding(Severity.WARNING, "no-external-id", where, what)
+
+
+def _tags(policy: Policy) -> Iterator[Finding]:
+    """Groups of several realms that one tag does not tell apart."""
+    for name, role in sorted(policy.roles.items()):
+        vague = [
+            tag.key
+            for tag in role.tags
+            if tag.template.names(Placeholder.GROUP) and not tag.template.names(Placeholder.REALM)
+        ]
+        groups = {group for rule in policy.rules if name in rule.roles for group in rule.groups}
+        for group, other in itertools.combinations(sorted(groups) if vague else (), 2):
+            if group_text(group) == group_text(other):
+                what = f"{group} and {other} are one to AWS by the tag {vague[0]}: add {{realm}} to it"
+                yield Finding(Severity.ERROR, "groups-alike", f"role {name}", what)
 
 
 def _accounts(around: Surroundings) -> Iterator[Finding]:

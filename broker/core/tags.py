@@ -1,7 +1,8 @@
 r"""Session tags: what AWS allows in one, and how an identity becomes one.
 
-A template is literal text with placeholders. Each placeholder's text tells its values apart: no two principals, realms or groups
-have the same. Whatever a template gives is within AWS's character set; how long it can become is known beforehand.
+A template is literal text with placeholders. Each placeholder's text tells its values apart: no two principals or realms have the
+same, and no two groups of one realm (``group_text``). Whatever a template gives is within AWS's character set; how long it can
+become is known beforehand.
 
 Sources: STS API Reference, Tag (key 1-128, value 0-256, ``[\p{L}\p{Z}\p{N}_.:/=+\-@]``); IAM User Guide, "Rules for tagging
 in IAM and AWS STS" (keys do not differ by case alone, ``aws:`` is reserved).

@@ -9,6 +9,7 @@ Source: IAM User Guide, "Enable custom identity broker access to the AWS console
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from urllib.parse import SplitResult, quote, urlsplit
 
@@ -28,6 +29,8 @@ _ANSWER_MAX = 64 * 1024
 _SERVER_FAULT = 500
 _TOO_MANY = 429
 _OK = 200
+# Letters, digits, dots and dashes (RFC 1123, section 2.1).
+_HOST = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +122,7 @@ class Console:
 def _sign_in_token(body: bytes) -> str:
     try:
         answer = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         answer = None
     token = answer.get("SigninToken") if isinstance(answer, dict) else None
     if not isinstance(token, str) or not token.isascii() or not token.isprintable() or not token:
@@ -133,8 +136,9 @@ def _page(destination: str | None, console: str) -> str:
         return f"https://{console}/"
     hint = f"destination must be a page of https://{console}/, or of a region's or service's console below {console}"
     url = _split(destination)
-    host = url.hostname or "" if url is not None else ""
-    if url is None or url.scheme != "https" or url.netloc.lower() != host:
+    # A name and nothing else: no port, no user, no sign that a browser would decode or refuse.
+    host = url.netloc.lower() if url is not None else ""
+    if url is None or url.scheme != "https" or not _HOST.fullmatch(host):
         raise BadRequest("destination", hint=hint)
     if not (host == console or host.endswith(f".{console}")):
         raise BadRequest("destination", hint=hint)

@@ -12,9 +12,9 @@ import boto3
 import pytest
 
 from broker.core.credentials import Credentials
-from broker.core.errors import BadRequest, StsError
+from broker.core.errors import BadRequest, StsError, StsRejected
 from broker.core.secret import Secret
-from broker.sts.console import Console
+from broker.sts.console import Console, _sign_in_token
 from tests.fakes.sts import demo
 from tests.fakes.sts.demo import demo_world
 from tests.fakes.sts.process import StrictSts
@@ -100,6 +100,9 @@ async def test_a_deep_link_arrives_as_it_was_sent(console: Console, credentials:
         "https://console.aws.amazon.com/ x",
         "https://console.aws.amazon.com/\u2028",
         "https://[",
+        "https://example.com%2f.console.aws.amazon.com/",
+        "https://example.com;.console.aws.amazon.com/",
+        "https://.console.aws.amazon.com/",
         "https://console.aws.amazon.com/" + "a" * 2048,
         "",
     ],
@@ -178,3 +181,9 @@ async def test_nothing_of_the_keys_is_in_an_error_or_a_log(
     seen = caplog.text + repr(caught.value) + str(caught.value) + repr(caught.value.__cause__)
     for secret in (credentials.secret_access_key, credentials.session_token):
         assert secret.reveal() not in seen
+
+
+def test_an_answer_nested_too_deeply_is_none() -> None:
+    with pytest.raises(StsRejected) as caught:
+        _sign_in_token(b"[" * 60_000)
+    assert caught.value.reason == "signin_malformed"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from ipaddress import ip_network
 
@@ -13,6 +14,7 @@ from broker.authz.lint import Severity, Surroundings, lint
 from broker.authz.policy import Policy
 from broker.core.roles import Hop, Role, RoleArn, RoleName
 from broker.core.rule import Requirements
+from broker.core.tags import Tag, TagTemplate
 from tests.unit.authz.policies import NOW, POLICIES, ROLES, made, role
 
 OTP = Requirements(frozenset({"otp"}))
@@ -97,6 +99,18 @@ def test_roles_that_nobody_may_have_that_end_soon_or_go_to_another_account_witho
         ("role-unused", "role unused"),
         ("short-duration", "role brief"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("template", "found"),
+    [("{group}", [("groups-alike", "role tagged")]), ("{realm}/{group}", []), ("{rule}", [])],
+)
+def test_groups_of_two_realms_that_one_tag_does_not_tell_apart_are_an_error(template, found):
+    tag = Tag(key="Team", template=TagTemplate.parse(template), transitive=False, optional=True)
+    roles = {**ROLES, RoleName("tagged"): replace(role("tagged"), tags=(tag,))}
+    rules = [made("one", "A.EXAMPLE\\dev", roles=["tagged"]), made("other", "B.EXAMPLE\\dev", roles=["tagged"])]
+    assert _found(*rules, roles=roles) == found
+    assert _found(rules[0], made("other", "B.EXAMPLE\\ops", roles=["tagged"]), roles=roles) == []
 
 
 def test_without_allowed_accounts_any_account_can_be_reached_by_a_slip():
