@@ -93,8 +93,11 @@ class CredentialCache:
         return self._opened(place, self._near.get(place.name) or b"")
 
     @asynccontextmanager
-    async def turn(self, grant: Grant) -> AsyncIterator[Fetching]:
-        """The turn to fetch, or what another instance has fetched; one at a time for each name, across all instances."""
+    async def turn(self, grant: Grant, *, at_least: timedelta = _NOTHING) -> AsyncIterator[Fetching]:
+        """The turn to fetch, or what another instance has fetched; one at a time for each name, across all instances.
+
+        What others have fetched is of use only with ``at_least`` so much to live.
+        """
         place = self._place(grant)
         if self._turns is None:
             yield Fetching(self, place, Turn(name=place.name, token=""))
@@ -103,7 +106,8 @@ class CredentialCache:
         mine = self._opened(place, own)
 
         async def judge(entry: bytes) -> Held | None:
-            return await self._judged(place, entry, mine)
+            held = await self._judged(place, entry, mine)
+            return held if held is not None and held.left >= at_least else None
 
         async with self._turns.turn(place.name, seen=own, judge=judge) as turn:
             yield Fetching(self, place, turn)

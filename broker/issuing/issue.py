@@ -144,7 +144,7 @@ class Issuer:
         return grant
 
     async def _credentials(self, grant: Grant, event: Event, *, at_least: timedelta = _NOTHING) -> Credentials:
-        return await self._cached(grant, event, at_least) or await self._minted(grant, event)
+        return await self._cached(grant, event, at_least) or await self._minted(grant, event, at_least)
 
     async def _cached(self, grant: Grant, event: Event, at_least: timedelta) -> Credentials | None:
         """What the cache has. Where that is due for renewal, a new set is on its way to those who come later."""
@@ -152,30 +152,31 @@ class Issuer:
         if held is None or held.left < at_least:
             return None
         name = self._cache.name(grant)
-        if self._cache.is_due(grant, held) and not self._refusals.knows(name):
+        if self._cache.is_due(grant, held) and not self._refusals.puts_off(name):
             # Nobody waits for it: STS may hang, and what is left of the old set is still more than a quarter of an hour.
             self._flights.begin(name, lambda: self._renew(grant, event.renewal()))
         event.issued(held.credentials, origin="cache")
         return held.credentials
 
-    async def _minted(self, grant: Grant, event: Event) -> Credentials:
+    async def _minted(self, grant: Grant, event: Event, at_least: timedelta) -> Credentials:
         """A new set, fetched once for everybody who waits for the same one, here and at the other instances."""
         name = self._cache.name(grant)
         self._refusals.check(name)
-        (credentials, origin), leads = await self._flights.do(name, lambda: self._fetch(grant, event))
+        (credentials, origin), leads = await self._flights.do(name, lambda: self._fetch(grant, event, at_least))
         event.issued(credentials, origin=origin if leads else "cache")
         return credentials
 
     async def _renew(self, grant: Grant, event: Event) -> tuple[Credentials, str]:
         """A new set ahead of time: an attempt of its own, whose outcome is on record although nobody hears of it."""
-        async with self._audit.attempt(event):
-            credentials, origin = await self._fetch(grant, event)
-            event.fetched(credentials, origin=origin)
+        with self._refusals.renewal(self._cache.name(grant)):
+            async with self._audit.attempt(event):
+                credentials, origin = await self._fetch(grant, event, _NOTHING)
+                event.fetched(credentials, origin=origin)
         return credentials, origin
 
-    async def _fetch(self, grant: Grant, event: Event) -> tuple[Credentials, str]:
+    async def _fetch(self, grant: Grant, event: Event, at_least: timedelta) -> tuple[Credentials, str]:
         """A new set, and where it is from: ``sts``, or the ``cache`` that another instance has filled meanwhile."""
-        async with self._cache.turn(grant) as turn:
+        async with self._cache.turn(grant, at_least=at_least) as turn:
             if turn.found is not None:
                 return turn.found, "cache"
             await self._audit.record(event.intent(account=grant.role.target.account, rule=grant.rule))

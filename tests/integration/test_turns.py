@@ -137,6 +137,18 @@ async def test_a_holder_that_wakes_up_late_overwrites_nothing_and_takes_nobody_s
     assert await third.fetch() == await next_one
 
 
+async def test_what_another_instance_has_is_fetched_anew_for_somebody_who_needs_more_of_it(fleet: Fleet) -> None:
+    first, second, third = fleet.instances
+    await first.fetch()
+    fleet.clock.move(timedelta(minutes=30))
+    async with second.cache.turn(GRANT, at_least=timedelta(minutes=29)) as turn:
+        assert turn.found is not None
+    async with third.cache.turn(GRANT, at_least=timedelta(minutes=45)) as turn:
+        assert turn.found is None
+        await turn.keep(await fleet.sts.assume(fleet.clock))
+    assert (await first.fetch()).access_key_id.endswith("2"), "and for the others, too"
+
+
 async def test_a_turn_that_is_never_given_back_costs_the_patience_and_no_more(
     fleet: Fleet, redis_server: RedisServer
 ) -> None:

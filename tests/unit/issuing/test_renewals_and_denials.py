@@ -8,7 +8,7 @@ from typing import cast
 import pytest
 
 from broker.audit.event import Event
-from broker.core.errors import BrokerError, StsDenied, StsRejected, StsTimeout, StsUnavailable
+from broker.core.errors import AuditUnavailable, BrokerError, StsDenied, StsRejected, StsTimeout, StsUnavailable
 from tests.unit.issuing.test_issue import House
 
 DENIED = StsDenied("hop 2: AccessDenied", reason="hop2_access_denied")
@@ -55,6 +55,28 @@ async def test_a_renewal_that_fails_is_on_record_with_its_reason(house: House, e
     await house.ask()
     intent, outcome = await renewals(house)
     assert (intent.kind, outcome.kind, outcome.success, outcome.reason) == ("intent", "refused", False, "because")
+
+
+@pytest.mark.parametrize("error", [StsUnavailable, StsTimeout, StsRejected, AuditUnavailable, ValueError])
+async def test_a_renewal_that_failed_is_not_tried_again_by_each_request_but_after_some_seconds(
+    house: House, error: type[Exception]
+) -> None:
+    await due(house)
+    house.sts.error = cast("BrokerError", error())
+    for _ in range(20):
+        await house.ask()
+        await house.issuer.drain()
+    assert house.sts.calls == 2, "the first set, and one try at another"
+    house.sts.error = None
+    house.clock.moment += timedelta(seconds=16)
+    await house.ask()
+    await house.issuer.drain()
+    assert house.sts.calls == 3
+    house.sts.error = cast("BrokerError", StsUnavailable())
+    house.clock.moment += timedelta(hours=2)
+    await house.refused(StsUnavailable)
+    house.sts.error = None
+    await house.ask()
 
 
 async def test_how_long_a_renewal_takes_is_no_measure_of_the_request_that_caused_it(house: House) -> None:
