@@ -21,7 +21,7 @@ RUN apt-get update \
  && install -d -o zerotrust -g zerotrust -m 0750 /var/log/zerotrust /run/zerotrust \
  && install -d -o zerotrust -g zerotrust -m 0700 /var/lib/zerotrust
 COPY --from=build /opt/zerotrust /opt/zerotrust
-ENV PATH=/opt/zerotrust/bin:$PATH PYTHONDONTWRITEBYTECODE=1
+ENV PATH=/opt/zerotrust/bin:$PATH PYTHONDONTWRITEBYTECODE=1 STATE_DIRECTORY=/var/lib/zerotrust
 USER zerotrust
 EXPOSE 8443
 VOLUME ["/var/log/zerotrust", "/var/lib/zerotrust"]

@@ -60,7 +60,7 @@ def check(settings: Settings) -> Checked:
         signing_keys = registered_keys(settings.admin)
     except ConfigurationError as error:
         problems += error.problems
-    problems += _socket_problems(settings) + problems_of(ledger_file(settings))
+    problems += _socket_problems(settings) + _ledger_problems(settings)
     if problems or keys is None or base is None:
         raise ConfigurationError(problems)
     policies = Policies(Policy(roles=settings.roles, rules=settings.grants))
@@ -72,6 +72,11 @@ def _socket_problems(settings: Settings) -> list[str]:
     if settings.admin is None or settings.admin.socket not in sockets:
         return []
     return ["admin.socket: is in server.listen too — fix: give the operators a socket of their own"]
+
+
+def _ledger_problems(settings: Settings) -> list[str]:
+    """A folder of records that cannot be written may be mended while we run; nothing is handed out before that."""
+    return problems_of(ledger_file(settings), must_be_writable=settings.state.directory is not None)
 
 
 def _tls(tls: Tls, binding: Binding) -> ServerTls:

@@ -17,7 +17,7 @@ from broker.watch.metrics import Metrics
 def ledger_file(settings: Settings) -> LedgerFile:
     """The one of this host."""
     hierarchy = KeyHierarchy(master=settings.encryption.key_bytes())
-    return LedgerFile(directory=settings.state.directory, envelope=_envelope(hierarchy))
+    return LedgerFile(directory=settings.state_directory, envelope=_envelope(hierarchy))
 
 
 def epochs_of(

@@ -151,10 +151,10 @@ class Audit(Section):
 class State(Section):
     """What must outlive the broker, and Redis."""
 
-    directory: AbsolutePath = Field(
-        default=Path("/var/lib/zerotrust"),
-        description="The broker's own folder on a disk that stays, mode 0700: what was revoked is kept there. "
-        "Each host has its own; the instances of a host share it.",
+    directory: AbsolutePath | None = Field(
+        default=None,
+        description="The broker's own folder on a disk that stays, mode 0700: what was revoked is kept there. Each host has its "
+        "own; the instances of a host share it. Without it: systemd's `STATE_DIRECTORY`, else `audit.directory`.",
     )
 
 
@@ -183,6 +183,11 @@ class Settings(Section):
         if self.admin is None or self.admin.socket is None:
             return self.server.listen
         return (*self.server.listen, UnixListener(self.admin.socket, is_private=True))
+
+    @property
+    def state_directory(self) -> Path:
+        """Where what was revoked is kept."""
+        return self.state.directory or self.audit.directory
 
     @property
     def roles(self) -> Mapping[RoleName, Role]:

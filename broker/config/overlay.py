@@ -29,6 +29,8 @@ _PREFIX = "ZEROTRUST_"
 _FILE_SUFFIX = "_FILE"
 # What `zerotrust-admin` reads too, or alone; a broker without operators has nothing to do with it.
 _OF_THE_CLIENT = {"ZEROTRUST_ADMIN_SOCKET", "ZEROTRUST_ADMIN_SIGNING_KEY"}
+# systemd.exec(5), StateDirectory=; several folders are joined by colons.
+_STATE_DIRECTORY = "STATE_DIRECTORY"
 _AWS_VARIABLES = {
     ("aws", "access_key_id"): "AWS_ACCESS_KEY_ID",
     ("aws", "secret_key"): "AWS_SECRET_ACCESS_KEY",
@@ -48,6 +50,7 @@ def apply(tree: Tree, environ: Mapping[str, str]) -> None:
     # After the others, so that a file that they make superfluous is never opened.
     _replace_file_keys(tree, Settings, tree.data, ())
     _take_aws_variables(tree, environ)
+    _take_state_directory(tree, environ)
 
 
 def _replace(tree: Tree, leaf: Leaf) -> None:
@@ -164,6 +167,13 @@ def _refuse_unknown_variables(tree: Tree, known: tuple[Leaf, ...], environ: Mapp
         if any(variable == section or variable.startswith(section + "_") for section in sections):
             fix = nearest(variable, names, behind=_PREFIX) + "unset it"
             tree.note(f"environment {variable}", (), "belongs to no key", fix)
+
+
+def _take_state_directory(tree: Tree, environ: Mapping[str, str]) -> None:
+    state = tree.data.get("state", {})
+    if isinstance(state, dict) and "directory" not in state and environ.get(_STATE_DIRECTORY):
+        first = environ[_STATE_DIRECTORY].partition(":")[0]
+        tree.set(("state", "directory"), first, Origin(f"environment {_STATE_DIRECTORY}", shown=True))
 
 
 def _take_aws_variables(tree: Tree, environ: Mapping[str, str]) -> None:

@@ -1,11 +1,14 @@
 """The ledger on the disk of one host: sealed, replaced as a whole, and merged with what is there.
 
+It is a line of base64, for it may lie among the records, whose readers expect text.
+
 What is written is there after a crash at any moment: a new file is synced before it takes the old one's name, and the name is
 synced before anybody hears of it. Instances of one host may share a folder; each reads what the others wrote before it writes.
 """
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import fcntl
 import logging
@@ -22,7 +25,7 @@ _CONTEXT = b"revocations/v1"
 _DIRECTORY_MODE = 0o700
 _FILE_MODE = 0o600
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
-# Bytes. A hundred thousand entries take ten million.
+# Bytes. A hundred thousand entries take fourteen million.
 _SIZE_MAX = 64 << 20
 
 _log = logging.getLogger(__name__)
@@ -60,9 +63,9 @@ class LedgerFile:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
                 raise Damaged(self.path, "is not a regular file")
-            blob = file.read(_SIZE_MAX)
+            text = file.read(_SIZE_MAX)
         try:
-            entries = decoded(self._envelope.open(blob, context=_CONTEXT))
+            entries = decoded(self._envelope.open(_unarmoured(text), context=_CONTEXT))
         except CannotOpen as error:
             what = "was sealed with another key" if error.reason == "unknown_key" else "was altered or cut short"
             raise Damaged(self.path, what) from error
@@ -117,7 +120,7 @@ class LedgerFile:
         descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, _FILE_MODE)
         # A buffered file writes until all is written, or raises.
         with os.fdopen(descriptor, "wb") as file:
-            file.write(self._envelope.seal(plaintext, context=_CONTEXT))
+            file.write(_armoured(self._envelope.seal(plaintext, context=_CONTEXT)))
             file.flush()
             os.fsync(descriptor)
             status = os.fstat(descriptor)
@@ -126,14 +129,22 @@ class LedgerFile:
         self._seen = (status.st_ino, status.st_mtime_ns)
 
 
-def problems_of(file: LedgerFile) -> list[str]:
+def problems_of(file: LedgerFile, *, must_be_writable: bool) -> list[str]:
     """Why a broker must not start with this file: it would forget revocations, or could keep none."""
+    return (_folder_problems(file) if must_be_writable else []) or _file_problems(file)
+
+
+def _folder_problems(file: LedgerFile) -> list[str]:
     directory = file.path.parent
     place = next(folder for folder in (directory, *directory.parents) if os.path.exists(folder))  # noqa: PTH110  # never raises
     if not os.access(place, os.W_OK | os.X_OK):
         return [f"state.directory: {directory} cannot be written — fix: let the account of the broker write there"]
     if place == directory and directory.stat().st_mode & _OTHERS_WRITE:
         return [f"state.directory: others may write to {directory} — fix: chmod 700 {directory}"]
+    return []
+
+
+def _file_problems(file: LedgerFile) -> list[str]:
     try:
         file.read()
     except Damaged as error:
@@ -142,6 +153,21 @@ def problems_of(file: LedgerFile) -> list[str]:
     except OSError as error:
         return [f"state.directory: {file.path} cannot be read ({error.strerror}) — fix: let the account of the broker"]
     return []
+
+
+def _armoured(blob: bytes) -> bytes:
+    return base64.b64encode(blob) + b"\n"
+
+
+def _unarmoured(text: bytes) -> bytes:
+    """The one spelling that we write, and no other of the same bytes."""
+    try:
+        blob = base64.b64decode(text)
+    except ValueError as error:
+        raise CannotOpen("malformed") from error
+    if _armoured(blob) != text:
+        raise CannotOpen("malformed")
+    return blob
 
 
 def _sync_directory(directory: Path) -> None:

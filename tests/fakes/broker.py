@@ -72,7 +72,7 @@ class BrokerProcess:
         """
         self.folder = folder
         # What each instance of a fleet has of its own.
-        self.settings = {"state": {"directory": str(folder / "state")}} | dict(settings)
+        self.settings = dict(settings)
         self.config = folder / "config.yaml"
         self.output = folder / "broker.log"
         self.url = ""

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from operator import attrgetter
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -248,3 +249,10 @@ def test_any_value_of_any_variable_is_taken_or_refused_by_name(host, minimal, le
         assert any(line.startswith(f"environment {variable}: ") for line in refused)
     else:
         assert suffix == "" or leaf.shape.kind is Kind.SCALAR
+
+
+def test_what_was_revoked_is_kept_where_systemd_says_unless_a_key_says_more(host, minimal):
+    assert host.load(minimal).state_directory == host.load(minimal).audit.directory
+    assert host.load(minimal, STATE_DIRECTORY="/var/lib/one:/var/lib/two").state_directory == Path("/var/lib/one")
+    told = host.load(minimal, STATE_DIRECTORY="/var/lib/one", ZEROTRUST_STATE_DIRECTORY="/srv/state")
+    assert told.state_directory == Path("/srv/state")

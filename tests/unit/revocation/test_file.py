@@ -30,7 +30,7 @@ def file(tmp_path: Path) -> LedgerFile:
 
 def test_a_file_that_nobody_wrote_is_empty_and_no_problem(file: LedgerFile) -> None:
     assert file.read() == []
-    assert problems_of(file) == []
+    assert problems_of(file, must_be_writable=True) == []
     assert not file.path.parent.exists()
 
 
@@ -91,7 +91,7 @@ def test_a_file_that_was_tampered_with_is_a_reason_not_to_start(
     spoil(file.path)
     with pytest.raises(Damaged):
         file.read()
-    (problem,) = problems_of(file)
+    (problem,) = problems_of(file, must_be_writable=True)
     assert str(file.path) in problem
     assert "altered or cut" in problem
     assert "fix:" in problem
@@ -110,7 +110,7 @@ def test_every_bit_of_the_file_counts(file: LedgerFile) -> None:
 
 def test_another_key_is_named_as_what_is_wrong(file: LedgerFile) -> None:
     file.keep([entry("alice@R")], now=0)
-    (problem,) = problems_of(ledger_file(file.path.parent, OTHER_KEYS))
+    (problem,) = problems_of(ledger_file(file.path.parent, OTHER_KEYS), must_be_writable=True)
     assert "another key" in problem
 
 
@@ -118,18 +118,32 @@ def test_a_link_or_a_folder_in_its_place_is_not_followed(file: LedgerFile, tmp_p
     file.keep([entry("alice@R")], now=0)
     file.path.rename(tmp_path / "elsewhere")
     file.path.symlink_to(tmp_path / "elsewhere")
-    assert "cannot be read" in problems_of(file)[0]
+    assert "cannot be read" in problems_of(file, must_be_writable=True)[0]
     file.path.unlink()
     file.path.mkdir()
-    assert problems_of(file) != []
+    assert problems_of(file, must_be_writable=True) != []
 
 
 def test_a_folder_that_others_may_write_to_or_nobody_can_is_a_problem(file: LedgerFile, tmp_path: Path) -> None:
     file.keep([], now=0)
     file.path.parent.chmod(0o770)
-    assert "others may write" in problems_of(file)[0]
+    assert "others may write" in problems_of(file, must_be_writable=True)[0]
     (tmp_path / "no-folder").write_text("")
-    assert "cannot be written" in problems_of(ledger_file(tmp_path / "no-folder", KEYS))[0]
+    assert "cannot be written" in problems_of(ledger_file(tmp_path / "no-folder", KEYS), must_be_writable=True)[0]
+
+
+def test_a_folder_that_was_not_named_for_it_may_be_mended_while_we_run(tmp_path: Path) -> None:
+    (tmp_path / "no-folder").write_text("")
+    assert "cannot be read" in problems_of(ledger_file(tmp_path / "no-folder", KEYS), must_be_writable=False)[0]
+    (tmp_path / "open").mkdir(mode=0o777)
+    (tmp_path / "open").chmod(0o777)
+    assert problems_of(ledger_file(tmp_path / "open", KEYS), must_be_writable=False) == []
+
+
+def test_it_is_a_line_of_text_that_no_reader_takes_for_a_record(file: LedgerFile) -> None:
+    file.keep([entry("alice@R")], now=0)
+    text = file.path.read_text("ascii")
+    assert (text.count("\n"), text.endswith("\n"), text.startswith("{")) == (1, True, False)
 
 
 def test_what_is_spoiled_while_we_run_is_put_aside_and_written_anew(file: LedgerFile) -> None:
