@@ -80,6 +80,7 @@ def fleet(realm: Realm, sts: StrictSts, tmp_path_factory: pytest.TempPathFactory
                 keytab=keytab,
                 sts_endpoint=sts.url,
                 audit={"directory": str(folder / name / "audit")},
+                state={"directory": str(folder / name / "state")},
                 redis={"url": server.url, "password": server.password},
                 rules=[RULE, BY_TICKET_ONLY],
             )
@@ -258,3 +259,20 @@ def test_a_file_that_was_tampered_with_does_not_start_and_says_what_to_do(fleet:
     assert one.check_config().returncode == 78
     file.write_bytes(whole)
     one.start()
+
+
+def test_a_broker_that_was_told_of_no_folder_keeps_it_beside_its_records(
+    realm: Realm, sts: StrictSts, tmp_path: Path, alice: Owner
+) -> None:
+    keytab = realm.keytab(tmp_path / "http.keytab", "HTTP/localhost")
+    settings = configuration(tmp_path, keytab=keytab, sts_endpoint=sts.url)
+    with BrokerProcess(tmp_path, settings, env=realm.env) as broker:
+        session = cookie(alice, broker)
+        assert credentials(broker, session).status == 200
+        ended = ask(broker, "DELETE", wire.CURRENT_SESSION_PATH, session)
+        assert ended.status == 204
+        broker.kill()
+        broker.start()
+        assert credentials(broker, session).status == 401
+        assert "revocations" in {path.name for path in broker.audit_directory.iterdir()}
+        assert broker.admin("audit", "verify").returncode == 0
