@@ -6,9 +6,10 @@ taken with assumed roles" (SourceIdentity), "Pass session tags in AWS STS" (tran
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -29,7 +30,10 @@ _PACKED_MAX = 100
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One AssumeRole call of a chain. ``scope`` is the session policy, of the last call only."""
+    """One AssumeRole call of a chain. ``scope`` is the session policy, of the last call only.
+
+    ``ends_at`` (Unix seconds) is when its session ends, where a ticket's end says so.
+    """
 
     arn: RoleArn
     external_id: str | None
@@ -37,6 +41,7 @@ class Call:
     lifetime: timedelta
     tags: tuple[SessionTag, ...] = ()
     scope: Scope | None = None
+    ends_at: int | None = None
 
     def parameters(self) -> dict[str, Any]:
         """The parameters of boto3's ``assume_role``."""
@@ -74,14 +79,14 @@ class Call:
 
     def lean(self) -> Call:
         """The same without optional tags."""
-        return Call(
-            arn=self.arn,
-            external_id=self.external_id,
-            session_name=self.session_name,
-            lifetime=self.lifetime,
-            tags=tuple(tag for tag in self.tags if not tag.optional),
-            scope=self.scope,
-        )
+        return replace(self, tags=tuple(tag for tag in self.tags if not tag.optional))
+
+    def made_at(self, now: datetime) -> Call:
+        """The same as it is asked for now: what was waited for on the way is no time after the ticket's end."""
+        if self.ends_at is None:
+            return self
+        left = timedelta(seconds=self.ends_at - math.ceil(now.timestamp()))
+        return replace(self, lifetime=max(SHORTEST, min(self.lifetime, left)))
 
 
 def plan(grant: Grant) -> list[Call]:
@@ -108,6 +113,7 @@ def plan(grant: Grant) -> list[Call]:
             lifetime=min(grant.lifetime, longest) if place == last else SHORTEST,
             tags=tuple(tag for tag in grant.tags if place == (0 if tag.transitive else last)),
             scope=grant.scope if place == last else None,
+            ends_at=grant.ends_at if place == last else None,
         )
         for place, hop in enumerate(grant.role.chain)
     ]

@@ -185,7 +185,7 @@ class StsClient:
     async def _try(self, endpoint: Endpoint, call: Call, signing: Signing, place: int) -> Mapping[str, Any]:
         """One call in one region, and what it says of the region."""
         try:
-            answer = await endpoint.assume(call, signing=signing, place=place)
+            answer = await endpoint.assume(call.made_at(self._clock.now()), signing=signing, place=place)
         except StsError as error:
             self._on_failure(endpoint.region, error.reason)
             if error.reason in OF_THE_REGION:

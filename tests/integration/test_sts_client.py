@@ -6,7 +6,8 @@ import asyncio
 import socket
 import time
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -322,3 +323,16 @@ async def test_wrong_base_keys_are_refused_and_not_shown(sts: StrictSts) -> None
         assert "canary-secret" not in everything_said(error)
     finally:
         client.close()
+
+
+async def test_credentials_of_a_ticket_that_ends_end_with_it_though_sts_throttles_first(sts: StrictSts) -> None:
+    sts.clear()
+    sts.fault("throttle", count=1, role_arn=DEVELOPER_ROLE)
+    client, now = client_of(sts.url), datetime.now(UTC)
+    ends_at = int(now.timestamp()) + 40 * 60
+    try:
+        found = await client.assume(replace(grant(lifetime=timedelta(minutes=40)), ends_at=ends_at))
+    finally:
+        client.close()
+    assert [call["outcome"] for call in sts.calls()] == ["OK", "Throttling", "OK"]
+    assert found.expiration.timestamp() <= ends_at

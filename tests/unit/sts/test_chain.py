@@ -247,3 +247,18 @@ def test_a_refusal_names_no_key_and_no_token() -> None:
     said = f"{caught.value!r} {caught.value} {caught.value.hint}"
     assert "secret" not in said
     assert "token" not in said
+
+
+# ---- the ticket's end ----
+
+
+def test_what_was_waited_for_on_the_way_is_no_time_after_the_tickets_end() -> None:
+    ends_at = int((NOW + timedelta(minutes=40)).timestamp())
+    limited = replace(grant(*TWO_HOPS, lifetime=timedelta(minutes=40)), ends_at=ends_at)
+    first, last = plan(limited)
+    later = NOW + timedelta(seconds=3, milliseconds=500)
+    assert last.made_at(later).lifetime == timedelta(minutes=39, seconds=56)
+    assert last.made_at(NOW - timedelta(seconds=1)).lifetime == timedelta(minutes=40), "never more than was granted"
+    assert last.made_at(NOW + timedelta(minutes=39)).lifetime == timedelta(minutes=15), "AWS makes none shorter"
+    assert first.made_at(later) == first
+    assert plan(grant(*TWO_HOPS))[1].made_at(later).lifetime == HOUR
