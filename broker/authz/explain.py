@@ -24,7 +24,6 @@ _IN_WORDS = {
     "no_rule": "no rule gives it",
     "no_scope": "the role has no scope of this name",
     "no_job_passes": "the rule lets no job pass be used, or not for so long",
-    "tag_without_value": "the role's session must name a group, and they are in none that the rule names",
 }
 
 
@@ -72,7 +71,7 @@ def explain(
     """Everything that a policy says of somebody and a role, to an operator: an asker must not learn of rules for others."""
     verdict, why, grant = outcome(policy, identity=identity, role=role, address=address, now=now, scope=scope)
     weighed = tuple(
-        Weighed(rule, tuple(_obstacles(policy, rule, identity=identity, role=role, address=address, now=now)))
+        Weighed(rule, tuple(_obstacles(rule, identity=identity, role=role, address=address, now=now)))
         for rule in policy.rules
         if role in rule.roles or rule.names(identity)
     )
@@ -107,7 +106,7 @@ def outcome(
 
 
 def _obstacles(
-    policy: Policy, rule: Rule, *, identity: Identity, role: RoleName, address: Address | None, now: datetime
+    rule: Rule, *, identity: Identity, role: RoleName, address: Address | None, now: datetime
 ) -> Iterator[str]:
     if not rule.names(identity):
         yield f"does not name {identity.principal}" + (", nor a group of theirs" if rule.groups else "")
@@ -117,7 +116,7 @@ def _obstacles(
     if role not in rule.roles:
         yield f"gives other roles: {', '.join(sorted(rule.roles))}"
         return
-    found = hindrance(policy, rule, identity, role, now=now)
+    found = hindrance(rule, identity, now=now)
     if found is not None:
         yield f"needs {found.needed}" if found.needed else _IN_WORDS[found.reason]
 

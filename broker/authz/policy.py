@@ -137,12 +137,10 @@ def delegable_until(
     return max(rule.good_until(identity) for rule in _giving(policy, identity, role, address, now))
 
 
-def hindrance(policy: Policy, rule: Rule, identity: Identity, role: RoleName, *, now: datetime) -> Hindrance | None:
+def hindrance(rule: Rule, identity: Identity, *, now: datetime) -> Hindrance | None:
     """What stands between somebody and a role of a rule that names both and holds for their address; None: nothing."""
     if not rule.takes(identity, now=now):
         return Hindrance("no_job_passes")
-    if _lacks_group(policy.roles[role], rule, identity):
-        return Hindrance("tag_without_value")
     needed = rule.require.unmet(identity, now=now)
     return None if needed is None else Hindrance("ticket_too_weak", needed)
 
@@ -153,7 +151,7 @@ def _giving(
     """The rules that give somebody a role now, in the order of the file; where there is none, why not is raised."""
     given, needed, reason = False, None, "no_rule"
     for rule in policy.rules_for(identity, address, role):
-        found = hindrance(policy, rule, identity, role, now=now)
+        found = hindrance(rule, identity, now=now)
         if found is None:
             given = True
             yield rule
@@ -186,14 +184,8 @@ def _lifetime(rule: Rule, identity: Identity, role: Role, now: datetime) -> tupl
     return lifetime, ends_at
 
 
-def _lacks_group(role: Role, rule: Rule, identity: Identity) -> bool:
-    """Whether a session of this role must name a group, and the rule knows none for somebody."""
-    needed = any(not tag.optional and tag.template.names(Placeholder.GROUP) for tag in role.tags)
-    return needed and rule.group_of(identity) is None
-
-
 def _tags(role: Role, rule: Rule, identity: Identity) -> tuple[SessionTag, ...]:
-    """What the session says of somebody. A tag that would say nothing is left out; a required one always says something here."""
+    """What the session says of somebody. A tag of a group is left out where the rule names somebody by none."""
     if not role.tags:
         return ()
     group = rule.group_of(identity)

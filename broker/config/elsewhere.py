@@ -17,7 +17,6 @@ from broker.core import tags
 from broker.core.partition import partition_of
 from broker.core.tags import Placeholder
 
-_IN_A_TAG = f"{{{Placeholder.GROUP}}}"
 # An IAM user's access key; ASIA... are temporary, and a call with one of a role is a chained one.
 _LONG_TERM = "AKIA"
 _WEB_IDENTITY = "web_identity"
@@ -28,8 +27,7 @@ class Elsewhere:
     """Names and facts of the whole configuration.
 
     ``long_term_keys``: whether the first call of a chain is no chained one: signed by an IAM user, or by nobody
-    (``keyless``). ``group_tags``: the roles that have a tag
-    which must name a group, each with that tag's key. ``lengths``: how long the placeholders of tags can become.
+    (``keyless``). ``lengths``: how long the placeholders of tags can become.
     """
 
     has_tls: bool
@@ -44,7 +42,6 @@ class Elsewhere:
     partition: str | None
     long_term_keys: bool | None
     keyless: bool
-    group_tags: Mapping[str, str]
     lengths: Mapping[Placeholder, int]
 
     @classmethod
@@ -69,7 +66,6 @@ class Elsewhere:
             partition=partition_of(region) if isinstance(region, str) else None,
             long_term_keys=_long_term(aws),
             keyless=aws.get("credentials_provider") == _WEB_IDENTITY,
-            group_tags=_group_tags(roles),
             lengths=tags.longest(
                 realms=_names(realms) or (),
                 groups=_groups(entries) if _having(roles, "tags") else (),
@@ -123,16 +119,6 @@ def _long_term(aws: dict[str, Value]) -> bool | None:
         return False
     key_id = aws.get("access_key_id")
     return key_id.startswith(_LONG_TERM) if isinstance(key_id, str) else None
-
-
-def _group_tags(roles: Value) -> dict[str, str]:
-    found = {}
-    for name, role in _mapping(roles).items():
-        optional = _texts(_mapping(role).get("optional_tags")) or frozenset()
-        for key, template in _mapping(_mapping(role).get("tags")).items():
-            if key not in optional and isinstance(template, str) and _IN_A_TAG in template:
-                found[name] = key
-    return found
 
 
 def _groups(rules: list[dict[str, Value]]) -> Iterator[str]:

@@ -188,8 +188,7 @@ class RoleEntry(Section):
     )
     optional_tags: OptionalTagKeys = Field(
         default=(),
-        description="Keys of `tags` that are left out where there is no group to name, or AWS has no room. "
-        "All others are required.",
+        description="Keys of `tags` that are left out where AWS has no room for them. All others are never shed.",
     )
     scopes: Annotated[ScopeEntries, AfterValidator(_within_reach)] = Field(
         default_factory=dict,
@@ -228,14 +227,6 @@ def _known_role(name: str, info: ValidationInfo) -> RoleName:
     if roles is not None and name not in roles:
         raise fault("is no role of this configuration", f"{nearest(name, roles)}add it under roles", shown=name)
     return RoleName(name)
-
-
-def _groups_for_tags(name: RoleName, info: ValidationInfo) -> RoleName:
-    key = Elsewhere.seen_by(info).group_tags.get(name)
-    if key is not None and info.data.get("principals"):
-        what = f"has the tag {key} of {{group}}, and principals may be in none of the rule's groups"
-        raise fault(what, f"name groups only, or list {key} in optional_tags of {name}", shown=name)
-    return name
 
 
 def _principal_pattern(text: str) -> str:
@@ -358,9 +349,9 @@ class Rule(Section):
     )
     networks: Networks | None = Field(default=None, description="Only from these networks (CIDR). Without it: any.")
     require: Require = Field(default=Require(), description="What the ticket must be like.")
-    roles: tuple[
-        Annotated[RoleName, AsText(RoleName), AfterValidator(_known_role), AfterValidator(_groups_for_tags)], ...
-    ] = Field(min_length=1, description="Names from `roles`.")
+    roles: tuple[Annotated[RoleName, AsText(RoleName), AfterValidator(_known_role)], ...] = Field(
+        min_length=1, description="Names from `roles`."
+    )
     job_passes: Annotated[
         Annotated[Duration, AfterValidator(_pass_length)] | None, AfterValidator(_passes_can_count)
     ] = Field(
