@@ -29,11 +29,12 @@ def _principal(text: str) -> str:
 
 
 def parse_address(text: str) -> Address:
-    """One IP address."""
+    """One IP address, as the broker takes a client's: an IPv4 client of a socket for both families is an IPv4 client."""
     try:
-        return ipaddress.ip_address(text)
+        address = ipaddress.ip_address(text)
     except ValueError:
         raise fault("is not an IP address", "write 10.1.2.3 or fd00::1", shown=text) from None
+    return getattr(address, "ipv4_mapped", None) or address
 
 
 class Case(Section):

@@ -43,6 +43,9 @@ _FLOAT = re.compile(
     r"[-+]?(?:(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|\.(?:inf|Inf|INF))|\.(?:nan|NaN|NAN)"
 )
 _SURROGATE = re.compile("[\ud800-\udfff]")
+# libyaml ends a line, and a comment, where YAML 1.1 did; no editor or review of a change shows a line there, nor what goes
+# from right to left as it is read ("Trojan Source", CVE-2021-42574).
+_UNSEEN = re.compile("\r(?!\n)|[\x85\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 _QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
 # A quoted sign, escaped perhaps: '}' or '\\t'.
 _QUOTED_SIGN_MAX_CHARS = 4
@@ -122,6 +125,9 @@ class _Builder:
         try:
             if _SURROGATE.search(text):
                 self._stop(1, "is not UTF-8 text", "encode it as UTF-8")
+            if unseen := _UNSEEN.search(text):
+                line = text.count("\n", 0, unseen.start()) + 1
+                self._stop(line, f"holds the invisible character U+{ord(unseen[0]):04X}", "remove it")
             for event in yaml.parse(text, Loader=yaml.CSafeLoader):
                 self._take(event)
         except _Unreadable:
@@ -164,6 +170,7 @@ class _Builder:
         value = text if event.style or event.tag is not None else _resolve(text)
         if self._wants_key():
             self._key(text, value, line)
+            self._refuse_features(event, (*self._open[-1].path, text), line)
             return
         path = self._here(line)
         self._refuse_features(event, path, line)

@@ -169,6 +169,10 @@ class Entrance:
         await self._let_in(opened.identity, ask)
         return opened
 
+    def require_still(self, identity: Identity) -> None:
+        """To be asked before something is done that no later refusal undoes. Raises Revoked."""
+        self._epochs.require(identity.principal)
+
     async def _let_in(self, identity: Identity, ask: Ask) -> Identity:
         """Whoever is known by now, unless they come too often or their access is revoked."""
         ask.identity = identity

@@ -55,6 +55,8 @@ class OperatorsDoor:
             identity = await self._entrance.by_ticket(ask, event)
             self._operators.admit(identity, now=self._clock.now())
             event.details["signed_by"] = await self._signatures.check(ask.request, sender=identity.principal)
+            # Nothing is waited for between this and what they do: who was revoked meanwhile restores nobody, themselves least.
+            self._entrance.require_still(identity)
             yield event
 
     async def misunderstood(self, ask: Ask, error: BadRequest) -> None:

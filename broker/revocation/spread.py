@@ -40,7 +40,7 @@ _LISTEN = timedelta(seconds=5)
 _RETRY = timedelta(milliseconds=500)
 # Beats come with each look. Longer without one, or out of step, is no matter of a slow moment.
 _SILENT_AFTER = timedelta(seconds=3)
-# An instance that was killed never says good-bye: after this nobody waits for it any more.
+# An instance that was killed never says good-bye: after this nobody waits for it any more, and its last beat is taken away.
 _FORGOTTEN_AFTER = timedelta(minutes=5)
 
 _ENTRY_CONTEXT = b"revocation/v1/"
@@ -55,9 +55,13 @@ _log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class _Peer:
-    """Another instance: the moment its last beat names (ms), when we heard it (boot time; None: never fresh), what it knew."""
+    """Another instance: the moment its last beat names (ms), when we heard it (boot time; None: never fresh), what it knew.
+
+    ``still`` is since when its beat is the same (boot time).
+    """
 
     beat: int
+    still: float
     heard: float | None
     knows: str
     in_step: float
@@ -177,6 +181,7 @@ class Spread:
             if isinstance(answer, Exception):
                 raise answer
         self._hear(beats, ledger)
+        await self._bury()
         heard: list[Entry] = []
         if tuple(signs) != self._signs or self._clock.boottime() >= self._full_at:
             heard = await self._all_of_it(ledger)
@@ -215,15 +220,21 @@ class Spread:
                 beat, knows = orjson.loads(self._envelope.open(blob, context=_BEAT_CONTEXT + name))
             except CannotOpen:
                 continue
-            peer = self._peers.setdefault(name, _Peer(beat=beat, heard=None, knows=knows, in_step=now))
+            peer = self._peers.setdefault(name, _Peer(beat=beat, still=now, heard=None, knows=knows, in_step=now))
             # Only one that goes on is alive: an old beat lies there for as long as nobody takes it away.
             if beat > peer.beat:
-                peer.beat, peer.heard, peer.knows = beat, None if knows == _GONE else now, knows
+                peer.beat, peer.still, peer.heard, peer.knows = beat, now, None if knows == _GONE else now, knows
             if peer.heard is None or knows == ledger.digest:
                 peer.in_step = now
-        for peer in self._peers.values():
-            if peer.heard is not None and now - peer.heard > _FORGOTTEN_AFTER.total_seconds():
-                peer.heard = None
+
+    async def _bury(self) -> None:
+        """Take away the beats of those that are long gone: each start leaves one, and every look reads them all."""
+        now = self._clock.boottime()
+        gone = [name for name, peer in self._peers.items() if now - peer.still > _FORGOTTEN_AFTER.total_seconds()]
+        if gone:
+            await self._client.hdel(_BEATS, *cast("list[str]", gone))
+        for name in gone:
+            del self._peers[name]
 
     # ---- entries ----
 

@@ -21,6 +21,7 @@ from broker.sts.web_identity import AUDIENCE
 
 ASSUME = "sts:AssumeRole"
 FEDERATE = "sts:AssumeRoleWithWebIdentity"
+FEDERATE_SAML = "sts:AssumeRoleWithSAML"
 IDENTIFY = "sts:SetSourceIdentity"
 TAG = "sts:TagSession"
 
@@ -140,11 +141,12 @@ def needed(roles: Mapping[RoleName, Role], *, first: Callable[[RoleArn], AwsPrin
 
     Raises:
         Contradiction: A role is reached by the same caller with an external ID and without.
+        UnusablePrincipal: The first caller is of another partition of AWS than its role.
     """
     steps: dict[tuple[str, str], Step] = {}
     longest: dict[str, timedelta] = {}
     for role in roles.values():
-        for step in _steps(role, first(role.chain[0].arn)):
+        for step in _steps(role, _of_one_partition(first(role.chain[0].arn), role.chain[0].arn)):
             key = (step.caller.text, step.role.text)
             steps[key] = _both(steps.get(key, step), step)
         for hop in role.chain:
@@ -160,6 +162,13 @@ def needed(roles: Mapping[RoleName, Role], *, first: Callable[[RoleArn], AwsPrin
         )
         for arn, principal in principals.items()
     }
+
+
+def _of_one_partition(caller: AwsPrincipal, role: RoleArn) -> AwsPrincipal:
+    if caller.partition != role.partition:
+        what = f"{caller.text} is of the partition {caller.partition}, and {role.text} of {role.partition}"
+        raise UnusablePrincipal(f"{what} — fix: name the broker's principal in {role.partition}")
+    return caller
 
 
 def _steps(role: Role, caller: AwsPrincipal) -> Iterator[Step]:

@@ -88,18 +88,31 @@ def statements_of(document: Any) -> list[Mapping[str, Any]]:
 
 
 def principals_of(statement: Mapping[str, Any]) -> list[str]:
-    """Whom a trust policy's statement names, services left out; "*" for everybody. `NotPrincipal` names everybody else."""
+    """Whom a trust policy's statement names, services too; "*" for everybody. `NotPrincipal` names everybody else."""
     if "NotPrincipal" in statement:
         return ["*"]
     named = statement.get("Principal")
     if not isinstance(named, Mapping):
         return [str(one) for one in _many(named)]
-    return [str(one) for kind in ("AWS", "Federated") for one in _many(named.get(kind))]
+    return [str(one) for kind in named.values() for one in _many(kind)]
 
 
 def matches_action(statement: Mapping[str, Any], action: str) -> Answer:
     """Whether a statement speaks of an action."""
     return _matches(statement, "Action", action, lambda pattern, value: _like(pattern.lower(), value.lower()))
+
+
+def accepted_values(statement: Mapping[str, Any], key: str) -> list[str]:
+    """The values and patterns of a condition key (lower case) that a statement's comparisons of strings accept."""
+    block = statement.get("Condition")
+    return [
+        _text(one)
+        for operator, keys in (block.items() if isinstance(block, Mapping) else ())
+        if str(operator).rpartition(":")[2].startswith(("StringEquals", "StringLike")) and isinstance(keys, Mapping)
+        for name, values in keys.items()
+        if str(name).lower() == key
+        for one in _many(values)
+    ]
 
 
 def _conditions(statement: Mapping[str, Any], context: Context) -> Answer:

@@ -10,8 +10,18 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from broker.sts.web_identity import AUDIENCE
-from broker.trust.documents import ASSUME, FEDERATE, Needed, Step
-from broker.trust.evaluate import PRESENT, Answer, Context, Values, decide, matches_action, principals_of, statements_of
+from broker.trust.documents import ASSUME, FEDERATE, FEDERATE_SAML, Needed, Step
+from broker.trust.evaluate import (
+    PRESENT,
+    Answer,
+    Context,
+    Values,
+    accepted_values,
+    decide,
+    matches_action,
+    principals_of,
+    statements_of,
+)
 from broker.trust.finding import Finding, Level
 from broker.trust.live import Live
 
@@ -42,6 +52,7 @@ def _comes(needed: Needed, live: Live) -> Iterator[Finding]:
         for step in needed.comes:
             yield from _step(step, live)
         yield from _strangers(needed, live)
+        yield from _further_ids(needed, live)
 
 
 def _step(step: Step, live: Live) -> Iterator[Finding]:
@@ -105,6 +116,20 @@ def _strangers(needed: Needed, live: Live) -> Iterator[Finding]:
             yield Finding(Level.WARN, arn, what, "see whether it must")
 
 
+def _further_ids(needed: Needed, live: Live) -> Iterator[Finding]:
+    """An ID of before a rotation, or a pattern that lets more in than the tries above show; never repeated here."""
+    known = {one for step in needed.comes for one in step.external_ids}
+    accepted = {
+        one
+        for statement in statements_of(live.trust)
+        if statement.get("Effect") == "Allow" and _takes(statement)
+        for one in accepted_values(statement, "sts:externalid")
+    }
+    if known and not accepted <= known:
+        what = "accepts another external ID than the one that is sent and the next: of before a rotation, or a pattern"
+        yield Finding(Level.WARN, needed.principal.text, what, _APPLY)
+
+
 def _assumers(live: Live) -> Iterator[str]:
     for statement in statements_of(live.trust):
         if statement.get("Effect") == "Allow" and _takes(statement):
@@ -112,7 +137,7 @@ def _assumers(live: Live) -> Iterator[str]:
 
 
 def _takes(statement: Mapping[str, Any]) -> bool:
-    return any(matches_action(statement, action) is not Answer.NO for action in (ASSUME, FEDERATE))
+    return any(matches_action(statement, action) is not Answer.NO for action in (ASSUME, FEDERATE, FEDERATE_SAML))
 
 
 def _goes(needed: Needed, live: Live) -> Iterator[Finding]:

@@ -302,6 +302,24 @@ async def test_an_instance_that_dies_is_missed_and_one_that_says_good_bye_is_not
         assert await one.ping() == "an instance is silent"
 
 
+async def test_the_beats_of_those_that_are_long_gone_are_taken_away(
+    join: Join, server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each start leaves one, and each look reads them all: a broker that fails and is started again all night fills nothing."""
+    monkeypatch.setattr(spread, "_FORGOTTEN_AFTER", timedelta(seconds=1))
+    async with join("one") as one:
+        for _ in range(3):
+            async with join("two"):
+                await until(lambda: others(one) == 1)
+        async with join("three") as dying:
+            await until(lambda: others(one) == 1)
+            monkeypatch.setattr(dying._spread, "leave", lambda: asyncio.sleep(0))
+        async with join("four"):
+            await until(lambda: server.cli("HLEN", BEATS).strip() == "2" and others(one) == 1)
+            await asyncio.sleep(1.2)
+            assert (server.cli("HLEN", BEATS).strip(), others(one), await one.ping()) == ("2", 1, None)
+
+
 async def test_an_instance_that_is_kept_from_the_news_says_so(
     join: Join, server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -56,6 +56,12 @@ def test_explain_takes_every_circumstance_and_speaks_json():
     assert _run("explain", "eve@EXAMPLE.COM", "readonly", "--group", r"EXAMPLE.COM\aws-readers").exit_code == 0
 
 
+def test_an_address_means_here_what_it_means_to_the_broker():
+    """A socket for both families shows IPv4 clients as IPv6, and rules name them as IPv4."""
+    who = ["explain", "alice@EXAMPLE.COM", "developer", "--address"]
+    assert _run(*who, "::ffff:10.1.1.1").stdout == _run(*who, "10.1.1.1").stdout
+
+
 @pytest.mark.parametrize(
     "wrong", [["alice", "developer"], ["a@R", "r", "--address", "10.0.0"], ["a@R", "r", "--age", "2"]]
 )

@@ -62,6 +62,9 @@ def test_what_is_no_reference_stays_text(text):
         ("*canary : a", "an alias (*name) stands where a key belongs"),
         ("a: &canary b", "has an anchor"),
         ("a: !canary b", "has a tag"),
+        ("&canary a: b", "has an anchor"),
+        ("!canary a: b", "has a tag"),
+        ("!!str 1: b", "has a tag"),
         ("a: !canary!x b\n", "is not valid YAML: found undefined tag handle ..."),
         ("? [canary]\n: a", "a list or mapping stands where a key belongs"),
         ("a: b\n---\ncanary: b", "a second document begins here"),
@@ -90,6 +93,15 @@ def test_an_alias_bomb_is_refused_before_it_is_built():
 def test_a_hundred_thousand_brackets_are_refused_at_the_sixteenth():
     (problem,) = _problems("a: " + "[" * 100_000)
     assert "nested deeper than 16 levels" in problem
+
+
+@pytest.mark.parametrize("sign", ["\u2028", "\u2029", "\x85", "\r", "\u202e", "\u2066"])
+def test_what_nobody_sees_who_reviews_a_file_ends_no_comment(sign):
+    """libyaml would begin a line where an editor, and whoever reviews the change, goes on in a comment."""
+    tree = _parse(f"a: b\n# a comment{sign}c: d\n")
+    assert "c" not in tree.data
+    (problem,) = tree.problems
+    assert (problem.place, f"U+{ord(sign):04X}" in problem.what) == ("FILE:2", True)
 
 
 def test_a_byte_order_mark_and_windows_line_ends_are_read():

@@ -10,9 +10,16 @@ from datetime import timedelta
 import pytest
 
 from broker.audit.event import Event
+from broker.authn.dpop import ProofGuard
+from broker.authn.signature import Signatures
+from broker.authz.operators import Operators
 from broker.core.errors import AccessDenied, AuthFailed, BadRequest, Revoked
+from broker.core.identity import UnverifiedRequest
+from broker.core.pattern import PrincipalPattern
 from broker.core.principal import Principal
+from broker.core.rule import Requirements
 from broker.issuing.ask import Ask
+from broker.issuing.operators import OperatorsDoor
 from broker.issuing.revoke import Revocations
 from broker.revocation.ledger import EVERY_ROLE, Kind, Subject
 from tests.unit.issuing.test_issue import House, token_for
@@ -248,3 +255,32 @@ async def test_no_name_type_escapes(house: House, revocations: Revocations) -> N
     for name_type in (1, 2, 11):
         with pytest.raises(Revoked):
             house.epochs.require(Principal.parse("alice@R", name_type=name_type))  # type: ignore[arg-type]
+
+
+class RevokedMeanwhile(Signatures):
+    """Looks at a signature for as long as it takes another operator to revoke the sender."""
+
+    def __init__(self, house: House) -> None:
+        super().__init__(keys=[], required=False, proofs=ProofGuard(shared=None, clock=house.clock), clock=house.clock)
+        self.house = house
+
+    async def check(self, request: UnverifiedRequest | None, *, sender: Principal) -> str | None:
+        await self.house.epochs.enter([HOLD], by=str(ROOT))
+        return await super().check(request, sender=sender)
+
+
+async def test_an_operator_who_is_revoked_while_they_ask_does_not_restore_themselves(house: House) -> None:
+    entrance = house.issuer._entrance
+    alice = PrincipalPattern.parse("alice@R")
+    door = OperatorsDoor(
+        entrance=entrance,
+        operators=Operators(patterns=[alice], require=Requirements()),
+        signatures=RevokedMeanwhile(house),
+        passes=entrance._passes,
+        clock=house.clock,
+    )
+    policies = house.issuer._policies
+    own = Revocations(operators=door, epochs=house.epochs, policies=policies, realms=["R"], clock=house.clock)
+    with pytest.raises(Revoked):
+        await own.restore(house.asking(authorization=token_for("alice@R")), user="alice@R")
+    assert house.epochs.entries[0].held

@@ -134,6 +134,12 @@ def test_documents_printed_after_a_rotation_no_longer_accept_the_old_version() -
         walk(world_of(applied(found), found), calls(ROLES["direct"]))
 
 
+def test_a_broker_of_another_partition_is_refused_and_no_policy_printed() -> None:
+    stranger = AwsPrincipal.parse("arn:aws-cn:iam::999900001111:user/broker")
+    with pytest.raises(UnusablePrincipal, match="is of the partition aws-cn, and"):
+        needed(ROLES, first=lambda _: stranger)
+
+
 def test_nobody_is_trusted_but_the_caller_by_name() -> None:
     for one in FOUND.values():
         for statement in one.trust_policy()["Statement"]:

@@ -142,6 +142,22 @@ BROKEN: dict[str, tuple[Callable[[dict[str, Any]], None], str, str]] = {
         "warn",
         "trusts arn:aws:iam::555566667777:role/Vendor",
     ),
+    "a service": (_add(Principal={"Service": "ec2.amazonaws.com"}), "warn", "trusts ec2.amazonaws.com"),
+    "users of a SAML provider": (
+        _add(Principal={"Federated": "arn:aws:iam::111122223333:saml-provider/Corp"}, Action="sts:AssumeRoleWithSAML"),
+        "warn",
+        "trusts arn:aws:iam::111122223333:saml-provider/Corp",
+    ),
+    "an external ID of before a rotation": (
+        _ids(CURRENT, NEXT, "zerotrust-v0-canary"),
+        "warn",
+        "accepts another external ID than",
+    ),
+    "a pattern that the last character does not show": (
+        _also({"StringLike": {"sts:ExternalId": [f"?{CURRENT[1:]}", f"?{NEXT[1:]}"], "sts:SourceIdentity": "*"}}),
+        "warn",
+        "accepts another external ID than",
+    ),
     "a deny": (_add(Effect="Deny", Principal="*"), "bad", "does not let"),
     "a second factor": (_also({"Bool": {"aws:MultiFactorAuthPresent": "true"}}), "bad", "does not let"),
     "what only AWS can judge": (
