@@ -38,6 +38,9 @@ _FULL_EVERY = timedelta(seconds=5)
 # A subscription is looked after this often while nothing is said.
 _LISTEN = timedelta(seconds=5)
 _RETRY = timedelta(milliseconds=500)
+# What others write into Redis they may write without end: the log says so this often, and nobody waits for all of it.
+_SAID_EVERY = timedelta(minutes=1)
+_OPENED_AT_ONCE = 200
 # Beats come with each look. Longer without one, or out of step, is no matter of a slow moment.
 _SILENT_AFTER = timedelta(seconds=3)
 # An instance that was killed never says good-bye: after this nobody waits for it any more, and its last beat is taken away.
@@ -93,6 +96,7 @@ class Spread:
         self._full_at = 0.0
         self._pulled = clock.boottime()
         self._failure: str | None = None
+        self._quiet_until = 0.0
         self.forged = 0
 
     async def tell(self, entries: Sequence[Entry]) -> bool:
@@ -194,7 +198,11 @@ class Spread:
         """Every entry there is; and what Redis lost, or never got, is put there, and what is over taken out."""
         self._full_at = self._clock.boottime() + _FULL_EVERY.total_seconds()
         found = await cast("Awaitable[Mapping[bytes, bytes]]", self._client.hgetall(_ENTRIES))
-        opened = {name: self._opened(name, blob) for name, blob in found.items()}
+        opened: dict[bytes, Entry | None] = {}
+        for place, (name, blob) in enumerate(found.items()):
+            if place % _OPENED_AT_ONCE == 0:
+                await asyncio.sleep(0)
+            opened[name] = self._opened(name, blob)
         self._lay = {(name, found[name]): entry for name, entry in opened.items()}
         entries = [entry for entry in opened.values() if entry is not None]
         there, now = Ledger(entries), int(self._clock.now().timestamp())
@@ -255,10 +263,18 @@ class Spread:
         try:
             (entry,) = decoded(self._envelope.open(blob, context=_ENTRY_CONTEXT + name))
         except CannotOpen as error:
-            self.forged += 1
-            _log.warning("revocations: what lies in Redis does not open (%s) and is not believed", error.reason)
+            self._count_forged(error.reason)
             return None
         return entry
+
+    def _count_forged(self, reason: str) -> None:
+        self.forged += 1
+        now = self._clock.boottime()
+        if now >= self._quiet_until:
+            self._quiet_until = now + _SAID_EVERY.total_seconds()
+            _log.warning(
+                "revocations: what lies in Redis does not open (%s) and is not believed, %d so far", reason, self.forged
+            )
 
     def _opened_message(self, message: bytes) -> list[Entry]:
         entry = self._opened(message[:_NAME_CHARS], message[_NAME_CHARS:])

@@ -78,6 +78,12 @@ async def revoke(epochs: Epochs, *subjects: Subject) -> bool:
     return await epochs.enter(subjects, by="root/admin@R")
 
 
+def forged(epochs: Epochs) -> int:
+    """How much it found in Redis that none of us wrote."""
+    assert epochs._spread is not None
+    return epochs._spread.forged
+
+
 def others(epochs: Epochs) -> int:
     """How many instances it knows of beside itself."""
     assert epochs._spread is not None
@@ -201,6 +207,22 @@ async def test_nobody_without_the_key_revokes_or_restores_anybody(join: Join, se
         assert one.of(BOB) == 0
         assert one._spread is not None
         assert one._spread.forged > 0
+
+
+async def test_what_others_write_without_end_is_one_line_in_the_log_and_holds_nobody_up(
+    join: Join, server: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with join("one") as one:
+        flood = "for i = 1, 20000 do redis.call('HSET', KEYS[1], string.format('%032d', i), string.rep('x', 80)) end"
+        server.cli("EVAL", flood, "1", ENTRIES)
+        steps = {0}
+        while forged(one) < 20_000:
+            await asyncio.sleep(0)
+            steps.add(forged(one))
+        assert len(steps) > 50  # others had their turn as often as that
+        server.cli("PUBLISH", ENTRIES, "x" * 100)
+        await until(lambda: forged(one) > 20_000)
+        assert [one.name for one in caplog.records if "does not open" in one.message] == ["broker.revocation.spread"]
 
 
 async def test_nothing_in_redis_tells_who_was_revoked(join: Join, server: RedisServer) -> None:
