@@ -41,7 +41,7 @@ def trust_policy(role: str, form: str, broker_arn: str | None, config: Path) -> 
     if role not in settings.roles:
         where = f"is no role of {config}"
         _refuse(f"{role!r} {where} — fix: {nearest(role, settings.roles)}write one of: {', '.join(settings.roles)}")
-    everything = needed_of(settings, broker_arn)
+    everything = needed_of(settings, broker_arn, guess=True)
     chain = settings.roles[RoleName(role)].chain
     brokers = [one for one in everything.values() if not one.comes]
     way = [*brokers, *(everything[arn] for arn in dict.fromkeys(hop.arn.text for hop in chain))]
@@ -54,18 +54,28 @@ def trust_policy(role: str, form: str, broker_arn: str | None, config: Path) -> 
     click.echo(FORMATS[form](way))
 
 
-def needed_of(settings: Settings, broker_arn: str | None) -> Mapping[str, Needed]:
-    """What the configuration needs; or the end, with what is missing to say it."""
+def needed_of(settings: Settings, broker_arn: str | None, *, guess: bool = False) -> Mapping[str, Needed]:
+    """What the configuration needs; or the end, with what is missing to say it.
+
+    Who the broker is to AWS cannot be known offline. A ``guess`` is the account of the first hop, where a policy says who.
+    """
     issuer = settings.aws.web_identity_issuer
     if issuer is not None:
         if broker_arn is not None:
             _refuse("--broker-arn: the broker has no principal, AWS believes its tokens — fix: leave it out")
         return _needed(settings, partial(AwsPrincipal.provider, issuer))
-    if broker_arn is None:
-        _refuse(
-            "who the broker itself is to AWS cannot be known offline — fix: add --broker-arn with the Arn that "
-            "`aws sts get-caller-identity` shows with the broker's own credentials (the role's, for a session)"
+    fix = (
+        "add --broker-arn with the Arn that `aws sts get-caller-identity` shows with the broker's own credentials "
+        "(the role's, for a session)"
+    )
+    if broker_arn is None and guess:
+        click.echo(
+            f"note: the first hop trusts its whole account, for who the broker is there is not said — fix: {fix}",
+            err=True,
         )
+        return _needed(settings, AwsPrincipal.somebody_in)
+    if broker_arn is None:
+        _refuse(f"who the broker itself is to AWS cannot be known offline — fix: {fix}")
     try:
         broker = AwsPrincipal.parse(broker_arn)
     except UnusablePrincipal as error:

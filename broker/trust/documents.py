@@ -26,6 +26,7 @@ IDENTIFY = "sts:SetSourceIdentity"
 TAG = "sts:TagSession"
 
 _PROVIDER = "oidc-provider"
+_ACCOUNT = "account"
 
 _PRINCIPAL = re.compile(
     r"arn:(?P<partition>aws|aws-cn|aws-us-gov):iam::(?P<account>[0-9]{12}):(?P<kind>user|role)/"
@@ -44,7 +45,10 @@ class Contradiction(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class AwsPrincipal:
-    """An IAM user or role by its ARN, or the provider of the broker's own tokens; never a whole account, and never a pattern."""
+    """An IAM user or role by its ARN, or the provider of the broker's own tokens; never a pattern.
+
+    An account, where nobody said who in it the broker is.
+    """
 
     text: str
     partition: str
@@ -75,6 +79,17 @@ class AwsPrincipal:
         name = issuer.removeprefix("https://")
         text = f"arn:{role.partition}:iam::{role.account}:{_PROVIDER}/{name}"
         return cls(text=text, partition=role.partition, account=role.account, kind=_PROVIDER, name=name)
+
+    @classmethod
+    def somebody_in(cls, role: RoleArn) -> AwsPrincipal:
+        """Whoever in the account of a first hop has been allowed to take it, by a policy there."""
+        text = f"arn:{role.partition}:iam::{role.account}:root"
+        return cls(text=text, partition=role.partition, account=role.account, kind=_ACCOUNT, name="broker")
+
+    @property
+    def is_account(self) -> bool:
+        """Whether it stands for a whole account: what it is allowed has to be given to somebody there."""
+        return self.kind == _ACCOUNT
 
     @property
     def is_provider(self) -> bool:

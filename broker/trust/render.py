@@ -10,6 +10,7 @@ from typing import Any
 from broker.trust.documents import Needed
 
 _POLICY_NAME = "zerotrust-next-hop"
+_FOR_THE_BROKER = "To be attached to the user or role whose credentials the broker has"
 
 
 def as_json(way: Sequence[Needed]) -> str:
@@ -87,13 +88,17 @@ def _unique(way: Iterable[Needed], name: Callable[[Needed], str]) -> dict[str, s
 
 
 def _resource(one: Needed) -> dict[str, Any]:
+    properties: dict[str, Any]
     permissions = one.permissions()
     condition = f"In{one.principal.account}"
+    if one.principal.is_account:
+        properties = {"Description": _FOR_THE_BROKER, "PolicyDocument": permissions}
+        return {"Type": "AWS::IAM::ManagedPolicy", "Condition": condition, "Properties": properties}
     if not one.comes:
         holders = {"Users" if one.principal.kind == "user" else "Roles": [one.principal.name]}
         named = {"PolicyName": _POLICY_NAME, "PolicyDocument": permissions}
         return {"Type": "AWS::IAM::Policy", "Condition": condition, "Properties": {**named, **holders}}
-    properties: dict[str, Any] = {
+    properties = {
         "RoleName": one.principal.name,
         "Path": _path(one),
         "MaxSessionDuration": int(one.max_session_duration.total_seconds()),
@@ -117,7 +122,16 @@ def _blocks(one: Needed, name: str) -> str:
             f"  assume_role_policy = jsonencode({_hcl(one.trust_policy())})\n"
             "}\n"
         )
-    if permissions := one.permissions():
+    permissions = one.permissions()
+    if permissions and one.principal.is_account:
+        text += (
+            f'\nresource "aws_iam_policy" "{name}" {{\n'
+            f"{provider}"
+            f"  description = {_hcl(_FOR_THE_BROKER)}\n"
+            f"  policy = jsonencode({_hcl(permissions)})\n"
+            "}\n"
+        )
+    elif permissions:
         kind = one.principal.kind
         holder = f"aws_iam_role.{name}.name" if one.comes else _hcl(one.principal.name)
         text += (

@@ -121,11 +121,30 @@ def _callers(config: Path, role: str) -> list[dict[str, Any]]:
     return [one for hop in json.loads(good(config, role, "json")) for one in hop["caller_policies"]]
 
 
-def test_who_the_broker_is_must_be_said_where_it_cannot_be_known(config: Path) -> None:
-    result = printed(config, "developer", broker=None)
-    assert result.exit_code == 2
+def test_where_nobody_says_who_the_broker_is_the_first_hop_trusts_its_account_and_a_note_says_so(config: Path) -> None:
+    result = printed(config, "far", broker=None)
+    assert result.exit_code == 0
+    assert result.stderr.startswith("note: the first hop trusts its whole account")
     assert "— fix: add --broker-arn" in result.stderr
-    assert result.stdout == ""
+    hub, middle, _ = json.loads(result.stdout)
+    assert hub["callers"] == ["arn:aws:iam::999900001111:root"]
+    assert middle["callers"] == [demo.HUB_ROLE], "every later hop has its caller by name"
+    exact = json.loads(good(config, "far", "json"))[0]["trust_policy"]
+    assert json.loads(json.dumps(hub["trust_policy"]).replace("arn:aws:iam::999900001111:root", BROKER.text)) == exact
+
+
+def test_its_permissions_are_then_a_policy_to_attach_to_it(config: Path) -> None:
+    template = printed(config, "developer", "--format", "cloudformation", broker=None).stdout
+    assert [str(match) for match in lint_all(template) if not match.rule.id.startswith("I")] == []
+    found = json.loads(template)["Resources"].values()
+    policies = [one["Properties"]["PolicyDocument"] for one in found if one["Type"] == "AWS::IAM::ManagedPolicy"]
+    text = printed(config, "developer", "--format", "terraform", broker=None).stdout
+    resources = pygohcl.loads(text)["resource"]["aws_iam_policy"].values()
+    assert sorted(map(canonical, policies)) == sorted(canonical(encoded(one["policy"])) for one in resources)
+    # One for each account in which a chain begins.
+    named = [statement["Resource"] for policy in policies for statement in policy["Statement"]]
+    assert {arn for resource in named for arn in resource} == {demo.HUB_ROLE, DIRECT}
+    assert len(policies) == 2
 
 
 @pytest.mark.parametrize(
