@@ -120,7 +120,14 @@ def admin() -> None:
     from broker.admin.assembled import Assembled  # noqa: PLC0415
     from broker.admin.cli import main as operate  # noqa: PLC0415
 
-    operate(obj=Assembled(probe=_probe))
+    operate(obj=Assembled(probe=_probe, caller=_caller))
+
+
+def _caller(settings: Settings) -> str:
+    from broker.assembly.probe import caller  # noqa: PLC0415
+    from broker.core.clock import SystemClock  # noqa: PLC0415
+
+    return caller(settings, clock=SystemClock())
 
 
 def _probe(settings: Settings) -> Sequence[Finding]:

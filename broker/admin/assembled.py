@@ -11,6 +11,7 @@ from broker.trust.finding import Finding
 
 @dataclass(frozen=True, slots=True)
 class Assembled:
-    """``probe`` tries external IDs with the broker's own credentials; see ``assembly.probe``."""
+    """``probe`` tries external IDs with the broker's own credentials, ``caller`` says whose these are; see ``assembly.probe``."""
 
     probe: Callable[[Settings], Sequence[Finding]]
+    caller: Callable[[Settings], str]

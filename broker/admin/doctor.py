@@ -16,7 +16,7 @@ from broker.admin.offline import EXIT_BAD, EXIT_CONFIG, config_option, settings_
 from broker.admin.trust import EXIT_USAGE, broker_option, needed_of
 from broker.config.model import Settings
 from broker.config.values import parse_sts_endpoint
-from broker.core.errors import AuditUnavailable, ConfigurationError
+from broker.core.errors import AuditUnavailable, ConfigurationError, StsError
 from broker.trust.documents import Needed
 from broker.trust.finding import Finding, Level
 from broker.trust.judge import judge
@@ -54,7 +54,11 @@ def doctor(
     if probe and (profiles or endpoint_url or broker_arn):
         _refuse("--probe takes everything from the configuration — fix: leave the other options out")
     settings = settings_of(config)
-    findings = _probe(assembled, settings) if probe else _look(needed_of(settings, broker_arn), profiles, endpoint_url)
+    if probe:
+        findings = _probe(assembled, settings)
+    else:
+        broker = broker_arn or _caller(assembled, settings)
+        findings = _look(needed_of(settings, broker), profiles, endpoint_url)
     if as_json:
         click.echo(json.dumps([finding.as_json() for finding in findings], indent=2))
     else:
@@ -72,6 +76,18 @@ def _probe(assembled: Assembled, settings: Settings) -> Sequence[Finding]:
     except AuditUnavailable as error:
         fix = "make room, or mend the audit directory; what is not recorded is not tried"
         _refuse(f"no record could be written: {error} — fix: {fix}", status=EXIT_BAD)
+
+
+def _caller(assembled: Assembled, settings: Settings) -> str | None:
+    """Who the broker is to AWS, as AWS says; nobody, where it shows tokens."""
+    if settings.aws.web_identity_issuer is not None:
+        return None
+    try:
+        return assembled.caller(settings)
+    except ConfigurationError as error:
+        _refuse(str(error), status=EXIT_CONFIG)
+    except StsError as error:
+        _refuse(f"who the broker is to AWS is not known ({error.reason}) — fix: add --broker-arn", status=EXIT_BAD)
 
 
 def _look(everything: Mapping[str, Needed], profiles: Sequence[str], endpoint_url: str | None) -> list[Finding]:

@@ -13,6 +13,7 @@ from broker.audit.signer import signer_of
 from broker.config.model import Settings
 from broker.core.clock import Clock
 from broker.core.errors import ConfigurationError
+from broker.sts.client import StsClient
 from broker.trust.finding import Finding
 from broker.trust.probe import Prober
 
@@ -28,12 +29,33 @@ def probe(settings: Settings, *, clock: Clock) -> Sequence[Finding]:
     return asyncio.run(_probe(settings, clock))
 
 
+def caller(settings: Settings, *, clock: Clock) -> str:
+    """The ARN of the user or role session whose credentials the broker has.
+
+    Raises:
+        ConfigurationError: They cannot be used.
+        StsError: AWS does not say.
+    """
+    return asyncio.run(_caller(settings, clock))
+
+
+async def _caller(settings: Settings, clock: Clock) -> str:
+    sts = _sts(settings, clock)
+    try:
+        return await sts.caller()
+    finally:
+        sts.close()
+
+
+def _sts(settings: Settings, clock: Clock) -> StsClient:
+    base = base_credentials(settings)
+    return sts_client(settings.aws, base=base, clock=clock, on_failure=lambda _region, _reason: None)
+
+
 async def _probe(settings: Settings, clock: Clock) -> Sequence[Finding]:
     signer = signer_of(settings.encryption.key_bytes())
     audit = AuditLog(directory=settings.audit.directory, signer=signer, clock=clock, observers=[])
-    sts = sts_client(
-        settings.aws, base=base_credentials(settings), clock=clock, on_failure=lambda _region, _reason: None
-    )
+    sts = _sts(settings, clock)
     await audit.open()
     try:
         by_token = settings.aws.web_identity_issuer is not None

@@ -31,8 +31,9 @@ from broker.sts.base import BaseCredentials, Signing
 from broker.sts.budget import Budget
 from broker.sts.chain import Call, believe, plan, shed
 from broker.sts.endpoint import Endpoint, Region, endpoints
-from broker.sts.refusals import BASE_EXPIRED, MALFORMED, NO_ROOM, OF_THE_REGION, OUR_OWN, THROTTLED, TIMEOUT
+from broker.sts.refusals import BASE_EXPIRED, MALFORMED, NO_BASE, NO_ROOM, OF_THE_REGION, OUR_OWN, THROTTLED, TIMEOUT
 from broker.sts.regions import Regions
+from broker.sts.web_identity import TokenIssuer
 
 # The whole chain, tries and pauses included: a client is promised an answer within 5 s.
 DEADLINE = timedelta(seconds=4.5)
@@ -120,6 +121,20 @@ class StsClient:
         except TimeoutError as error:
             raise StsTimeout("no answer from STS in time", reason=TIMEOUT) from error
         return believe(call, answer, now=self._clock.now())
+
+    async def caller(self) -> str:
+        """The ARN under which AWS knows the broker's own credentials, which are not tokens.
+
+        Raises:
+            StsError: As for ``assume()``.
+        """
+        signing = await self._base.current()
+        if isinstance(signing, TokenIssuer):
+            raise StsRejected("the broker has no credentials of its own", reason=NO_BASE)
+        arn = (await self._endpoints.in_order()[0].caller(signing=signing)).get("Arn")
+        if not isinstance(arn, str):
+            raise StsRejected("no Arn in STS's answer", reason=MALFORMED)
+        return arn
 
     async def ping(self) -> str | None:
         """None, or which regions failed their last call and how, or what is wrong with us. A refusal is not an illness."""

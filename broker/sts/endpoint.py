@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from datetime import timedelta
 from typing import Any, NamedTuple
@@ -82,36 +82,35 @@ class Endpoint:
             StsUnavailable: Throttled, broken, or out of reach.
             StsTimeout: No answer in time.
         """
-        try:
-            async with asyncio.timeout(self.patience.total_seconds()):
-                # A call that is still waiting for its thread when this ends is never made.
-                return await self._threads.do(lambda: self._assume(call, signing, place))
-        except TimeoutError as error:
-            raise StsTimeout(f"hop {place}: no answer in time", reason=TIMEOUT) from error
+        return await self._answer(lambda: self._assume(call, signing), place)
+
+    async def caller(self, *, signing: ReadOnlyCredentials) -> Mapping[str, Any]:
+        """The answer to the question whose credentials these are, unread. Raises like ``assume``."""
+        return await self._answer(lambda: self._signed(self._client.get_caller_identity, signing, {}), 0)
 
     def close(self) -> None:
         """Stop taking calls; those under way end by their own timeouts."""
         self._threads.stop()
 
-    def _assume(self, call: Call, signing: Signing, place: int) -> Mapping[str, Any]:
+    async def _answer(self, ask: Callable[[], Mapping[str, Any]], place: int) -> Mapping[str, Any]:
         try:
-            if isinstance(signing, TokenIssuer):
-                return self._shown(call, signing)
-            return self._signed(call, signing)
-        except exceptions.ClientError as error:
-            raise refusal(error, place) from error
-        except (exceptions.ReadTimeoutError, exceptions.ConnectTimeoutError) as error:
-            raise StsTimeout(f"hop {place}: {type(error).__name__}", reason=TIMEOUT) from error
-        except (ResponseParserError, KeyError, AttributeError, TypeError, ValueError) as error:
-            # botocore shows HTML and empty bodies as whatever its parser happened to trip over.
-            raise StsRejected(f"hop {place}: not an answer of STS", reason=MALFORMED) from error
-        except (exceptions.HTTPClientError, exceptions.BotoCoreError) as error:
-            raise StsUnavailable(f"hop {place}: {type(error).__name__}", reason=UNREACHABLE) from error
+            async with asyncio.timeout(self.patience.total_seconds()):
+                # A call that is still waiting for its thread when this ends is never made.
+                return await self._threads.do(lambda: _with_our_errors(ask, place))
+        except TimeoutError as error:
+            raise StsTimeout(f"hop {place}: no answer in time", reason=TIMEOUT) from error
 
-    def _signed(self, call: Call, credentials: ReadOnlyCredentials) -> Mapping[str, Any]:
+    def _assume(self, call: Call, signing: Signing) -> Mapping[str, Any]:
+        if isinstance(signing, TokenIssuer):
+            return self._shown(call, signing)
+        return self._signed(self._client.assume_role, signing, call.parameters())
+
+    def _signed(
+        self, ask: Callable[..., Mapping[str, Any]], credentials: ReadOnlyCredentials, parameters: Mapping[str, Any]
+    ) -> Mapping[str, Any]:
         token = _signing.set(credentials)
         try:
-            answer: Mapping[str, Any] = self._client.assume_role(**call.parameters())
+            answer = ask(**parameters)
         finally:
             _signing.reset(token)
         return answer
@@ -127,6 +126,20 @@ class Endpoint:
         )
         issuer.require_ours(answer, subject=call.session_name)
         return answer
+
+
+def _with_our_errors(ask: Callable[[], Mapping[str, Any]], place: int) -> Mapping[str, Any]:
+    try:
+        return ask()
+    except exceptions.ClientError as error:
+        raise refusal(error, place) from error
+    except (exceptions.ReadTimeoutError, exceptions.ConnectTimeoutError) as error:
+        raise StsTimeout(f"hop {place}: {type(error).__name__}", reason=TIMEOUT) from error
+    except (ResponseParserError, KeyError, AttributeError, TypeError, ValueError) as error:
+        # botocore shows HTML and empty bodies as whatever its parser happened to trip over.
+        raise StsRejected(f"hop {place}: not an answer of STS", reason=MALFORMED) from error
+    except (exceptions.HTTPClientError, exceptions.BotoCoreError) as error:
+        raise StsUnavailable(f"hop {place}: {type(error).__name__}", reason=UNREACHABLE) from error
 
 
 def endpoints(regions: Sequence[Region], *, patience: timedelta) -> list[Endpoint]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import dataclass
@@ -15,7 +17,7 @@ from click.testing import CliRunner, Result
 from broker.admin.cli import main
 from broker.trust.iam import Account
 from tests.fakes.iam import IamServer
-from tests.fakes.sts import demo
+from tests.fakes.sts import StrictSts, demo, demo_world
 from tests.fakes.trust import BROKER, DIRECT, MIDDLE, applied, configuration, documents
 
 FOUND = documents()
@@ -148,6 +150,35 @@ def test_where_nothing_at_all_can_be_seen_the_doctor_is_not_content(clinic: Clin
     result = clinic.doctor(accounts=["555566667777"])
     assert {line.split()[0] for line in result.stdout.splitlines()} == {"unseen"}
     assert result.exit_code == 1
+
+
+def as_a_program(clinic: Clinic, sts_endpoint: str) -> subprocess.CompletedProcess[str]:
+    """Without being told who the broker is."""
+    profiles = [word for account in ACCOUNTS for word in ("--profile", clinic.iam.profile(account))]
+    command = [Path(sys.executable).parent / "zerotrust-admin", "doctor", "--config", clinic.config, *profiles]
+    env = {"AWS_CONFIG_FILE": str(clinic.iam.config), "ZEROTRUST_AWS_STS_ENDPOINT": sts_endpoint}
+    return subprocess.run(
+        [*command, "--endpoint-url", clinic.iam.url],
+        env={"PATH": "/usr/bin:/bin", "AWS_EC2_METADATA_DISABLED": "true", **env},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+def test_who_the_broker_is_is_asked_of_aws_with_its_own_credentials_where_nobody_says(clinic: Clinic) -> None:
+    with StrictSts(demo_world()) as sts:
+        result = as_a_program(clinic, sts.url)
+        assert [call["caller_arn"] for call in sts.calls(action="GetCallerIdentity")] == [BROKER.text]
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout == clinic.doctor().stdout
+
+
+def test_where_aws_does_not_say_either_it_has_to_be_told(clinic: Clinic) -> None:
+    result = as_a_program(clinic, "http://127.0.0.1:1")
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr == "who the broker is to AWS is not known (sts_unreachable) — fix: add --broker-arn\n"
 
 
 @pytest.mark.parametrize("url", ["http://iam.example.com", "ftp://127.0.0.1", "127.0.0.1:80"])

@@ -16,7 +16,7 @@ from click.testing import CliRunner, Result
 
 from broker.admin.assembled import Assembled
 from broker.admin.cli import main
-from broker.assembly.probe import probe
+from broker.assembly.probe import caller, probe
 from broker.audit.signer import jwks_of, signer_of
 from broker.audit.verify import verify
 from broker.audit.writer import Writer
@@ -29,7 +29,10 @@ FOUND = documents()
 ROLES = {arn for arn, one in FOUND.items() if one.comes}
 ADMIN = Path(sys.executable).parent / "zerotrust-admin"
 TRIES = ["right", "without", "wrong"]
-BY_OPERATOR = Assembled(probe=lambda settings: probe(settings, clock=SystemClock()))
+BY_OPERATOR = Assembled(
+    probe=lambda settings: probe(settings, clock=SystemClock()),
+    caller=lambda settings: caller(settings, clock=SystemClock()),
+)
 
 
 @dataclass
