@@ -109,7 +109,7 @@ def operator_body(
 
 
 def revocations_body(revocations: Iterable[Mapping[str, object]]) -> bytes:
-    """What is revoked, the latest first: ``{"revocations": [{"user", "role", "at", "by", "held"}, ...]}``."""
+    """What is revoked, the latest first: ``{"revocations": [{"user", "role", "at", "by", "state"}, ...]}``."""
     return _encode({"revocations": [dict(revocation) for revocation in revocations]})
 
 

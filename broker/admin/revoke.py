@@ -75,8 +75,7 @@ def revocations(*, as_json: bool, **where: Any) -> None:
         click.echo(json.dumps(found))
         return
     for one in found["revocations"]:
-        held = "held" if one["held"] else "ended"
-        click.echo(f"{one['at']}  {held}  {one['user'] or 'everybody'}  {one['role'] or '-'}  by {one['by']}")
+        click.echo(f"{one['at']}  {one['state']:8}  {one['user'] or 'everybody'}  {one['role'] or '-'}  by {one['by']}")
 
 
 def _revoke(wanted: RevocationRequest, where: Mapping[str, Any], *, as_json: bool) -> None:

@@ -43,17 +43,20 @@ class Operators(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Revocation:
-    """One that is known. ``user`` None: everybody. ``role`` None: all roles. ``held``: until it is restored."""
+    """One that is known. ``user`` None: everybody. ``role`` None: all roles.
+
+    ``state``: ``held`` (until it is restored), ``restored`` (at that time), ``ended`` (what was made before that time).
+    """
 
     user: str | None
     role: str | None
     at: datetime
     by: str
-    held: bool
+    state: str
 
     def members(self) -> dict[str, Any]:
         """For JSON."""
-        return {"user": self.user, "role": self.role, "at": rfc3339(self.at), "by": self.by, "held": self.held}
+        return {"user": self.user, "role": self.role, "at": rfc3339(self.at), "by": self.by, "state": self.state}
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +157,10 @@ class Revocations:
             user = self._known(user)
             held = [entry.subject for entry in self._epochs.entries if entry.held and _is_hold(entry, user)]
             if not held:
-                raise BadRequest(reason="nothing_to_restore", hint=f"no credentials are revoked from {user}")
+                raise BadRequest(
+                    reason="nothing_to_restore",
+                    hint=f"no credentials are revoked from {user}: see `zerotrust-admin revocations`",
+                )
             told = await self._epochs.enter(held, by=_name_of(event), held=False)
             event.details |= {"about": user, "revocation_told": told}
             event.done(Happened.RESTORED)
@@ -243,8 +249,11 @@ class Revocations:
         return user
 
     def _require_role(self, role: str) -> None:
-        if RoleName(role) not in self._policies.current.roles:
-            raise BadRequest(reason="revocation_of_what", hint="no role is called so")
+        roles = self._policies.current.roles
+        if RoleName(role) not in roles:
+            raise BadRequest(
+                reason="revocation_of_what", hint=f"no role is called so; these are: {', '.join(sorted(roles))}"
+            )
 
 
 def _is_hold(entry: Entry, user: str) -> bool:
@@ -258,7 +267,7 @@ def _shown(entry: Entry) -> Revocation:
         role=None if subject.which in ("", EVERY_ROLE) else subject.which,
         at=datetime.fromtimestamp(entry.stamp / 1000, UTC),
         by=entry.by,
-        held=entry.held and subject.kind is Kind.CREDENTIALS,
+        state="ended" if subject.kind is not Kind.CREDENTIALS else "held" if entry.held else "restored",
     )
 
 

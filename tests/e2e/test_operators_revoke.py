@@ -138,7 +138,7 @@ def test_somebody_gets_nothing_more_until_it_is_restored(there: BrokerProcess, r
     assert "AWS sessions that were handed out go on until they expire" in said
     refused = credentials(there, alice)
     assert (refused.status, refused.code) == (403, "revoked")
-    assert f"held  {ALICE}" in done(root, "revocations")
+    assert f"held      {ALICE}" in done(root, "revocations")
     listed = json.loads(done(root, "revocations", "--json"))["revocations"]
     assert (listed[0]["user"], listed[0]["by"]) == (ALICE, ROOT)
     assert done(root, "restore", "--user", ALICE) == f"{ALICE} may have credentials again, as the rules say\n"

@@ -203,13 +203,14 @@ async def test_a_dry_run_says_the_same_and_does_nothing(house: House, revocation
 async def test_the_list_says_what_is_held_and_what_was_restored(house: House, revocations: Revocations) -> None:
     await revocations.revoke_credentials(ask(house), user="alice@R", role="developer")
     await revocations.revoke_sessions(ask(house), everybody=True)
-    listed = [(found.user, found.role, found.held, found.by) for found in await revocations.listing(ask(house))]
+    listed = [(found.user, found.role, found.state, found.by) for found in await revocations.listing(ask(house))]
     assert sorted(listed, key=str) == [
-        ("alice@R", "developer", True, "root/admin@R"),
-        (None, None, False, "root/admin@R"),
+        ("alice@R", "developer", "held", "root/admin@R"),
+        (None, None, "ended", "root/admin@R"),
     ]
     await revocations.restore(ask(house), user="alice@R")
-    assert not any(found.held for found in await revocations.listing(ask(house)))
+    states = {found.user: found.state for found in await revocations.listing(ask(house))}
+    assert states == {"alice@R": "restored", None: "ended"}
 
 
 async def test_one_roles_hold_leaves_the_sessions_alone(house: House, revocations: Revocations) -> None:
