@@ -149,7 +149,7 @@ def _within(rule: Rule) -> Iterator[Finding]:
     """What is superfluous inside one rule."""
     wildcards = [pattern for pattern in rule.principals if not pattern.is_literal]
     for pattern in rule.principals:
-        around = [wild for wild in wildcards if pattern.is_literal and wild.includes(pattern)]
+        around = [wild for wild in wildcards if wild.names(pattern)]
         if around:
             what = f"{pattern} is among {around[0]} in the same rule"
             yield Finding(Severity.WARNING, "covered-by-wildcard", f"rule {rule.name}", what)

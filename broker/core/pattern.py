@@ -66,10 +66,6 @@ class PrincipalPattern:
         """Whether it names one principal only."""
         return WILDCARD not in self.components
 
-    def includes(self, literal: PrincipalPattern) -> bool:
-        """Whether it means the one principal that a literal pattern names."""
-        return self.matches(Principal(literal.components, literal.realm))
-
     def matches(self, principal: Principal) -> bool:
         """Whether the rule means this principal. A wildcard means people: never a service, never a machine account."""
         if principal.realm != self.realm or len(principal.components) != len(self.components):
