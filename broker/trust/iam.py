@@ -17,8 +17,14 @@ from botocore.config import Config
 from broker.trust.documents import AwsPrincipal
 from broker.trust.live import Live, NotThere, Unreadable
 
-# A person waits at a terminal for a dozen answers; AWS gives each within a tenth of a second.
-_PATIENCE = Config(connect_timeout=3, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 3})
+# A person waits at a terminal for a dozen answers; AWS gives each within a tenth of a second. Whoever answers decides whether all
+# is well, so no variable or profile of the SDK's names another address: only what was given by hand does, and was looked at.
+_PATIENCE = Config(
+    connect_timeout=3,
+    read_timeout=10,
+    retries={"mode": "standard", "total_max_attempts": 3},
+    ignore_configured_endpoint_urls=True,
+)
 
 _MISSING = "NoSuchEntity"
 _FORBIDDEN = {"AccessDenied", "AccessDeniedException"}

@@ -16,6 +16,7 @@ from click.testing import CliRunner, Result
 
 from broker.admin.cli import main
 from broker.trust.iam import Account
+from broker.trust.live import Unreadable
 from tests.fakes.iam import IamServer
 from tests.fakes.sts import StrictSts, demo, demo_world
 from tests.fakes.trust import BROKER, DIRECT, MIDDLE, applied, configuration, documents
@@ -189,6 +190,18 @@ def test_credentials_go_to_https_or_loopback_only(clinic: Clinic, url: str) -> N
     assert result.exit_code == 2
     assert result.stderr.startswith("--endpoint-url ")
     assert " — fix: " in result.stderr
+
+
+def test_no_variable_of_the_sdk_puts_somebody_else_in_aws_s_place(
+    clinic: Clinic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who answers says that all is well. AWS itself is behind a proxy that is not there."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", clinic.iam.url)
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
+    profile = clinic.iam.profile("999900001111")
+    with pytest.raises(Unreadable, match="proxy"):
+        Account(profile=profile, endpoint=None)
+    assert Account(profile=profile, endpoint=clinic.iam.url).number == "999900001111"
 
 
 def test_credentials_that_are_not_there_end_with_a_fix(clinic: Clinic) -> None:
