@@ -175,8 +175,8 @@ def test_a_disk_that_hangs_refuses_within_a_second_and_recovers_when_it_answers(
             refused(answer)
         behind = alice.ask(broker.url)
         refused(behind)
-        assert behind.seconds < 0.3
-        assert get(broker.url, "/healthz").seconds < 0.3
+        assert behind.seconds < 0.8
+        assert get(broker.url, "/healthz").seconds < 0.8
     deadline = time.monotonic() + 5
     while alice.ask(broker.url).status != 200:
         assert time.monotonic() < deadline

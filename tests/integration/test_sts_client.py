@@ -261,7 +261,7 @@ async def test_waiters_of_a_hanging_sts_leave_the_event_loop_free(client: StsCli
         await asyncio.sleep(0.01)
         worst = max(worst, time.monotonic() - before - 0.01)
     assert {type(task.exception()) for task in waiting} == {StsTimeout}
-    assert worst < 0.3  # the promise is 50 ms on a quiet machine
+    assert worst < 1.0  # the promise is 50 ms on a quiet machine
     # Tries that nobody waits for any more are not made: the threads are free again soon after, for a healthy STS.
     asked = len(sts.calls())
     sts.clear_faults()
