@@ -145,7 +145,7 @@ def assemble(settings: Settings, checked: Checked, *, source: Source, clock: Clo
         "Whether the roles and rules of the configuration file are in force, as of the last reload",
         lambda: float(policy.is_well),
     )
-    add_gauges(metrics, audit=audit, keys=checked.keys, files=files, sources=sources)
+    add_gauges(metrics, audit=audit, keys=checked.keys, tls=checked.tls, files=files, sources=sources)
     health = Health(
         probes={
             "audit": audit.ping,

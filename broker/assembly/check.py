@@ -16,7 +16,7 @@ from broker.authz.policy import Policy
 from broker.config.model import Settings, Tls
 from broker.config.values import UnixListener
 from broker.core.errors import ConfigurationError
-from broker.keys.certificate import end_point_binding
+from broker.keys.certificate import end_point_binding, expiry
 from broker.revocation.file import problems_of
 from broker.sts.base import BaseCredentials
 from broker.web.tls import ServerTls, TlsFiles
@@ -88,4 +88,4 @@ def _tls(tls: Tls, binding: Binding) -> ServerTls:
         client_ca=tls.client_ca,
         must_bind=binding is Binding.REQUIRE,
     )
-    return ServerTls(files=files, binding=end_point_binding)
+    return ServerTls(files=files, binding=end_point_binding, expiry=expiry)

@@ -9,10 +9,17 @@ from broker.audit.log import AuditLog
 from broker.authn.keytab import AcceptorKeys
 from broker.watch.files import FileWatch
 from broker.watch.metrics import Metrics
+from broker.web.tls import ServerTls
 
 
 def add_gauges(
-    metrics: Metrics, *, audit: AuditLog, keys: AcceptorKeys, files: FileWatch, sources: Iterable[str]
+    metrics: Metrics,
+    *,
+    audit: AuditLog,
+    keys: AcceptorKeys,
+    tls: ServerTls | None,
+    files: FileWatch,
+    sources: Iterable[str],
 ) -> None:
     """Those whose value is looked up when somebody asks."""
     metrics.gauge(
@@ -25,6 +32,12 @@ def add_gauges(
             f"broker_{name}_last_reload_successful",
             f"Whether the {name} on disk are the ones in force",
             partial(files.is_well, name),
+        )
+    if tls is not None:
+        metrics.gauge(
+            "broker_tls_certificate_expiry_timestamp_seconds",
+            "When the certificate that new connections are shown ends",
+            lambda: tls.expires.timestamp(),  # noqa: PLW0108  # which certificate is in force changes
         )
     metrics.gauge(
         "broker_keytab_newest_key_timestamp_seconds",

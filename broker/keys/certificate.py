@@ -1,6 +1,8 @@
-"""What a TLS endpoint is known by: tls-server-end-point channel bindings (RFC 5929 section 4)."""
+"""What a TLS endpoint is known by: tls-server-end-point channel bindings (RFC 5929 section 4); and until when."""
 
 from __future__ import annotations
+
+from datetime import datetime
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -18,10 +20,7 @@ def end_point_binding(pem: bytes) -> bytes | None:
     Raises:
         ValueError: No certificate.
     """
-    try:
-        certificate = x509.load_pem_x509_certificate(pem)
-    except x509.InvalidVersion as error:  # of all its errors the one that is no ValueError
-        raise ValueError(str(error)) from error
+    certificate = _first(pem)
     try:
         algorithm = certificate.signature_hash_algorithm
     except UnsupportedAlgorithm:
@@ -29,6 +28,22 @@ def end_point_binding(pem: bytes) -> bytes | None:
     if algorithm is None:
         return None
     return _PREFIX + certificate.fingerprint(_strong(algorithm))
+
+
+def expiry(pem: bytes) -> datetime:
+    """When the first certificate in a PEM file ends.
+
+    Raises:
+        ValueError: No certificate.
+    """
+    return _first(pem).not_valid_after_utc
+
+
+def _first(pem: bytes) -> x509.Certificate:
+    try:
+        return x509.load_pem_x509_certificate(pem)
+    except x509.InvalidVersion as error:  # of all its errors the one that is no ValueError
+        raise ValueError(str(error)) from error
 
 
 def _strong(algorithm: HashAlgorithm) -> HashAlgorithm:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from weakref import WeakKeyDictionary
 
@@ -17,6 +18,7 @@ from broker.core.private_file import open_private
 
 # What a certificate file is known by to the client (RFC 5929).
 Binding = Callable[[bytes], bytes | None]
+Expiry = Callable[[bytes], datetime]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,7 @@ class TlsFiles:
 class ServerTls:
     """Give ``context`` to the listener; ``reload()`` when the files changed."""
 
-    def __init__(self, *, files: TlsFiles, binding: Binding) -> None:
+    def __init__(self, *, files: TlsFiles, binding: Binding, expiry: Expiry) -> None:
         """Load the files.
 
         Raises:
@@ -45,6 +47,8 @@ class ServerTls:
         """
         self._files = files
         self._binding_of_pem = binding
+        self._expiry_of_pem = expiry
+        self._expiries: WeakKeyDictionary[ssl.SSLContext, datetime] = WeakKeyDictionary()
         self._bindings: WeakKeyDictionary[ssl.SSLContext, bytes] = WeakKeyDictionary()
         self._seen = self._state()
         self._current = self._load()
@@ -64,6 +68,11 @@ class ServerTls:
         self._current = self._load()
         self._seen = state  # Only now: what cannot be used is tried again, and stays a fault, until it is mended.
         return True
+
+    @property
+    def expires(self) -> datetime:
+        """When the certificate that new connections are shown ends."""
+        return self._expiries[self._current]
 
     def binding(self, connection: ssl.SSLObject | None) -> bytes | None:
         """What this connection's endpoint is known by; None without TLS."""
@@ -86,7 +95,8 @@ class ServerTls:
             if files.client_ca is not None:
                 context.load_verify_locations(files.client_ca)
                 context.verify_mode = ssl.CERT_REQUIRED
-            binding = self._binding_of_pem(files.certificate.read_bytes())
+            pem = files.certificate.read_bytes()
+            binding, self._expiries[context] = self._binding_of_pem(pem), self._expiry_of_pem(pem)
         except (ssl.SSLError, OSError, ValueError) as error:
             text = f"tls.certificate: {files.certificate} and {files.private_key} cannot be used together: {error}"
             raise ConfigurationError([f"{text} — fix: a PEM certificate chain and its own key"]) from error

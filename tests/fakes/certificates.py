@@ -48,8 +48,8 @@ class ServerCertificate:
     key_pem: bytes
 
 
-def server_certificate(folder: Path, signature: str, *, host: str = "localhost") -> ServerCertificate:
-    """A fresh self-signed certificate for a host, valid for a day; written as ``server.crt`` and ``server.key``."""
+def server_certificate(folder: Path, signature: str, *, host: str = "localhost", days: int = 1) -> ServerCertificate:
+    """A fresh self-signed certificate for a host, valid for so many days; written as ``server.crt`` and ``server.key``."""
     kind, _, digest = signature.partition("-")
     key = _key(kind)
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "broker")])
@@ -61,7 +61,7 @@ def server_certificate(folder: Path, signature: str, *, host: str = "localhost")
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - dt.timedelta(days=1))
-        .not_valid_after(now + dt.timedelta(days=1))
+        .not_valid_after(now + dt.timedelta(days=days))
         .add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
     )
     algorithm = _HASHES[digest]() if digest else None

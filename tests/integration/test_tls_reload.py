@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from cryptography import x509
 
 from tests.fakes.broker import BrokerProcess, configuration
 from tests.fakes.certificates import ServerCertificate, server_certificate
@@ -73,6 +74,26 @@ def test_new_connections_see_the_new_certificate_and_old_ones_go_on(
         assert shown(broker) == second.der
         assert old.ask(realm.client_token(alice)).status == 200
         assert old.certificate == first.der
+
+
+def ends(certificate: ServerCertificate) -> float:
+    return x509.load_der_x509_certificate(certificate.der).not_valid_after_utc.timestamp()
+
+
+def metric(broker: BrokerProcess) -> float:
+    text: str = ask(broker.url, None, "/metrics").body
+    [line] = [line for line in text.splitlines() if line.startswith("broker_tls_certificate_expiry_timestamp_seconds ")]
+    return float(line.split()[1])
+
+
+def test_the_metric_says_when_the_certificate_in_force_ends(broker: BrokerProcess, first: ServerCertificate) -> None:
+    assert metric(broker) == ends(first)
+    second = server_certificate(first.certificate.parent, "rsa-sha256", days=3)
+    assert reload(broker)["success"] is True
+    assert metric(broker) == ends(second) > ends(first)
+    first.certificate.write_text("no certificate")
+    assert reload(broker)["success"] is False
+    assert metric(broker) == ends(second)
 
 
 def test_nothing_happens_where_nothing_changed(broker: BrokerProcess, first: ServerCertificate) -> None:
