@@ -108,9 +108,11 @@ def test_a_byte_order_mark_and_windows_line_ends_are_read():
     assert _parse("\ufeffa: b\r\nc: d\r\n").data == {"a": "b", "c": "d"}
 
 
-# Without controls, line separators and the byte order mark, which YAML treats in its own way.
+# Without controls, line separators and the byte order mark, which YAML treats in its own way, and what turns the direction of
+# writing, which is refused.
+_TURNS = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 _TEXTS = st.text(
-    st.characters(exclude_categories=["Cs", "Cc", "Cn", "Zl", "Zp"], exclude_characters="\ufeff$"), min_size=1
+    st.characters(exclude_categories=["Cs", "Cc", "Cn", "Zl", "Zp"], exclude_characters="\ufeff$" + _TURNS), min_size=1
 )
 _VALUES = _TEXTS | st.lists(_TEXTS | st.dictionaries(_TEXTS, _TEXTS)) | st.dictionaries(_TEXTS, st.lists(_TEXTS))
 
