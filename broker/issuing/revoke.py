@@ -213,11 +213,10 @@ class Revocations:
         roles = [known for name, known in self._policies.current.roles.items() if role in (None, name)]
         longest = max((known.duration for known in roles), default=timedelta(0))
         until = now + longest if stopped else None
-        runs_on = (
-            ()
-            if until is None
-            else (f"AWS sessions that were handed out go on until they expire, at the latest {rfc3339(until)}",)
-        )
+        runs_on: tuple[str, ...] = ()
+        if until is not None:
+            runs_on = (f"AWS sessions that were handed out go on until they expire, at the latest {rfc3339(until)}",)
+            runs_on += tuple(f"{name}, who is somebody else: the rules name them so" for name in self._namesakes(user))
         return Receipt(
             user=user,
             role=role,
@@ -229,6 +228,13 @@ class Revocations:
             told=told,
             not_heard=not_heard,
         )
+
+    def _namesakes(self, user: str | None) -> list[str]:
+        """Those whom rules name as somebody whom none names, but for upper and lower case: one of the two may be a slip."""
+        named = {str(each) for rule in self._policies.current.rules for each in rule.principals if each.is_literal}
+        if user is None or user in named:
+            return []
+        return sorted(name for name in named if name.casefold() == user.casefold())
 
     def _known(self, text: str) -> str:
         """The principal's one spelling.

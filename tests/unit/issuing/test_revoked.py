@@ -190,6 +190,14 @@ async def test_the_receipt_says_what_stops_and_that_aws_goes_on_and_until_when(
     assert receipt.members()["aws_until"] == "2026-01-31T13:00:00Z"
 
 
+async def test_a_slip_of_case_is_answered_with_who_may_have_been_meant(house: House, revocations: Revocations) -> None:
+    receipt = await revocations.revoke_credentials(ask(house), user="Alice@R")
+    assert receipt.runs_on[1:] == ("alice@R, who is somebody else: the rules name them so",)
+    await house.ask()
+    assert (await revocations.revoke_credentials(ask(house), user="alice@R")).runs_on[1:] == ()
+    assert (await revocations.revoke_credentials(ask(house), user="bob@R")).runs_on[1:] == ()
+
+
 async def test_a_dry_run_says_the_same_and_does_nothing(house: House, revocations: Revocations) -> None:
     dry = await revocations.revoke_credentials(ask(house), user="alice@R", dry_run=True)
     assert dry.dry_run
