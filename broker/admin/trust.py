@@ -22,7 +22,8 @@ EXIT_USAGE = 2
 broker_option = click.option(
     "--broker-arn",
     metavar="ARN",
-    help="The IAM user or role whose credentials the broker has: the caller of every first hop.",
+    help="The IAM user or role whose credentials the broker has: the caller of every first hop. Without it doctor asks AWS "
+    "with these credentials, and trust-policy trusts the whole account of the first hop.",
 )
 
 
