@@ -6,6 +6,8 @@ PYTEST_ARGS ?=
 SHELL := /bin/bash
 BIN := .venv/bin
 SCRIPTS := .ci/run .ci/loopback-only $(wildcard requirements/*.sh)
+# What a broker is installed with: each of them needs a line in its configuration before it does anything.
+EXTRAS := --extra broker --extra hsm --extra notify --extra report
 LOCK := uv pip compile --quiet --generate-hashes --no-emit-index-url --python-version 3.11 --no-header
 
 .DEFAULT_GOAL := help
@@ -60,8 +62,8 @@ contracts: setup  ## which room may import which
 
 lock:  ## writes the lock files anew
 	$(LOCK) --group build --output-file requirements/build.txt
-	$(LOCK) pyproject.toml --extra broker --output-file requirements/broker.txt
-	$(LOCK) pyproject.toml --extra broker --group test --group build --output-file requirements/dev.txt
+	$(LOCK) pyproject.toml $(EXTRAS) --output-file requirements/broker.txt
+	$(LOCK) pyproject.toml $(EXTRAS) --group test --group build --output-file requirements/dev.txt
 	PATH="$(CURDIR)/$(BIN):$$PATH" npm --prefix requirements/javascript install --silent --package-lock-only --omit-lockfile-registry-resolved
 
 clean:  ## removes what the other commands left, except .venv

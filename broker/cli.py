@@ -70,12 +70,7 @@ def serve(config: Path) -> None:
             broker,
             listeners=settings.listeners,
             tls=checked.tls.context if checked.tls else None,
-            background=[
-                broker.audit.keep_checkpointing,
-                broker.files.keep_looking,
-                broker.epochs.keep_in_step,
-                broker.policy.keep_giving_back,
-            ],
+            background=broker.background,
             environ=os.environ,
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from aiohttp import web
@@ -60,6 +61,16 @@ class Broker:
         """Take over changed keytabs and certificates, roles and rules."""
         await self.files.look()
         await self.policy.take()
+
+    @property
+    def background(self) -> list[Callable[[], Awaitable[None]]]:
+        """What goes on beside requests until the broker is told to stop."""
+        return [
+            self.audit.keep_checkpointing,
+            self.files.keep_looking,
+            self.epochs.keep_in_step,
+            self.policy.keep_giving_back,
+        ]
 
     def runner(self, *, shutdown_timeout: float) -> Runner:
         """What serves connections."""

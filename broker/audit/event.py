@@ -42,6 +42,7 @@ class Kind(enum.StrEnum):
     RESTORED = "access_restored"
     REFUSED = "refused"
     TAMPER = "cache_tamper"
+    ALERT = "alert"
 
 
 @dataclass(slots=True)

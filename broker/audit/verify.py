@@ -8,12 +8,13 @@ the chain must at least reach.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from broker.audit.chain import RECORD_MAX, BrokenRecord, Head, Position, check, open_checkpoint, position_of
+from broker.audit.reading import lines, record_files
 from broker.keys.signing import KeySet
 
 _CHECKPOINT_FILE = re.compile(r"checkpoints-(.+)\.jws")
@@ -89,7 +90,7 @@ def verify(roots: Sequence[Path], *, jwks: Mapping[str, Any]) -> Report:
 def _verify_chain(chain: _Chain, keys: KeySet, checkpoints: dict[int, Head], report: Report) -> None:
     head = Head()
     for _, path in sorted(chain.files):
-        for line in _lines(path):
+        for line in lines(path):
             try:
                 if line.endswith(b"\n"):
                     head = _next(line[:-1], chain, after=head, keys=keys, checkpoints=checkpoints)
@@ -130,7 +131,7 @@ def _chains(roots: Sequence[Path], report: Report) -> list[_Chain]:
     chains: dict[str, _Chain] = {}
     for root in roots:
         whole = root.is_dir()
-        for path in _record_files(root) if whole else [root]:
+        for path in record_files(root) if whole else [root]:
             position = _first_position(path, report)
             if position is not None:
                 chain = chains.setdefault(position.instance, _Chain(position.instance))
@@ -145,23 +146,10 @@ def _chains(roots: Sequence[Path], report: Report) -> list[_Chain]:
     return list(chains.values())
 
 
-def _record_files(directory: Path) -> list[Path]:
-    """The record files of an audit directory: those that begin with ``{``, and those that should."""
-    found = []
-    for path in sorted(directory.iterdir()):
-        if path.is_file():
-            with path.open("rb") as file:
-                first = file.read(1)
-            named = path.name.startswith("audit-") and path.suffix == ".jsonl"
-            if first == b"{" or (first and named):
-                found.append(path)
-    return found
-
-
 def _first_position(path: Path, report: Report) -> Position | None:
     """Whose file it is and where it begins, by the first line that says so; what is wrong with the others shows later."""
     before, line = 0, b""
-    for before, line in enumerate(_lines(path)):
+    for before, line in enumerate(lines(path)):
         try:
             found = position_of(line.rstrip(b"\n"))
         except BrokenRecord:
@@ -179,7 +167,7 @@ def _checkpoints(chain: _Chain, keys: KeySet, report: Report) -> dict[int, Head]
     found: dict[int, Head] = {}
     for path in sorted(chain.checkpoint_files):
         faulty = False
-        for number, line in enumerate(_lines(path), start=1):
+        for number, line in enumerate(lines(path), start=1):
             try:
                 head = _checkpoint(line, chain.instance, keys)
             except BrokenRecord as error:
@@ -198,9 +186,3 @@ def _checkpoint(line: bytes, instance: str, keys: KeySet) -> Head:
     if position.instance != instance:
         raise BrokenRecord(f"a checkpoint of another instance, {position.instance!r}")
     return position.head
-
-
-def _lines(path: Path) -> Iterator[bytes]:
-    with path.open("rb") as file:
-        while line := file.readline(RECORD_MAX):
-            yield line

@@ -1,8 +1,8 @@
 """Every key of the configuration, with its meaning, default and rules.
 
-`kerberos` is in ``realms``, `aws` in ``aws``, `admin` in ``admin``, `roles` and `rules` are in ``grants``. The reference
-(docs/configuration.md) and the JSON Schema are made from these pages. Only ``broker.config.load`` validates it, for it gives the
-validators what they must compare with (``Elsewhere``). A key exists only if something obeys it.
+`kerberos` is in ``realms``, `aws` in ``aws``, `admin` in ``admin``, `audit` in ``audit``, `roles` and `rules` are in ``grants``.
+The reference (docs/configuration.md) and the JSON Schema are made from these pages. Only ``broker.config.load`` validates it, for
+it gives the validators what they must compare with (``Elsewhere``). A key exists only if something obeys it.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, ValidationInfo
 
 from broker.config.admin import Admin
+from broker.config.audit import Audit
 from broker.config.aws import Aws
 from broker.config.ciphers import OPENSSL_NAMES, known_suite
 from broker.config.elsewhere import Elsewhere
@@ -116,7 +117,7 @@ class Tls(Section):
         return ":".join(OPENSSL_NAMES[name] for name in self.ciphers)
 
 
-# --- redis, encryption, audit ----------------------------------------------------------------------------------------
+# --- redis, encryption, state ----------------------------------------------------------------------------------------
 
 
 class Redis(Section):
@@ -138,14 +139,6 @@ class Encryption(Section):
     def key_bytes(self) -> bytes:
         """The 32 bytes themselves."""
         return key_bytes(self.key)
-
-
-class Audit(Section):
-    """The record of every attempt."""
-
-    directory: AbsolutePath = Field(
-        description="The folder of the record files; the broker must be able to write there."
-    )
 
 
 class State(Section):
