@@ -131,6 +131,8 @@ class Event:
         self.done(kind)
         if credentials.shed:
             self.details["tags_shed"] = list(credentials.shed)
+        if credentials.minted_by is not None:
+            self.details["minted_by"] = credentials.minted_by
         self.account = credentials.account
         self.access_key_id = credentials.access_key_id
         self.expiration = credentials.expiration

@@ -21,7 +21,7 @@ from broker.core.identity import Identity
 from broker.core.roles import SHORTEST, Role, RoleName
 from broker.core.rule import END_GRAIN_SECONDS, Address, Rule
 from broker.core.scope import Scope, ScopeName
-from broker.core.tags import Placeholder, SessionTag, Values, encoded, group_text, principal_text
+from broker.core.tags import EVENT_TO_COME, Placeholder, SessionTag, Values, encoded, group_text, principal_text
 
 
 class Policy:
@@ -195,6 +195,7 @@ def _tags(role: Role, rule: Rule, identity: Identity) -> tuple[SessionTag, ...]:
         Placeholder.GROUP: None if group is None else group_text(group),
         Placeholder.RULE: rule.name,
         Placeholder.ROLE: role.name,
+        Placeholder.EVENT: EVENT_TO_COME,
     }
     rendered = ((tag, tag.template.render(values)) for tag in role.tags)
     return tuple(

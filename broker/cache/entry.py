@@ -131,6 +131,7 @@ def _members(credentials: Credentials) -> dict[str, Any]:
         "account": credentials.account,
         "role_arn": credentials.role_arn,
         "shed": credentials.shed,
+        "minted_by": credentials.minted_by,
     }
 
 
@@ -143,4 +144,6 @@ def _credentials(members: dict[str, Any]) -> Credentials:
         account=members["account"],
         role_arn=members["role_arn"],
         shed=tuple(members["shed"]),
+        # Entries without it are of a broker before 0.1.0, which reads entries with it: a fleet is renewed one by one.
+        minted_by=members.get("minted_by"),
     )

@@ -180,7 +180,7 @@ class RoleEntry(Section):
     tags: TagTemplates = Field(
         default_factory=dict,
         description="Session tags, by key: text with `{principal}`, `{realm}`, `{group}` (the rule's first group that somebody "
-        'is in), `{rule}` and `{role}` in it: `{Team: "{group}"}`.',
+        'is in), `{rule}`, `{role}` and `{event}` (the request that the session was made for) in it: `{Team: "{group}"}`.',
     )
     transitive_tags: TagKeys = Field(
         default=(),

@@ -2,7 +2,8 @@ r"""Session tags: what AWS allows in one, and how an identity becomes one.
 
 A template is literal text with placeholders. Each placeholder's text tells its values apart: no two principals or realms have the
 same, and no two groups of one realm (``group_text``). Whatever a template gives is within AWS's character set; how long it can
-become is known beforehand.
+become is known beforehand. One placeholder stands for no identity but for the event that a session is made for; it stays in the
+text until then (``for_event``), so that people who share a cache entry are told apart by who they are and by nothing else.
 
 Sources: STS API Reference, Tag (key 1-128, value 0-256, ``[\p{L}\p{Z}\p{N}_.:/=+\-@]``); IAM User Guide, "Rules for tagging
 in IAM and AWS STS" (keys do not differ by case alone, ``aws:`` is reserved).
@@ -14,7 +15,7 @@ import difflib
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from broker.core.principal import SESSION_NAME_MAX, Principal
@@ -23,6 +24,8 @@ TAGS_MAX = 50
 KEY_MAX = 128
 VALUE_MAX = 256
 RESERVED = "aws:"
+# A request id, as the doors make it: hexadecimal digits.
+EVENT_MAX = 32
 
 _SIGNS = frozenset("_.:/=+-@")
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
@@ -49,6 +52,11 @@ class Placeholder(StrEnum):
     GROUP = "group"
     RULE = "rule"
     ROLE = "role"
+    EVENT = "event"
+
+
+# What a template's text holds in the event's place until there is one. AWS takes no braces, so it reaches no session by mistake.
+EVENT_TO_COME = f"{{{Placeholder.EVENT}}}"
 
 
 Values = Mapping[Placeholder, str | None]
@@ -112,6 +120,10 @@ class SessionTag:
     transitive: bool
     optional: bool
 
+    def for_event(self, event: str | None) -> SessionTag:
+        """The same for a session that is made for this request; without one, what still waits for it AWS would refuse."""
+        return self if event is None else replace(self, value=self.value.replace(EVENT_TO_COME, event))
+
 
 def principal_text(principal: Principal) -> str:
     """The session name as tags can hold it: they have no comma, and session names no slash."""
@@ -144,6 +156,7 @@ def longest(
         Placeholder.GROUP: max((len(group_text(group)) for group in groups), default=0),
         Placeholder.RULE: max(map(len, rules), default=0),
         Placeholder.ROLE: max(map(len, roles), default=0),
+        Placeholder.EVENT: EVENT_MAX,
     }
 
 

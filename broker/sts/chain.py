@@ -89,8 +89,8 @@ class Call:
         return replace(self, lifetime=max(SHORTEST, min(self.lifetime, left)))
 
 
-def plan(grant: Grant) -> list[Call]:
-    """The calls that lead to the granted role, in order.
+def plan(grant: Grant, *, event: str | None = None) -> list[Call]:
+    """The calls that lead to the granted role, in order; made for the request ``event``, which tags may name.
 
     Hops on the way need to live only for the next call, so they get AWS's shortest duration. A call that is signed with the
     session of the one before may ask for one hour at most. Transitive tags are set by the first call and inherited from then on
@@ -99,8 +99,9 @@ def plan(grant: Grant) -> list[Call]:
     Raises:
         InternalError: The grant has tags that AWS would refuse; the configuration should have been.
     """
+    tags = tuple(tag.for_event(event) for tag in grant.tags)
     try:
-        check(grant.tags)
+        check(tags)
     except MalformedTag as error:
         raise InternalError(f"a session's tags: {error}", reason="tags_malformed") from error
     last = len(grant.role.chain) - 1
@@ -111,7 +112,7 @@ def plan(grant: Grant) -> list[Call]:
             external_id=hop.external_id,
             session_name=grant.principal.session_name(),
             lifetime=min(grant.lifetime, longest) if place == last else SHORTEST,
-            tags=tuple(tag for tag in grant.tags if place == (0 if tag.transitive else last)),
+            tags=tuple(tag for tag in tags if place == (0 if tag.transitive else last)),
             scope=grant.scope if place == last else None,
             ends_at=grant.ends_at if place == last else None,
         )

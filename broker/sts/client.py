@@ -81,8 +81,10 @@ class StsClient:
         self._on_failure = on_failure
         self._own_failure: str | None = None
 
-    async def assume(self, grant: Grant, *, waited: timedelta = _NOT_AT_ALL) -> Credentials:
+    async def assume(self, grant: Grant, *, event: str | None = None, waited: timedelta = _NOT_AT_ALL) -> Credentials:
         """Walk the chain of a grant, to the last hop's credentials, in what is left of ``DEADLINE`` after having ``waited``.
+
+        ``event`` is the id of the request that it is walked for, and is what ``{event}`` in a tag becomes.
 
         Raises:
             StsRejected: STS refused a hop, or its answer cannot be believed. Nothing of earlier hops survives.
@@ -90,7 +92,7 @@ class StsClient:
             StsTimeout: No answer in time.
             Overloaded: More chains wait than can be walked in time.
         """
-        calls = plan(grant)
+        calls = plan(grant, event=event)
         try:
             async with asyncio.timeout((DEADLINE - waited).total_seconds()):
                 credentials = await self._chain(calls, grant.principal)

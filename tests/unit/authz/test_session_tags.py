@@ -20,6 +20,7 @@ from broker.core.roles import Hop, Role, RoleArn, RoleName
 from broker.core.rule import Requirements, Rule
 from broker.core.scope import PolicyArn, Scope, ScopeName
 from broker.core.tags import Tag, TagTemplate
+from tests.fakes.cache import MovedClock, cache_of
 
 NOW = datetime(2026, 1, 31, 12, 0, 0, tzinfo=UTC)
 ROLE = Role(
@@ -97,6 +98,17 @@ def test_a_tag_of_a_group_is_left_out_where_the_rule_names_somebody_by_none(opti
     assert values(ask(role, by_name)) == {"Who": "alice/admin@R"}
     assert values(ask(role, by_name, groups=["R\\other"])) == {"Who": "alice/admin@R"}
     assert values(ask(role, by_name, groups=["R\\dev"])) == {"Who": "alice/admin@R", "Team": "in-dev"}
+
+
+def test_a_tag_of_the_event_waits_for_it_so_that_every_request_of_somebody_finds_the_same_credentials() -> None:
+    role = replace(ROLE, tags=(tag("Event", "{event}"), tag("Both", "{principal}:{event}")))
+    first, second = (ask(role, rule(principals=["alice/admin@R"])) for _ in range(2))
+    assert values(first) == {"Event": "{event}", "Both": "alice/admin@R:{event}"}
+    assert first.tags == second.tags
+    cache = cache_of(MovedClock())
+    assert cache.name(first) == cache.name(second)
+    plain = ask(ROLE, rule(principals=["alice/admin@R"]))
+    assert cache.name(plain) != cache.name(first), "another template is another session"
 
 
 _GROUPS = st.lists(st.sampled_from(["R\\a", "R\\b", "R\\c"]), unique=True, max_size=3)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
+from broker.cache import entry as entry_module
 from broker.cache.entry import SHORTEST_LEFT, EntrySeal, Spent, Tampered
 from broker.core.credentials import Credentials
 from broker.keys.envelope import Envelope
@@ -33,6 +35,22 @@ def sealed(seal: EntrySeal, kept: Credentials, *, lifetime: timedelta = HOUR) ->
 def test_what_was_sealed_comes_back_whole(seal, clock) -> None:
     held = seal.open(sealed(seal, credentials(clock)), identity=IDENTITY)
     assert (held.credentials, held.left) == (credentials(clock), HOUR)
+
+
+def test_it_remembers_which_request_it_was_made_for_and_one_of_an_older_broker_opens_without(
+    seal, clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = replace(credentials(clock), minted_by="0123456789abcdef01234567")
+    assert seal.open(sealed(seal, made), identity=IDENTITY).credentials == made
+    whole = entry_module._members
+    monkeypatch.setattr(
+        entry_module,
+        "_members",
+        lambda kept: {name: value for name, value in whole(kept).items() if name != "minted_by"},
+    )
+    older = sealed(seal, made)
+    monkeypatch.undo()
+    assert seal.open(older, identity=IDENTITY).credentials == replace(made, minted_by=None)
 
 
 def test_an_entry_shows_no_plaintext(seal, clock) -> None:

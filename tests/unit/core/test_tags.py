@@ -86,6 +86,7 @@ def test_whatever_a_template_gives_aws_takes_and_it_is_no_longer_than_was_said(
         Placeholder.GROUP: group_text(group),
         Placeholder.RULE: "a-rule",
         Placeholder.ROLE: "a-role",
+        Placeholder.EVENT: "0123456789abcdef01234567",
     }
     value = parsed.render(values)
     assert value is not None

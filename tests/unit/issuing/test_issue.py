@@ -148,18 +148,20 @@ class Groups:
 
 
 class Sts:
-    """Gives a new set each time, or fails, when the test says so."""
+    """Gives a new set each time, or fails, when the test says so. ``events`` are the requests that it was asked for."""
 
     def __init__(self, clock: MovedClock, diary: list[str]) -> None:
         self._clock = clock
         self._diary = diary
         self.calls = 0
+        self.events: list[str | None] = []
         self.error: BrokerError | None = None
         self.gate: asyncio.Event | None = None
         self.asked = asyncio.Event()
 
-    async def assume(self, grant: Grant, *, waited: timedelta) -> Credentials:  # noqa: ARG002
+    async def assume(self, grant: Grant, *, event: str | None, waited: timedelta) -> Credentials:  # noqa: ARG002
         self.calls += 1
+        self.events.append(event)
         self._diary.append("sts")
         self.asked.set()
         number = self.calls
@@ -247,12 +249,12 @@ class House:
             clock=self.clock,
         )
 
-    def asking(self, *, authorization: str | None = None, cookie: str | None = None) -> Ask:
+    def asking(self, *, authorization: str | None = None, cookie: str | None = None, request_id: str = "r-1") -> Ask:
         return Ask(
             authorization=authorization,
             cookie=cookie,
             proof=None,
-            request_id="r-1",
+            request_id=request_id,
             source_ip="127.0.0.1",
             address=None,
             binding=None,
@@ -278,7 +280,11 @@ async def test_the_intent_is_recorded_before_sts_and_the_outcome_before_the_answ
     intent, issued = house.audit.events
     assert (intent.access_key_id, intent.details) == (None, {"via": "ticket", "rule": "engineers"})
     assert (issued.access_key_id, issued.success) == (credentials.access_key_id, True)
-    assert (issued.channel_bound, issued.indicators, issued.details) == (False, {"otp"}, {"via": "ticket"})
+    assert (issued.channel_bound, issued.indicators, issued.details) == (
+        False,
+        {"otp"},
+        {"via": "ticket", "minted_by": "r-1"},
+    )
 
 
 async def test_a_hit_is_recorded_too_and_needs_no_intent(house: House) -> None:
@@ -287,6 +293,26 @@ async def test_a_hit_is_recorded_too_and_needs_no_intent(house: House) -> None:
     assert await house.ask() == first
     assert house.diary == ["issued"]
     assert house.audit.events[-1].origin == "cache"
+
+
+async def test_every_record_of_shared_credentials_names_the_request_that_they_were_made_for(house: House) -> None:
+    house.sts.gate = asyncio.Event()
+
+    def ask(request_id: str) -> asyncio.Future[Credentials]:
+        asking = house.asking(authorization=token_for("alice@R"), request_id=request_id)
+        return asyncio.ensure_future(house.issuer.issue(asking, role="developer"))
+
+    waiting = [ask("r-1"), ask("r-2")]
+    await house.sts.asked.wait()
+    house.sts.gate.set()
+    await asyncio.gather(*waiting)
+    await ask("r-3")
+    assert house.sts.events == ["r-1"]
+    issued = {event.request_id: event for event in house.audit.events if event.kind == "issued"}
+    assert {name: event.details["minted_by"] for name, event in issued.items()} == dict.fromkeys(
+        ("r-1", "r-2", "r-3"), "r-1"
+    )
+    assert {name: event.origin for name, event in issued.items()} == {"r-1": "sts", "r-2": "cache", "r-3": "cache"}
 
 
 async def test_without_a_recorded_intent_sts_is_never_asked(house: House) -> None:
@@ -389,7 +415,11 @@ async def test_a_session_stands_for_the_ticket_that_it_was_made_with_and_the_rec
     later = house.asking(cookie=cookie)
     assert (await house.issuer.issue(later, role="developer")).access_key_id == "ASIA0000000000000001"
     issued = house.audit.events[-1]
-    assert (str(issued.principal), issued.indicators, issued.details) == ("alice@R", {"otp"}, {"via": "cookie"})
+    assert (str(issued.principal), issued.indicators, issued.details) == (
+        "alice@R",
+        {"otp"},
+        {"via": "cookie", "minted_by": "r-1"},
+    )
     assert house.names.accepted == 1
     assert cookie not in repr(house.audit.events)
     again = await house.issuer.standing(later, action="open_page", remember=True)

@@ -9,7 +9,7 @@ import pytest
 
 from broker.audit.event import Event
 from broker.core.errors import AuditUnavailable, BrokerError, StsDenied, StsRejected, StsTimeout, StsUnavailable
-from tests.unit.issuing.test_issue import House
+from tests.unit.issuing.test_issue import House, token_for
 
 DENIED = StsDenied("hop 2: AccessDenied", reason="hop2_access_denied")
 
@@ -46,6 +46,15 @@ async def test_a_renewal_is_an_attempt_of_its_own_with_intent_and_outcome_under_
     assert outcome.access_key_id not in {None, old.access_key_id}
     assert (str(outcome.principal), outcome.role, outcome.indicators) == ("alice@R", "developer", {"otp"})
     assert (await house.ask()).access_key_id == outcome.access_key_id
+
+
+async def test_what_a_renewal_made_names_the_request_that_caused_it(house: House) -> None:
+    await due(house)
+    asking = house.asking(authorization=token_for("alice@R"), request_id="r-2")
+    assert (await house.issuer.issue(asking, role="developer")).minted_by == "r-1"
+    _, outcome = await renewals(house)
+    assert (outcome.request_id, outcome.details["minted_by"], house.sts.events[-1]) == ("r-2", "r-2", "r-2")
+    assert (await house.ask()).minted_by == "r-2"
 
 
 @pytest.mark.parametrize("error", [StsRejected, StsUnavailable, StsTimeout])

@@ -16,7 +16,7 @@ from broker.core.grant import Grant
 from broker.core.principal import Principal
 from broker.core.roles import Hop, Role, RoleArn, RoleName
 from broker.core.scope import PolicyArn, Scope, ScopeName
-from broker.core.tags import SessionTag
+from broker.core.tags import EVENT_TO_COME, SessionTag
 from broker.sts.chain import Call, believe, plan, shed
 
 NOW = datetime(2026, 1, 31, 12, 0, 0, tzinfo=UTC)
@@ -127,6 +127,16 @@ def test_tags_that_aws_would_refuse_are_a_defect_and_reach_no_call() -> None:
     with pytest.raises(InternalError) as caught:
         plan(replace(grant(*TWO_HOPS), tags=(tag("Team"), tag("team"))))
     assert caught.value.reason == "tags_malformed"
+
+
+def test_a_tag_of_the_event_names_the_request_and_without_one_reaches_no_call() -> None:
+    waiting = SessionTag(key="Event", value=f"zt-{EVENT_TO_COME}", transitive=True, optional=False)
+    tagged = replace(grant(*TWO_HOPS), tags=(waiting,))
+    first, last = plan(tagged, event="0123456789abcdef01234567")
+    assert first.parameters()["Tags"] == [{"Key": "Event", "Value": "zt-0123456789abcdef01234567"}]
+    assert (last.tags, first.parameters()["TransitiveTagKeys"]) == ((), ["Event"])
+    with pytest.raises(InternalError):
+        plan(tagged)
 
 
 # ---- believe ----
