@@ -9,7 +9,7 @@ on stable storage before ``issue`` returns or raises, whatever the outcome is.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 
 from broker.audit.event import Event, Kind
@@ -183,10 +183,9 @@ class Issuer:
             started = time.perf_counter()
             try:
                 with self._refusals.remembered(self._cache.name(grant)):
-                    made = await self._sts.assume(grant, event=event.request_id, waited=turn.waited)
+                    credentials = await self._sts.assume(grant, event=event.request_id, waited=turn.waited)
             finally:
                 event.measures["sts"] = time.perf_counter() - started
-            credentials = replace(made, minted_by=event.request_id)
             if credentials.packed_percent is not None:
                 event.measures["packed"] = credentials.packed_percent / 100
             await turn.keep(credentials)

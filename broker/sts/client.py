@@ -84,7 +84,7 @@ class StsClient:
     async def assume(self, grant: Grant, *, event: str | None = None, waited: timedelta = _NOT_AT_ALL) -> Credentials:
         """Walk the chain of a grant, to the last hop's credentials, in what is left of ``DEADLINE`` after having ``waited``.
 
-        ``event`` is the id of the request that it is walked for, and is what ``{event}`` in a tag becomes.
+        ``event`` is the id of the request that it is walked for: what ``{event}`` in a tag becomes, and their ``minted_by``.
 
         Raises:
             StsRejected: STS refused a hop, or its answer cannot be believed. Nothing of earlier hops survives.
@@ -107,7 +107,7 @@ class StsClient:
                 self._own_failure = error.reason
             raise
         self._own_failure = None
-        return credentials
+        return replace(credentials, minted_by=event)
 
     async def one(self, call: Call, *, by: Credentials | None, place: int) -> Credentials:
         """One call alone, signed with the session before it, or with the broker's own credentials; for the probe of external IDs.

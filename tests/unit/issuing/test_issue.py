@@ -176,6 +176,7 @@ class Sts:
             expiration=self._clock.now() + grant.lifetime,
             account=ARN.account,
             role_arn=ARN.text,
+            minted_by=event,
         )
 
 
