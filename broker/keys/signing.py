@@ -29,9 +29,13 @@ class Ed25519Signer:
 
     def __init__(self, *, seed: bytes) -> None:
         self._key = Ed25519PrivateKey.from_private_bytes(seed)
-        self._public = self._key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
-        self.kid = _thumbprint(self._public)
+        self.public = self._key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+        self.kid = _thumbprint(self.public)
         self._header = base64url(_header(self.kid))
+
+    def sign(self, data: bytes) -> bytes:
+        """The 64 bytes of RFC 8032."""
+        return self._key.sign(data)
 
     def sign_detached(self, payload: bytes) -> str:
         """A detached JWS, ``header..signature`` (RFC 7515, appendix F)."""
@@ -45,7 +49,7 @@ class Ed25519Signer:
 
     def jwk(self) -> dict[str, str]:
         """The public key as a JWK."""
-        x = base64url(self._public).decode()
+        x = base64url(self.public).decode()
         return {"kty": "OKP", "crv": "Ed25519", "x": x, "kid": self.kid, "use": "sig", "alg": _ALGORITHM}
 
 
@@ -68,6 +72,10 @@ class KeySet:
                 self._keys[kid] = (base64url(_header(kid)).decode(), key)
         if not self._keys:
             raise UnusableKeySet("the JWKS holds no Ed25519 key")
+
+    def ed25519(self) -> list[bytes]:
+        """The public keys, 32 bytes each."""
+        return [key.public_bytes(Encoding.Raw, PublicFormat.Raw) for _, key in self._keys.values()]
 
     def verify_detached(self, jws: str, *, kid: str, payload: bytes) -> None:
         """Check a detached JWS.
@@ -105,6 +113,18 @@ class KeySet:
         payload = _base64url_decode(payload_text)
         self.verify_detached(f"{header}..{signature}", kid=kid, payload=payload)
         return payload
+
+
+def verify_ed25519(signature: bytes, *, public: bytes, data: bytes) -> None:
+    """Check the 64 bytes of RFC 8032 with a raw public key.
+
+    Raises:
+        BadSignature: They do not match.
+    """
+    try:
+        Ed25519PublicKey.from_public_bytes(public).verify(signature, data)
+    except InvalidSignature as error:
+        raise BadSignature("the signature does not match") from error
 
 
 def thumbprint(jwk: Mapping[str, str]) -> str:
