@@ -43,6 +43,8 @@ class Kind(enum.StrEnum):
     REFUSED = "refused"
     TAMPER = "cache_tamper"
     ALERT = "alert"
+    NOTIFIED = "notified"
+    NOT_NOTIFIED = "notification_failed"
 
 
 @dataclass(slots=True)
@@ -50,6 +52,7 @@ class Event:
     """One thing that happened. It begins as a refusal; only an explicit word makes it a success.
 
     ``measures`` (seconds by name, and ``packed``, a ratio) are for the folds that make metrics and do not enter the record.
+    ``instance`` and ``seq`` say where its record is, once there is one.
     """
 
     action: str
@@ -71,6 +74,8 @@ class Event:
     origin: str | None = None
     details: dict[str, Any] = field(default_factory=dict)
     measures: dict[str, float] = field(default_factory=dict)
+    instance: str | None = None
+    seq: int | None = None
 
     def asked_by(self, identity: Identity) -> None:
         """Say who asks, and how they were authenticated."""

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from broker.audit.chain import BrokenRecord, require_recordable
+from broker.audit.alert import Severity, alert
+from broker.audit.chain import BrokenRecord, Position, require_recordable
 from broker.audit.event import Event, Kind
 from broker.audit.writer import Members, Writer
 from broker.core.clock import Clock
@@ -44,7 +45,7 @@ class _Waiting:
     """A record on its way to the disk, who waits for it, and until when (the event loop's clock)."""
 
     members: Members
-    durable: asyncio.Future[None]
+    durable: asyncio.Future[Position]
     deadline: float
 
 
@@ -57,7 +58,7 @@ class AuditLog:
         self._observers = observers
         self._worker = Workers(name="audit", number=1)
         self._waiting: list[_Waiting] = []
-        self._in_flight: asyncio.Future[None] | None = None
+        self._in_flight: asyncio.Future[list[Position]] | None = None
         # Why nothing is taken at all at the moment.
         self._shut: str | None = None
         self.failure: str | None = None
@@ -66,6 +67,7 @@ class AuditLog:
     async def open(self) -> None:
         """Record the start. A log that cannot be written yet is not fatal: every request is refused until it can."""
         await self._note(Kind.START)
+        await self._alarm_if_cut()
         await self.checkpoint()
 
     async def close(self) -> None:
@@ -94,11 +96,12 @@ class AuditLog:
         except BrokenRecord as error:
             raise AuditUnavailable(f"an event cannot be recorded: {error}", reason="unrecordable") from error
         loop = asyncio.get_running_loop()
-        durable: asyncio.Future[None] = loop.create_future()
+        durable: asyncio.Future[Position] = loop.create_future()
         self._waiting.append(_Waiting(members, durable, loop.time() + DEADLINE.total_seconds()))
         if self._in_flight is None:
             self._commit_waiting()
-        await durable
+        where = await durable
+        event.instance, event.seq = where.instance, where.head.seq
         for observer in self._observers:
             observer(event)
 
@@ -155,7 +158,23 @@ class AuditLog:
         """Runs until cancelled."""
         while True:
             await asyncio.sleep(CHECKPOINT_EVERY.total_seconds())
+            await self._alarm_if_cut()
             await self.checkpoint()
+
+    async def _alarm_if_cut(self) -> None:
+        what, self._writer.cut = self._writer.cut, None
+        if what is None:
+            return
+        why = (
+            what,
+            "Whoever can do that can have done it to hide something.",
+            "Records are there to be compared with copies.",
+        )
+        try:
+            await self.record(alert("audit_log_cut", severity=Severity.HIGH, why=why, cause="audit"))
+        except AuditUnavailable as error:
+            self._writer.cut = what
+            _log.error("audit: that the log was cut is not recorded: %s", error)
 
     async def _note(self, kind: Kind, **details: str) -> None:
         event = Event(action="run", resource="broker", kind=kind, success=True, reason=None, details=details)
@@ -171,13 +190,13 @@ class AuditLog:
         # The first came first, so its patience ends first.
         watchdog = asyncio.get_running_loop().call_at(batch[0].deadline, self._give_up, batch)
 
-        def done(commit: asyncio.Future[None]) -> None:
+        def done(commit: asyncio.Future[list[Position]]) -> None:
             watchdog.cancel()
             self._settle(batch, commit)
 
         self._in_flight.add_done_callback(done)
 
-    def _settle(self, batch: list[_Waiting], commit: asyncio.Future[None]) -> None:
+    def _settle(self, batch: list[_Waiting], commit: asyncio.Future[list[Position]]) -> None:
         self._in_flight = None
         if self._shut == _HANGS:
             self._shut = None
@@ -185,9 +204,9 @@ class AuditLog:
         error = asyncio.CancelledError("cancelled") if commit.cancelled() else commit.exception()
         if error is None:
             self.failure = None
-            for waiting in batch:
+            for waiting, position in zip(batch, commit.result(), strict=True):
                 if not waiting.durable.done():
-                    waiting.durable.set_result(None)
+                    waiting.durable.set_result(position)
         else:
             self._fail(batch, str(error))
         if self._waiting:

@@ -43,22 +43,25 @@ class Writer:
         self._file: RecordFile | None = None
         self._head = Head()
         self._checkpointed = Head()
+        # What is missing of the file, in a sentence, once that was noticed; whoever raises the alarm takes it away.
+        self.cut: str | None = None
 
-    def commit(self, records: Sequence[Members]) -> None:
-        """Write all records as one append, durable on return.
+    def commit(self, records: Sequence[Members]) -> list[Position]:
+        """Write all records as one append, durable on return; says where each of them is.
 
         Raises:
             OSError: None of them is in the file.
         """
         file = self._current_file()
-        if file.torn:
-            records = [self._recovery(file.torn), *records]
-        lines, head = [], self._head
-        for members in records:
+        recovery = [self._recovery(file.torn)] if file.torn else []
+        lines, positions, head = [], [], self._head
+        for members in (*recovery, *records):
             line, head = link(head, {**members, "instance": file.instance}, signer=self._signer)
             lines.append(line + b"\n")
+            positions.append(Position(instance=file.instance, head=head))
         file.append(b"".join(lines))
         self._head = head
+        return positions[len(recovery) :]
 
     def checkpoint(self) -> datetime | None:
         """State where the chain stands, if it moved since the last time; return when.
@@ -111,12 +114,10 @@ class Writer:
         reached = self._head if self._head.seq else self._reached_before(file)
         if file.head.seq < reached.seq:
             if file.head.seq:
-                _log.error(
-                    "audit: %s ends at record %d, but %d were written: it was cut; run `zerotrust-admin audit verify`",
-                    file.path,
-                    file.head.seq,
-                    reached.seq,
+                self.cut = (
+                    f"{file.path.name} ends at record {file.head.seq}, but {reached.seq} were written: it was cut."
                 )
+                _log.error("audit: %s Run `zerotrust-admin audit verify`", self.cut)
             return reached
         if self._head.seq and file.head != self._head:
             text = "holds records that this process did not write; move the file away"

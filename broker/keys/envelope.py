@@ -8,6 +8,7 @@ the blob *is*, so that it opens in no other place. Nonces are random: a key seal
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import os
 from collections.abc import Sequence
@@ -72,6 +73,26 @@ class Envelope:
             return cipher.decrypt(nonce, sealed[_HEADER_BYTES + _NONCE_BYTES :], header + context)
         except InvalidTag as error:
             raise CannotOpen("altered") from error
+
+
+def armoured(blob: bytes) -> bytes:
+    """A sealed blob as a line of base64, for a folder whose readers expect text."""
+    return base64.b64encode(blob) + b"\n"
+
+
+def unarmoured(text: bytes) -> bytes:
+    """The blob of a line that ``armoured`` made: the one spelling that it writes, and no other of the same bytes.
+
+    Raises:
+        CannotOpen: It is no such line.
+    """
+    try:
+        blob = base64.b64decode(text)
+    except ValueError as error:
+        raise CannotOpen("malformed") from error
+    if armoured(blob) != text:
+        raise CannotOpen("malformed")
+    return blob
 
 
 def _key_id(key: bytes) -> bytes:

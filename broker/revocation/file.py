@@ -8,7 +8,6 @@ synced before anybody hears of it. Instances of one host may share a folder; eac
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import fcntl
 import logging
@@ -17,7 +16,8 @@ import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from broker.keys.envelope import CannotOpen, Envelope
+from broker.core.stable_file import replace_file
+from broker.keys.envelope import CannotOpen, Envelope, armoured, unarmoured
 from broker.revocation.ledger import Entry, Ledger, decoded, encoded
 
 _NAME = "revocations"
@@ -65,7 +65,7 @@ class LedgerFile:
                 raise Damaged(self.path, "is not a regular file")
             text = file.read(_SIZE_MAX)
         try:
-            entries = decoded(self._envelope.open(_unarmoured(text), context=_CONTEXT))
+            entries = decoded(self._envelope.open(unarmoured(text), context=_CONTEXT))
         except CannotOpen as error:
             what = "was sealed with another key" if error.reason == "unknown_key" else "was altered or cut short"
             raise Damaged(self.path, what) from error
@@ -114,18 +114,8 @@ class LedgerFile:
             os.close(lock)
 
     def _replace(self, plaintext: bytes) -> None:
-        new = self.path.with_suffix(".new")
-        # What a killed writer left behind is nobody's: the lock is ours.
-        new.unlink(missing_ok=True)
-        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, _FILE_MODE)
-        # A buffered file writes until all is written, or raises.
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(_armoured(self._envelope.seal(plaintext, context=_CONTEXT)))
-            file.flush()
-            os.fsync(descriptor)
-            status = os.fstat(descriptor)
-        new.rename(self.path)
-        _sync_directory(self.path.parent)
+        sealed = armoured(self._envelope.seal(plaintext, context=_CONTEXT))
+        status = replace_file(self.path, sealed)
         self._seen = (status.st_ino, status.st_mtime_ns)
 
 
@@ -153,26 +143,3 @@ def _file_problems(file: LedgerFile) -> list[str]:
     except OSError as error:
         return [f"state.directory: {file.path} cannot be read ({error.strerror}) — fix: let the account of the broker"]
     return []
-
-
-def _armoured(blob: bytes) -> bytes:
-    return base64.b64encode(blob) + b"\n"
-
-
-def _unarmoured(text: bytes) -> bytes:
-    """The one spelling that we write, and no other of the same bytes."""
-    try:
-        blob = base64.b64decode(text)
-    except ValueError as error:
-        raise CannotOpen("malformed") from error
-    if _armoured(blob) != text:
-        raise CannotOpen("malformed")
-    return blob
-
-
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
