@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from broker.config.model import Settings
+    from broker.reports.facts import KeyAge, Setup
     from broker.trust.finding import Finding
 
 # sysexits.h EX_CONFIG; systemd knows it and does not restart on it (RestartPreventExitStatus).
@@ -115,7 +116,7 @@ def admin() -> None:
     from broker.admin.assembled import Assembled  # noqa: PLC0415
     from broker.admin.cli import main as operate  # noqa: PLC0415
 
-    operate(obj=Assembled(probe=_probe, caller=_caller))
+    operate(obj=Assembled(probe=_probe, caller=_caller, setup=_setup, key_ages=_key_ages))
 
 
 def _caller(settings: Settings) -> str:
@@ -130,6 +131,18 @@ def _probe(settings: Settings) -> Sequence[Finding]:
     from broker.core.clock import SystemClock  # noqa: PLC0415
 
     return probe(settings, clock=SystemClock())
+
+
+def _setup(settings: Settings) -> Setup:
+    from broker.assembly.evidence import setup_of  # noqa: PLC0415
+
+    return setup_of(settings)
+
+
+def _key_ages(settings: Settings) -> Sequence[KeyAge]:
+    from broker.assembly.evidence import key_ages_of  # noqa: PLC0415
+
+    return key_ages_of(settings)
 
 
 def _refuse(error: ConfigurationError) -> NoReturn:

@@ -6,12 +6,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from broker.config.model import Settings
+from broker.reports.facts import KeyAge, Setup
 from broker.trust.finding import Finding
 
 
 @dataclass(frozen=True, slots=True)
 class Assembled:
-    """``probe`` tries external IDs with the broker's own credentials, ``caller`` says whose these are; see ``assembly.probe``."""
+    """What of it each command needs.
+
+    ``probe`` tries external IDs with the broker's own credentials, ``caller`` says whose these are; see ``assembly.probe``.
+    ``setup`` is what a report says of the configuration, ``key_ages`` reads the keys themselves; see ``assembly.evidence``.
+    """
 
     probe: Callable[[Settings], Sequence[Finding]]
     caller: Callable[[Settings], str]
+    setup: Callable[[Settings], Setup]
+    key_ages: Callable[[Settings], Sequence[KeyAge]]

@@ -30,7 +30,7 @@ def audit_verify(files: tuple[Path, ...], jwks: Path | None, config: Path) -> No
     FILES are record files or audit directories. Without them the configured directory is checked; without --jwks
     the configured key's public half is used.
     """
-    keys = _read_jwks(jwks) if jwks else jwks_of(signer_of(settings_of(config).encryption.key_bytes()))
+    keys = read_jwks(jwks) if jwks else jwks_of(signer_of(settings_of(config).encryption.key_bytes()))
     roots = list(files) or [settings_of(config).audit.directory]
     try:
         report = verify(roots, jwks=keys)
@@ -44,7 +44,8 @@ def audit_verify(files: tuple[Path, ...], jwks: Path | None, config: Path) -> No
     sys.exit(EXIT_BAD if report.findings else 0)
 
 
-def _read_jwks(path: Path) -> Mapping[str, Any]:
+def read_jwks(path: Path) -> Mapping[str, Any]:
+    """The public keys of a file; or the end, with what is wrong with it."""
     try:
         found = orjson.loads(path.read_bytes())
     except (OSError, ValueError) as error:

@@ -6,6 +6,7 @@ import click
 
 from broker import __version__
 from broker.admin.audit import audit
+from broker.admin.compliance import compliance_report
 from broker.admin.doctor import doctor
 from broker.admin.operate import cancel_pass, whoami
 from broker.admin.policy import policy
@@ -19,7 +20,7 @@ def main() -> None:
     """Operate and audit the broker."""
 
 
-OFFLINE = (audit, policy, trust_policy, doctor)
+OFFLINE = (audit, compliance_report, policy, trust_policy, doctor)
 AT_A_BROKER = (cancel_pass, restore, revocations, revoke_credentials, revoke_sessions, whoami)
 
 for command in (*OFFLINE, *AT_A_BROKER):

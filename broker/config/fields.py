@@ -36,8 +36,8 @@ class Shape:
 
     @property
     def has_file_variant(self) -> bool:
-        """Whether ``KEY_file`` exists: for a key that is itself a path, or yes or no, it would only confuse."""
-        return self.kind is Kind.SCALAR and self.scalar not in (Path, bool)
+        """Whether ``KEY_file`` exists: for a key that is itself a path, a number, or yes or no, it would only confuse."""
+        return self.kind is Kind.SCALAR and self.scalar not in (Path, bool, int)
 
     @property
     def is_list_of_scalars(self) -> bool:

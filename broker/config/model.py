@@ -20,6 +20,7 @@ from broker.config.ciphers import OPENSSL_NAMES, known_suite
 from broker.config.elsewhere import Elsewhere
 from broker.config.fault import fault
 from broker.config.grants import HopEntry, NewRoleName, RoleEntry, Rule, named
+from broker.config.notification import Security
 from broker.config.realms import Kerberos
 from broker.config.section import Section
 from broker.config.values import (
@@ -169,6 +170,7 @@ class Settings(Section):
     audit: Audit
     admin: Admin | None = None
     state: State = State()
+    security: Security | None = None
 
     @property
     def listeners(self) -> tuple[Listener, ...]:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -81,6 +81,9 @@ Durations have a unit: `900s`, `30m`, `1h`. Account numbers need quotes, for YAM
 absolute. Anchors, aliases, tags, duplicate and unknown keys, and keys without a value are errors.
 """
 
+# In YAML; in the environment everything is text. The others are written as text.
+_TYPES: Mapping[type, str | list[str]] = {bool: "boolean", int: ["integer", "string"]}
+
 
 def schema() -> dict[str, Any]:
     """The file's form as JSON Schema 2020-12: keys, nesting and choices. What it accepts, ``load()`` may still refuse."""
@@ -115,11 +118,7 @@ def _value(info: FieldInfo, inner: Shape, *, in_entry: bool) -> dict[str, Any]:
     description = {"description": info.description or (inner.model.__doc__ if inner.model else "")}
     if inner.kind is Kind.SECTION and inner.model:
         return {**description, **_object(inner.model, in_entry=in_entry)}
-    entry = (
-        _object(inner.model, in_entry=True)
-        if inner.model
-        else {"type": "boolean" if inner.scalar is bool else "string"}
-    )
+    entry = _object(inner.model, in_entry=True) if inner.model else {"type": _TYPES.get(inner.scalar or str, "string")}
     if inner.kind is Kind.MAPPING:
         return {**description, "type": "object", "additionalProperties": entry}
     if inner.kind is Kind.LIST:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import SplitResult, urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator
 from pydantic_core import CoreSchema, core_schema
 
 from broker.config.fault import fault
@@ -230,6 +230,15 @@ def _private_keytab(path: Path) -> Path:
     return path
 
 
+def _port(value: object) -> int:
+    """A number, or its digits where it comes from the environment."""
+    if isinstance(value, str) and value.isascii() and value.isdecimal():
+        value = int(value[:6])
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 < value <= _PORT_MAX:
+        raise fault("is not a port", f"write a number from 1 to {_PORT_MAX}")
+    return value
+
+
 def split_url(text: str) -> SplitResult:
     """A URL with a host or a path. Faults never show it: it may carry a password.
 
@@ -367,6 +376,7 @@ SecretText = Annotated[Secret, AsText(Secret)]
 Duration = Annotated[timedelta, AsText(parse_duration)]
 RateText = Annotated[Rate, AsText(parse_rate)]
 Networks = Annotated[tuple[Annotated[Network, AsText(parse_network)], ...], Field(min_length=1)]
+PortNumber = Annotated[int, PlainValidator(_port)]
 HostName = Annotated[str, AsText(parse_host_name)]
 AccountNumber = Annotated[
     str, matching(r"[0-9]{12}", "is not an AWS account number", 'write its twelve digits in quotes: "012345678901"')

@@ -39,6 +39,15 @@ def expiry(pem: bytes) -> datetime:
     return _first(pem).not_valid_after_utc
 
 
+def beginning(pem: bytes) -> datetime:
+    """Since when the first certificate in a PEM file counts.
+
+    Raises:
+        ValueError: No certificate.
+    """
+    return _first(pem).not_valid_before_utc
+
+
 def _first(pem: bytes) -> x509.Certificate:
     try:
         return x509.load_pem_x509_certificate(pem)

@@ -34,6 +34,7 @@ class Use(enum.Enum):
     WEB_IDENTITY_SIGNATURE = b"zerotrust/web-identity-signature/v1"
     REVOCATION_SEAL = b"zerotrust/revocation-seal/v1"
     REVOCATION_NAME = b"zerotrust/revocation-name/v1"
+    NOTIFICATION_SEAL = b"zerotrust/notification-seal/v1"
 
 
 class KeyHierarchy:
