@@ -20,6 +20,7 @@ from broker.audit.reading import lines, record_files
 from broker.audit.signer import jwks_of, signer_of
 from broker.audit.verify import verify
 from broker.config.model import Settings
+from broker.core.clock import SystemClock
 from broker.core.errors import ConfigurationError
 from broker.reports.facts import Facts, Log, Verified
 from broker.reports.report import Report, make
@@ -182,4 +183,4 @@ def _write(report: Report, output: Path) -> None:
 
 
 def _today() -> datetime:
-    return datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    return SystemClock().now().replace(hour=0, minute=0, second=0, microsecond=0)
