@@ -2,7 +2,7 @@
 
 A line is the record as canonical JSON (RFC 8785: members sorted, no white space, UTF-8). ``sig`` is a detached JWS over the
 same JSON without ``sig``; ``prev`` is the SHA-256, in hex, of the whole line before, so a signature cannot be exchanged
-either. A checkpoint is a signed statement of where the chain stood; it finds what a chain alone cannot: a tail cut off.
+either.
 """
 
 from __future__ import annotations
@@ -25,7 +25,6 @@ _CHAIN_MEMBERS_MAX = 1024
 _FIRST_PREV = "0" * 64
 # A host name and a number (see sinks.file). It is a part of file names, so nothing else may come through.
 _INSTANCE = re.compile(r"[A-Za-z0-9._-]{1,128}")
-_CHECKPOINT_TYPE = "zerotrust-audit-checkpoint/v1"
 
 
 class BrokenRecord(ValueError):
@@ -77,7 +76,7 @@ def link(head: Head, members: Mapping[str, Any], *, signer: Ed25519Signer) -> tu
     record = {**members, "seq": head.seq + 1, "prev": head.digest, "kid": signer.kid}
     record["sig"] = signer.sign_detached(canonical(record))
     line = canonical(record)
-    return line, Head(seq=head.seq + 1, digest=_digest(line))
+    return line, Head(seq=head.seq + 1, digest=digest_of(line))
 
 
 def position_of(line: bytes) -> Position:
@@ -87,7 +86,39 @@ def position_of(line: bytes) -> Position:
         BrokenRecord: Not a record.
     """
     record = _parse(line)
-    return _position(record, digest=_digest(line))
+    return position(record, digest=digest_of(line))
+
+
+def signed(line: bytes, *, keys: KeySet) -> Mapping[str, Any]:
+    """Check what a line shows by itself, its form and its signature, and return the record less the signature.
+
+    Raises:
+        BrokenRecord: Any byte of it is not as it was written.
+    """
+    record = _parse(line)
+    if canonical(record) != line:
+        raise BrokenRecord("not in canonical form")
+    signature, kid = record.pop("sig", None), record.get("kid")
+    if not isinstance(signature, str) or not isinstance(kid, str):
+        raise BrokenRecord("not signed")
+    try:
+        keys.verify_detached(signature, kid=kid, payload=canonical(record))
+    except BadSignature as error:
+        raise BrokenRecord(str(error)) from error
+    return record
+
+
+def follow(record: Mapping[str, Any], *, after: Head, digest: str) -> Head:
+    """Check that a record, of which this needs ``seq`` and ``prev``, stands in its place; the head that its line makes.
+
+    Raises:
+        BrokenRecord: It belongs elsewhere.
+    """
+    if record.get("seq") != after.seq + 1:
+        raise BrokenRecord(f"expected sequence number {after.seq + 1}, found {record.get('seq')}")
+    if record.get("prev") != after.digest:
+        raise BrokenRecord("does not follow the record before it")
+    return Head(seq=after.seq + 1, digest=digest)
 
 
 def check(line: bytes, *, after: Head, keys: KeySet) -> tuple[Mapping[str, Any], Head]:
@@ -96,51 +127,16 @@ def check(line: bytes, *, after: Head, keys: KeySet) -> tuple[Mapping[str, Any],
     Raises:
         BrokenRecord: Any byte of it is not as it was written, or it stands in the wrong place.
     """
-    record = _parse(line)
-    if canonical(record) != line:
-        raise BrokenRecord("not in canonical form")
-    if record.get("seq") != after.seq + 1:
-        raise BrokenRecord(f"expected sequence number {after.seq + 1}, found {record.get('seq')}")
-    if record.get("prev") != after.digest:
-        raise BrokenRecord("does not follow the record before it")
-    signature, kid = record.pop("sig", None), record.get("kid")
-    if not isinstance(signature, str) or not isinstance(kid, str):
-        raise BrokenRecord("not signed")
-    try:
-        keys.verify_detached(signature, kid=kid, payload=canonical(record))
-    except BadSignature as error:
-        raise BrokenRecord(str(error)) from error
-    return record, Head(seq=after.seq + 1, digest=_digest(line))
+    record = signed(line, keys=keys)
+    return record, follow(record, after=after, digest=digest_of(line))
 
 
-def seal_checkpoint(position: Position, *, timestamp: str, signer: Ed25519Signer) -> str:
-    """A checkpoint, the signed statement of a position, as a compact JWS."""
-    statement = {
-        "typ": _CHECKPOINT_TYPE,
-        "instance": position.instance,
-        "seq": position.head.seq,
-        "digest": position.head.digest,
-        "timestamp": timestamp,
-    }
-    return signer.sign_compact(canonical(statement))
-
-
-def open_checkpoint(text: str, *, keys: KeySet) -> Position:
-    """The position that a checkpoint states.
+def position(members: Mapping[str, Any], *, digest: object) -> Position:
+    """The position that a statement's members name.
 
     Raises:
-        BrokenRecord: Not signed by a key of the set, or not a checkpoint.
+        BrokenRecord: They name none.
     """
-    try:
-        statement = orjson.loads(keys.verify_compact(text))
-    except (BadSignature, orjson.JSONDecodeError) as error:
-        raise BrokenRecord(f"a checkpoint is damaged: {error}") from error
-    if not isinstance(statement, dict) or statement.get("typ") != _CHECKPOINT_TYPE:
-        raise BrokenRecord("signed, but not a checkpoint")
-    return _position(statement, digest=statement.get("digest"))
-
-
-def _position(members: Mapping[str, Any], *, digest: object) -> Position:
     seq, instance = members.get("seq"), members.get("instance")
     # True is an int to isinstance.
     if type(seq) is not int or not isinstance(digest, str):
@@ -150,7 +146,8 @@ def _position(members: Mapping[str, Any], *, digest: object) -> Position:
     return Position(instance=instance, head=Head(seq=seq, digest=digest))
 
 
-def _digest(line: bytes) -> str:
+def digest_of(line: bytes) -> str:
+    """What the next record's ``prev`` says of a line."""
     return hashlib.sha256(line).hexdigest()
 
 

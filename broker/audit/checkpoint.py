@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from broker.audit.chain import BrokenRecord, Head
-from broker.audit.note import BadNote, Ed25519NoteVerifier, NoteSigner, open_note, seal_note
+from broker.audit.note import BadNote, Ed25519NoteVerifier, NoteSigner, is_signature_line, open_note, seal_note
 from broker.audit.tree import Frontier
 from broker.keys.signing import KeySet
 
@@ -56,7 +56,12 @@ class Checkpoint:
     @property
     def root(self) -> str:
         """The root of the tree over them, in base64."""
-        return base64.b64encode(self.tree.root()).decode()
+        return root_text(self.tree)
+
+
+def root_text(tree: Frontier) -> str:
+    """A tree's root in base64, as notes have it."""
+    return base64.b64encode(tree.root()).decode()
 
 
 def origin_of(instance: str) -> str:
@@ -113,6 +118,26 @@ def read_checkpoint(note: str) -> Checkpoint:
     if _text(checkpoint) != text or checkpoint.root != found["root"]:
         raise BrokenRecord("a checkpoint is damaged: it contradicts itself")
     return checkpoint
+
+
+def is_cut_short(data: bytes, *, instance: str) -> bool:
+    """Whether bytes are the beginning of a note of this instance, as a kill in the middle of a write leaves it."""
+    text, blank, signatures = data.decode("utf-8", "ignore").partition("\n\n")
+    *whole, last = (signatures if blank else text).split("\n")
+    if blank:
+        begun = re.fullmatch(r"(— ?)?|— [^\s+]+ ?[A-Za-z0-9+/]*={0,2}", last)
+        return bool(_TEXT.fullmatch(f"{text}\n") and begun and all(map(is_signature_line, whole)))
+    begun = re.fullmatch(r"[ -~]*", last) if whole or origin_of(instance).startswith(last) else None
+    shapes = [
+        re.escape(origin_of(instance)),
+        r"\d+",
+        _NODE,
+        "head [0-9a-f]{64}",
+        "time .+",
+        f"frontier( {_NODE})*",
+        "quiet",
+    ]
+    return bool(begun) and len(whole) <= len(shapes) and all(map(re.fullmatch, shapes, whole))
 
 
 def _text(checkpoint: Checkpoint) -> str:

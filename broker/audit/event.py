@@ -24,6 +24,8 @@ class Kind(enum.StrEnum):
     STOP = "broker_stop"
     RECOVERY = "recovery"
     RECOVERED = "audit_recovered"
+    SEGMENT = "segment_begun"
+    NEIGHBOUR = "neighbour_checkpoint"
     RELOAD = "reload"
     CONFIG_RELOADED = "config_reloaded"
     CONFIG_REFUSED = "config_refused"

@@ -135,6 +135,15 @@ def open_note(note: str, *, verifiers: Sequence[NoteVerifier]) -> str:
     return text
 
 
+def is_signature_line(line: str) -> bool:
+    """Whether a line, less its line feed, is one."""
+    try:
+        _signature(line)
+    except BadNote:
+        return False
+    return True
+
+
 def _signature(line: str) -> Signature:
     """Only the one spelling that we would write: base64 has spare bits in its last character."""
     name, _, encoded = line.removeprefix(_DASH).partition(" ")

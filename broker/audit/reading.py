@@ -1,4 +1,4 @@
-"""Which files of an audit directory hold records, and what is in them, a line at a time: a log may be longer than the memory.
+"""Which files of an audit directory hold records, and what is in them, piece by piece: a log may be longer than the memory.
 
 Nothing is checked here: whoever has to believe a record asks ``verify``.
 """
@@ -9,6 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from broker.audit.chain import RECORD_MAX
+
+# How a signature line of a note begins.
+_SIGNATURE = "— ".encode()
 
 
 def record_files(directory: Path) -> list[Path]:
@@ -29,3 +32,19 @@ def lines(path: Path) -> Iterator[bytes]:
     with path.open("rb") as file:
         while line := file.readline(RECORD_MAX):
             yield line
+
+
+def notes(path: Path) -> Iterator[tuple[bytes, bool]]:
+    """The checkpoints of a file, and whether each is whole: it ends where an empty line stands behind a signature line."""
+    note, signed = b"", False
+    for line in lines(path):
+        if signed and line == b"\n":
+            yield note, True
+            note, signed = b"", False
+            continue
+        note, signed = note + line, line.startswith(_SIGNATURE)
+        if len(note) > RECORD_MAX:
+            yield note, True
+            note = b""
+    if note:
+        yield note, False

@@ -1,8 +1,8 @@
 """Checks record files with public keys alone; needs no broker, no network and no secret.
 
 Records are read one at a time, so a file may be longer than the memory. Files of one instance are read in the order of
-their first record, so a file that was rotated away joins its successor; checkpoints found beside the files show where
-the chain must at least reach.
+their first record, so a segment joins its successor. What is said of a log elsewhere, by its checkpoints beside the files and by
+neighbours in their own records, is held against it on the way: it shows where the log must at least reach, and which it is.
 """
 
 from __future__ import annotations
@@ -13,13 +13,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from broker.audit.chain import RECORD_MAX, BrokenRecord, Head, Position, check, open_checkpoint, position_of
+from broker.audit.chain import RECORD_MAX, BrokenRecord, Head, Position, check, follow, position_of
+from broker.audit.checkpoint import root_text
+from broker.audit.claims import VIA_DIRECTORY, Claims, all_claims, neighbour_in
+from broker.audit.event import Kind
+from broker.audit.inspector import Inspected, Inspector, NoLineFeed
 from broker.audit.reading import lines, record_files
+from broker.audit.tree import Frontier
 from broker.keys.signing import KeySet
 
-_CHECKPOINT_FILE = re.compile(r"checkpoints-(.+)\.jws")
-# The beginning of a compact JWS with an Ed25519 signature, which is 86 characters long: what a kill leaves of one.
-_TORN_CHECKPOINT = re.compile(rb"[\w-]*(\.[\w-]*(\.[\w-]{0,86})?)?", re.ASCII)
+_CHECKPOINT_FILE = re.compile(r"checkpoints-(.+)\.(?:notes|jws)")
 _TORN = "ends in half a record, as after a crash; nothing was handed out on it"
 
 
@@ -57,16 +60,22 @@ class _Chain:
     whole: bool = False
 
     @property
+    def paths(self) -> list[Path]:
+        """Its record files, in their order."""
+        return [path for _, path in sorted(self.files)]
+
+    @property
     def last_path(self) -> Path:
-        return max(self.files)[1] if self.files else min(self.checkpoint_files)
+        return self.paths[-1] if self.files else min(self.checkpoint_files)
 
 
-def verify(roots: Sequence[Path], *, jwks: Mapping[str, Any]) -> Report:
-    """Check every record of every file, and every checkpoint that lies beside them.
+def verify(roots: Sequence[Path], *, jwks: Mapping[str, Any], processes: int = 1) -> Report:
+    """Check every record of every file, every checkpoint that lies beside them, and what instances say of each other.
 
     Args:
         roots: Record files and audit directories, of one instance or several, in any order.
         jwks: The broker's public keys (RFC 7517).
+        processes: How many check signatures, which is most of the work; only a program of its own may say more than one.
 
     Raises:
         UnusableKeySet: The JWKS cannot verify anything.
@@ -74,46 +83,121 @@ def verify(roots: Sequence[Path], *, jwks: Mapping[str, Any]) -> Report:
     """
     keys = KeySet(jwks=jwks)
     report = Report()
-    for chain in _chains(roots, report):
-        report.instances += 1
-        checkpoints = _checkpoints(chain, keys, report)
-        _verify_chain(chain, keys, checkpoints, report)
-        if not checkpoints:
-            missing = f"no checkpoint beside it: records cut off its end would not be missed ({chain.instance})"
-            if chain.whole:
-                report.findings.append(Finding(chain.last_path, None, missing))
-            else:
-                report.remarks.append(f"{chain.last_path}: {missing}")
+    chains = _chains(roots, report)
+    mentions: dict[str, _Mention] = {}
+    with Inspector(jwks=jwks, processes=processes) as inspector:
+        for chain in chains:
+            report.instances += 1
+            others = [path for other in chains if other is not chain for path in other.paths]
+            stated = _walk(chain, others, inspector, keys=keys, report=report, mentions=mentions)
+            if not stated:
+                _no_checkpoint(chain, report)
+            report.checkpoints += stated
+    fleet = sum(root.is_dir() for root in roots) > 1
+    for instance in sorted(mentions.keys() - {chain.instance for chain in chains}):
+        mention = mentions[instance]
+        fault = f"{mention.by} says that {instance} had {mention.size} records: its log is missing"
+        if fleet or mention.expected:
+            report.findings.append(Finding(mention.path, None, fault))
+        else:
+            report.remarks.append(f"{mention.path}: {fault}")
     return report
 
 
-def _verify_chain(chain: _Chain, keys: KeySet, checkpoints: dict[int, Head], report: Report) -> None:
-    head = Head()
-    for _, path in sorted(chain.files):
-        for line in lines(path):
-            try:
-                if line.endswith(b"\n"):
-                    head = _next(line[:-1], chain, after=head, keys=keys, checkpoints=checkpoints)
-                    report.records += 1
-                else:
-                    _require_torn(line, after=head, keys=keys)
-                    report.remarks.append(f"{path}: {_TORN}")
-            except BrokenRecord as error:
-                report.findings.append(Finding(path, head.seq + 1, str(error)))
-                return
-    reached = max(checkpoints, default=0)
-    if reached > head.seq:
-        fault = f"a checkpoint says that {reached} records were written: the rest is missing"
-        report.findings.append(Finding(chain.last_path, head.seq + 1, fault))
+@dataclass(frozen=True, slots=True)
+class _Mention:
+    """Where an instance was spoken of last, and whether its log should lie in a directory that is checked."""
+
+    path: Path
+    by: str
+    size: int
+    expected: bool
 
 
-def _next(line: bytes, chain: _Chain, *, after: Head, keys: KeySet, checkpoints: Mapping[int, Head]) -> Head:
-    record, head = check(line, after=after, keys=keys)
-    if record.get("instance") != chain.instance:
+def _walk(
+    chain: _Chain,
+    others: Sequence[Path],
+    inspector: Inspector,
+    *,
+    keys: KeySet,
+    report: Report,
+    mentions: dict[str, _Mention],
+) -> int:
+    """Check one instance's records from the first to the last; how many checkpoints there are of it."""
+    said: list[Finding] = []
+    claims = Claims(
+        all_claims(
+            chain.instance,
+            statements=sorted(chain.checkpoint_files),
+            records=others,
+            keys=keys,
+            on_fault=lambda path, fault: said.append(Finding(path, None, fault)),
+            note=lambda path, fault: report.remarks.append(f"{path}: {fault}; not checked"),
+        )
+    )
+    path, head, tree = chain.last_path, Head(), Frontier()
+    try:
+        claims.hold(head, tree)
+        for path, found in inspector.inspected((each, line) for each in chain.paths for line in lines(each)):
+            if isinstance(found, NoLineFeed):
+                _require_torn(found.line, after=head, keys=keys)
+                report.remarks.append(f"{path}: {_TORN}")
+                continue
+            if isinstance(found, BrokenRecord):
+                raise found
+            after = _next(found, chain, after=head)
+            _hear(found.record, chain, path, tree, report=report, mentions=mentions)
+            grown = tree.with_leaf(found.leaf)
+            claims.hold(after, grown)
+            head, tree = after, grown
+            report.records += 1
+        claims.require_no_more()
+    except BrokenRecord as error:
+        report.findings.append(Finding(path, head.seq + 1, str(error)))
+        claims.drain()
+    report.findings += said
+    return claims.checkpoints
+
+
+def _next(found: Inspected, chain: _Chain, *, after: Head) -> Head:
+    if found.record.get("instance") != chain.instance:
         raise BrokenRecord("a record of another instance")
-    if checkpoints.get(head.seq, head) != head:
-        raise BrokenRecord("not the record that a checkpoint saw here")
-    return head
+    return follow(found.record, after=after, digest=found.digest)
+
+
+def _hear(
+    record: Mapping[str, Any],
+    chain: _Chain,
+    path: Path,
+    before: Frontier,
+    *,
+    report: Report,
+    mentions: dict[str, _Mention],
+) -> None:
+    """What a record says of other files: of the segment before it, and of a neighbour's log."""
+    if record.get("event") == Kind.SEGMENT:
+        segment = record.get("segment")
+        if not isinstance(segment, dict) or (segment.get("records"), segment.get("root")) != (
+            before.size,
+            root_text(before),
+        ):
+            raise BrokenRecord("names another tree than the one before it")
+        for closed in chain.paths:
+            if closed.name == segment.get("file") and closed.stat().st_size != segment.get("bytes"):
+                fault = f"had {segment.get('bytes')} bytes when it was closed, and has {closed.stat().st_size}"
+                report.findings.append(Finding(closed, None, fault))
+    elif said := neighbour_in(record):
+        instance, size, _, via = said
+        by = f"record {record.get('seq')} of {chain.instance}"
+        mentions[instance] = _Mention(path, by, size, expected=chain.whole and via == VIA_DIRECTORY)
+
+
+def _no_checkpoint(chain: _Chain, report: Report) -> None:
+    missing = f"no checkpoint beside it: records cut off its end would not be missed ({chain.instance})"
+    if chain.whole:
+        report.findings.append(Finding(chain.last_path, None, missing))
+    else:
+        report.remarks.append(f"{chain.last_path}: {missing}")
 
 
 def _require_torn(line: bytes, *, after: Head, keys: KeySet) -> None:
@@ -129,16 +213,20 @@ def _require_torn(line: bytes, *, after: Head, keys: KeySet) -> None:
 
 def _chains(roots: Sequence[Path], report: Report) -> list[_Chain]:
     chains: dict[str, _Chain] = {}
+    seen: set[tuple[int, int]] = set()
     for root in roots:
         whole = root.is_dir()
         for path in record_files(root) if whole else [root]:
-            position = _first_position(path, report)
+            # A crash while a segment began leaves one file with two names.
+            file = path.stat().st_dev, path.stat().st_ino
+            position = None if file in seen else _first_position(path, report)
+            seen.add(file)
             if position is not None:
                 chain = chains.setdefault(position.instance, _Chain(position.instance))
                 chain.files.append((position.head.seq, path))
                 chain.whole |= whole
-                beside = path.with_name(f"checkpoints-{position.instance}.jws")
-                chain.checkpoint_files |= {beside} if beside.exists() else set()
+                beside = {path.with_name(f"checkpoints-{position.instance}.{suffix}") for suffix in ("notes", "jws")}
+                chain.checkpoint_files |= {path for path in beside if path.exists()}
         # A checkpoint without records speaks of a file that is gone.
         for path in sorted(root.iterdir()) if whole else ():
             if name := _CHECKPOINT_FILE.fullmatch(path.name):
@@ -160,29 +248,3 @@ def _first_position(path: Path, report: Report) -> Position | None:
     else:
         report.findings.append(Finding(path, 1, "holds no records"))
     return None
-
-
-def _checkpoints(chain: _Chain, keys: KeySet, report: Report) -> dict[int, Head]:
-    """Every position that is stated; of each file the first fault is reported."""
-    found: dict[int, Head] = {}
-    for path in sorted(chain.checkpoint_files):
-        faulty = False
-        for number, line in enumerate(lines(path), start=1):
-            try:
-                head = _checkpoint(line, chain.instance, keys)
-            except BrokenRecord as error:
-                if not faulty and (line.endswith(b"\n") or not _TORN_CHECKPOINT.fullmatch(line)):
-                    report.findings.append(Finding(path, None, f"line {number}: {error}"))
-                    faulty = True
-                continue
-            if found.setdefault(head.seq, head) != head:
-                report.findings.append(Finding(path, head.seq, f"line {number}: contradicts another checkpoint"))
-            report.checkpoints += 1
-    return found
-
-
-def _checkpoint(line: bytes, instance: str, keys: KeySet) -> Head:
-    position = open_checkpoint(line.removesuffix(b"\n").decode("ascii", "replace"), keys=keys)
-    if position.instance != instance:
-        raise BrokenRecord(f"a checkpoint of another instance, {position.instance!r}")
-    return position.head

@@ -6,9 +6,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from broker.audit.chain import Head, Position, link, seal_checkpoint
+from broker.audit.chain import Head, link
+from broker.audit.checkpoint import Checkpoint, origin_of, seal_checkpoint
 from broker.audit.event import Event, Kind
+from broker.audit.note import Ed25519NoteSigner
 from broker.audit.signer import signer_of
+from broker.audit.tree import Frontier, leaf_hash
 from broker.audit.verify import Report, verify
 from broker.core.principal import Principal
 from broker.keys.signing import Ed25519Signer
@@ -61,6 +64,7 @@ class Log:
     signer: Ed25519Signer = field(default_factory=lambda: signer_of(MASTER))
     instance: str = "host-1"
     head: Head = field(default_factory=Head)
+    tree: Frontier = field(default_factory=Frontier)
     lines: list[bytes] = field(default_factory=list)
     checkpoints: list[str] = field(default_factory=list)
 
@@ -68,19 +72,21 @@ class Log:
         for _ in range(number):
             event = an_event(self.head.seq + 1, **members)
             line, self.head = link(self.head, {**event.members(), "instance": self.instance}, signer=self.signer)
+            self.tree = self.tree.with_leaf(leaf_hash(line))
             self.lines.append(line)
         return self
 
     def checkpoint(self) -> Log:
-        position = Position(instance=self.instance, head=self.head)
-        self.checkpoints.append(seal_checkpoint(position, timestamp="2026-01-31T12:00:00Z", signer=self.signer))
+        stated = Checkpoint(instance=self.instance, head=self.head, tree=self.tree, timestamp="2026-01-31T12:00:00Z")
+        signer = Ed25519NoteSigner(name=origin_of(self.instance), signer=self.signer)
+        self.checkpoints.append(seal_checkpoint(stated, signers=[signer]))
         return self
 
     def records(self) -> bytes:
         return b"".join(line + b"\n" for line in self.lines)
 
     def statements(self) -> bytes:
-        return b"".join(text.encode() + b"\n" for text in self.checkpoints)
+        return b"".join(note.encode() + b"\n" for note in self.checkpoints)
 
 
 @dataclass
@@ -101,7 +107,7 @@ class Directory:
         return path
 
     def statements(self, content: bytes, *, instance: str = "host-1") -> Path:
-        path = self.path / f"checkpoints-{instance}.jws"
+        path = self.path / f"checkpoints-{instance}.notes"
         path.write_bytes(content)
         return path
 

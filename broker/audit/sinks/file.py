@@ -3,37 +3,42 @@
 Every instance that shares a directory takes a slot of its own, ``audit-HOST-N.jsonl``, held by a lock that the kernel drops
 when the process dies. ``append`` returns when the bytes are on stable storage; where it raises, the file ends where it
 ended before. What a killed predecessor left half-written stays where it is until the record that seals it is appended.
+
+A file that is long enough, or of an earlier day, becomes a closed segment, ``audit-HOST-N.FIRST.jsonl`` by the number of its
+first record, and a new one takes its place. At no moment is the place empty or unlocked.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import os
 import re
 import socket
-import stat
+from datetime import datetime
 from pathlib import Path
 
-from broker.audit.chain import RECORD_MAX, BrokenRecord, Head, position_of
+import orjson
 
-_FILE_MODE = 0o640
+from broker.audit.chain import RECORD_MAX, BrokenRecord, Head, position_of
+from broker.audit.sinks.durable import (
+    NotOurs,
+    append_or_nothing,
+    is_at,
+    open_locked,
+    require_closed_to_others,
+    sync_directory,
+)
+
 _DIRECTORY_MODE = 0o750
-_OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 # More instances than this never share one directory; past it the locks are somebody else's.
 _SLOTS = 64
-# A checkpoint takes half a kilobyte.
-_CHECKPOINT_TAIL_BYTES = 4096
-_APPENDING = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-
-
-class NotOurs(OSError):
-    """What stands at the path is not what this process may write to: nothing is appended to it."""
+# Some 75,000 records: a minute's work for `audit verify`, and a start reads no more than this to know where the tree stands.
+_SEGMENT_BYTES = 64 << 20
 
 
 class RecordFile:
-    """One instance's records and, beside them, its checkpoints. For one thread at a time.
+    """One instance's records. For one thread at a time.
 
     ``head`` is the position of the last whole record when the file was opened, taken at its word; ``torn`` are the bytes
     behind it, to be cut off by the next ``append``.
@@ -57,29 +62,27 @@ class RecordFile:
                 does not end in a record of this instance.
         """
         directory.mkdir(mode=_DIRECTORY_MODE, parents=True, exist_ok=True)
-        _require_closed_to_others(directory.stat(), directory)
+        require_closed_to_others(directory.stat(), directory)
         host = re.sub(r"[^A-Za-z0-9.-]", "_", socket.gethostname())
         for slot in range(1, _SLOTS + 1):
             path = directory / f"audit-{host}-{slot}.jsonl"
-            descriptor = _open_locked(path)
+            descriptor = open_locked(path)
             if descriptor is not None:
                 try:
-                    _sync_directory(directory)
-                    return cls(path=path, descriptor=descriptor, instance=f"{host}-{slot}")
+                    file = cls(path=path, descriptor=descriptor, instance=f"{host}-{slot}")
+                    file._forget_half_a_segment()
+                    sync_directory(directory)
                 except OSError:
                     os.close(descriptor)
                     raise
+                return file
         raise OSError(errno.EBUSY, f"all {_SLOTS} audit files of {host} are held by other processes", str(directory))
 
     def is_as_we_left_it(self) -> bool:
         """False once the file was unlinked, renamed, replaced or changed in length: writing on would write into nothing."""
-        ours = os.fstat(self._descriptor)
-        try:
-            there = self.path.stat(follow_symlinks=False)
-        except FileNotFoundError:
-            return False
-        same_length = ours.st_size == self._size or (self._leftover and ours.st_size > self._size)
-        return same_length and (ours.st_dev, ours.st_ino) == (there.st_dev, there.st_ino)
+        size = os.fstat(self._descriptor).st_size
+        same_length = size == self._size or (self._leftover and size > self._size)
+        return same_length and is_at(self._descriptor, self.path)
 
     def append(self, data: bytes) -> None:
         """Put whole lines at the end, on stable storage.
@@ -90,90 +93,95 @@ class RecordFile:
         if self._leftover:
             os.ftruncate(self._descriptor, self._size)
         self._leftover = True
-        _append_or_nothing(self._descriptor, data, end=self._size)
+        append_or_nothing(self._descriptor, data, end=self._size)
         self._size += len(data)
         self._leftover = False
         self.torn = b""
 
-    def append_checkpoint(self, text: str) -> None:
-        """Put one checkpoint into the file beside the records, on stable storage.
+    def is_due(self, now: datetime) -> bool:
+        """Whether a new segment should begin: this one is long enough, or its first record is of an earlier day (UTC)."""
+        first = self._first()
+        return self._size >= _SEGMENT_BYTES or (first is not None and first[1] < now.date().isoformat())
+
+    def begin_segment(self) -> RecordFile:
+        """Close this file under the name of a segment and put an empty one in its place; the caller closes this one.
+
+        Three steps, and a crash after any of them loses nothing: the new file lies ready and locked; the records get their
+        second name; the new file takes the first. With the second undone, nothing was ever begun.
 
         Raises:
-            OSError: It is not there.
+            OSError: It was not begun, or perhaps begun and not durable: ``is_as_we_left_it`` tells.
         """
-        descriptor = os.open(self._checkpoints, _APPENDING, _FILE_MODE)
+        first = self._first()
+        if first is None:
+            raise OSError(errno.EINVAL, "does not begin with a record", str(self.path))
+        closed = self._segment(first[0])
+        ready = self.path.with_name(f"audit-{self.instance}.next")
+        descriptor = open_locked(ready)
+        if descriptor is None:
+            raise OSError(errno.EBUSY, "is held by another process", str(ready))
         try:
-            # A kill may have cut the last one short; the new one covers more than it would have.
-            end, _ = _whole_checkpoints(descriptor, self._checkpoints)
-            os.ftruncate(descriptor, end)
-            _append_or_nothing(descriptor, text.encode() + b"\n", end=end)
-        finally:
+            os.ftruncate(descriptor, 0)
+            # Not rename(): that would do away with whatever has this name.
+            os.link(self.path, closed, follow_symlinks=False)
+            ready.rename(self.path)
+            sync_directory(self.path.parent)
+            return RecordFile(path=self.path, descriptor=descriptor, instance=self.instance)
+        except OSError:
             os.close(descriptor)
-        if end == 0:
-            _sync_directory(self.path.parent)
+            raise
 
-    def last_checkpoint(self) -> str:
-        """The last whole checkpoint as it stands there; empty where there is none."""
-        try:
-            descriptor = os.open(self._checkpoints, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        except FileNotFoundError:
-            return ""
-        try:
-            _, lines = _whole_checkpoints(descriptor, self._checkpoints)
-        finally:
-            os.close(descriptor)
-        return lines.rpartition(b"\n")[2].decode("ascii", "replace")
+    def behind(self) -> list[Path]:
+        """The files beside this one that hold earlier records: closed segments, and what an administrator renamed."""
+        rotated = re.compile(rf"audit-{re.escape(self.instance)}\.\d+\.jsonl.*|{re.escape(self.path.name)}.+")
+        found = [path for path in self.path.parent.iterdir() if rotated.fullmatch(path.name) and path.is_file()]
+        return sorted(found)
 
-    def rotated_heads(self) -> list[Head]:
-        """Where the files end that were renamed away from this one and lie beside it (``audit-HOST-N.jsonl-20260131``)."""
-        heads = []
-        for path in self.path.parent.glob(f"{self.path.name}?*"):
-            with contextlib.suppress(OSError):  # Compressed, damaged or foreign: it says nothing about the chain.
-                descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-                try:
-                    heads.append(_read_tail(descriptor, path, self.instance)[1])
-                finally:
-                    os.close(descriptor)
-        return heads
+    def last_segment(self) -> Path | None:
+        """The file that ``begin_segment`` closed last."""
+        name = re.compile(rf"audit-{re.escape(self.instance)}\.(\d{{12,}})\.jsonl")
+        found = {int(match[1]): path for path in self.behind() if (match := name.fullmatch(path.name))}
+        return found[max(found)] if found else None
+
+    def heads_behind(self) -> list[Head]:
+        """Where the files behind this one end, of segments the last; those compressed, damaged or foreign say nothing."""
+        last = self.last_segment()
+        renamed = [path for path in self.behind() if path.name.startswith(self.path.name)]
+        return [head_of(path, self.instance) for path in (*renamed, *([last] if last else []))]
 
     def close(self) -> None:
         """Let go of the file and its lock."""
         os.close(self._descriptor)
 
-    @property
-    def _checkpoints(self) -> Path:
-        return self.path.with_name(f"checkpoints-{self.instance}.jws")
+    def _forget_half_a_segment(self) -> None:
+        """A crash came between the second and the third step of ``begin_segment``: one file has both names."""
+        first = self._first()
+        closed = self._segment(first[0]) if first else None
+        if closed is not None and is_at(self._descriptor, closed):
+            closed.unlink()
+
+    def _segment(self, first: int) -> Path:
+        return self.path.with_name(f"audit-{self.instance}.{first:012d}.jsonl")
+
+    def _first(self) -> tuple[int, str] | None:
+        """Number and day of the first record, taken at its word."""
+        line, line_feed, _ = os.pread(self._descriptor, RECORD_MAX, 0).partition(b"\n")
+        try:
+            seq = position_of(line).head.seq if line_feed else None
+        except BrokenRecord:
+            return None
+        return None if seq is None else (seq, str(orjson.loads(line).get("timestamp"))[:10])
 
 
-def _open_locked(path: Path) -> int | None:
-    """A descriptor with the exclusive lock, or None where another process has it."""
-    try:
-        descriptor = os.open(path, _APPENDING | os.O_NONBLOCK, _FILE_MODE)
-    except OSError as error:
-        if error.errno == errno.ELOOP:
-            raise NotOurs(errno.ELOOP, "is a symbolic link; remove it", str(path)) from error
-        raise
-    try:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise NotOurs(errno.EINVAL, "is not a regular file; remove it", str(path))
-        _require_closed_to_others(status, path)
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        return None
-    except OSError:
-        os.close(descriptor)
-        raise
-    return descriptor
-
-
-def _require_closed_to_others(status: os.stat_result, path: Path) -> None:
-    """Whoever else can write could make a record vanish before anybody verifies."""
-    if status.st_uid not in (0, os.geteuid()):
-        raise NotOurs(errno.EPERM, f"belongs to user id {status.st_uid}; run: chown {os.geteuid()} {path}", str(path))
-    if status.st_mode & _OTHERS_WRITE:
-        raise NotOurs(errno.EPERM, f"is writable by others; run: chmod go-w {path}", str(path))
+def head_of(path: Path, instance: str) -> Head:
+    """Where a file of an instance ends; nowhere where it cannot say."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            return _read_tail(descriptor, path, instance)[1]
+        finally:
+            os.close(descriptor)
+    return Head()
 
 
 def _read_tail(descriptor: int, path: Path, instance: str) -> tuple[int, Head, bytes]:
@@ -197,34 +205,3 @@ def _read_tail(descriptor: int, path: Path, instance: str) -> tuple[int, Head, b
 def _damaged(path: Path, why: str) -> NotOurs:
     text = f"the last audit record is {why}; run `zerotrust-admin audit verify`, then move the file away"
     return NotOurs(errno.EINVAL, text, str(path))
-
-
-def _whole_checkpoints(descriptor: int, path: Path) -> tuple[int, bytes]:
-    """Where whole checkpoints end, and the last of them, without the last line feed."""
-    size = os.fstat(descriptor).st_size
-    tail = os.pread(descriptor, _CHECKPOINT_TAIL_BYTES, max(0, size - _CHECKPOINT_TAIL_BYTES))
-    whole, line_feed, torn = tail.rpartition(b"\n")
-    if not line_feed and size > len(torn):
-        raise NotOurs(errno.EINVAL, "does not end in a checkpoint; move the file away", str(path))
-    return size - len(torn), whole
-
-
-def _append_or_nothing(descriptor: int, data: bytes, *, end: int) -> None:
-    try:
-        # A short write raises nothing in Python, and on a full disk it is the first sign.
-        rest = memoryview(data)
-        while rest:
-            rest = rest[os.write(descriptor, rest) :]
-        os.fdatasync(descriptor)
-    except OSError:
-        with contextlib.suppress(OSError):  # The first error is the one that says what is wrong.
-            os.ftruncate(descriptor, end)
-        raise
-
-
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from broker.audit.signer import signer_of
-from broker.audit.sinks.file import NotOurs, RecordFile
+from broker.audit.sinks.durable import NotOurs
+from broker.audit.sinks.file import RecordFile
 from broker.audit.writer import Writer
 from tests.fakes.audit import MASTER, Directory, SetClock, an_event
 
@@ -121,7 +122,7 @@ def test_half_a_checkpoint_is_replaced_by_the_next(directory: Directory, writer:
     write(first, 1)
     first.checkpoint()
     killed(first)
-    path = directory.path / "checkpoints-host-1.jws"
+    path = directory.path / "checkpoints-host-1.notes"
     path.write_bytes(path.read_bytes()[:-30])
     second = writer()
     write(second, 2)
@@ -134,7 +135,7 @@ def test_a_checkpoint_for_which_there_is_no_space_leaves_nothing(
 ) -> None:
     first = writer()
     write(first, 1)
-    path = directory.path / "checkpoints-host-1.jws"
+    path = directory.path / "checkpoints-host-1.notes"
     before, original = path.read_bytes(), os.write
     calls = 0
 
@@ -352,7 +353,7 @@ def test_a_thousand_failed_attempts_leave_no_descriptor_open(
     elif trouble == "foreign":
         record_path(directory).write_bytes(b"a line\n")
     elif trouble == "checkpoint":
-        (directory.path / "checkpoints-host-1.jws").symlink_to("nowhere")
+        (directory.path / "checkpoints-host-1.notes").symlink_to("nowhere")
     else:
         monkeypatch.setattr(os, "fsync", lambda _: (_ for _ in ()).throw(OSError(30, "Read-only file system")))
     before = len(list(Path("/proc/self/fd").iterdir()))

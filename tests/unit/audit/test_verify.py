@@ -6,8 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from broker.audit.chain import RECORD_MAX, BrokenRecord, Head, check, seal_checkpoint
-from broker.audit.chain import Position as ChainPosition
+from broker.audit.chain import RECORD_MAX, BrokenRecord, Head, check
 from broker.audit.signer import signer_of
 from broker.audit.verify import verify
 from broker.keys.signing import KeySet
@@ -170,7 +169,7 @@ def test_a_whole_file_of_another_instance_in_the_place_of_ours_is_found(director
 
 def test_a_chain_made_with_another_key_is_no_chain_of_ours(directory: Directory) -> None:
     forged = Log(signer=signer_of(bytes(32))).add(5).checkpoint()
-    assert directory.put(forged).first_bad() is None
+    assert directory.put(forged).first_bad() == 1
     forged.checkpoints = a_log().checkpoints
     assert directory.put(forged).first_bad() == 1
 
@@ -192,7 +191,7 @@ def test_a_missing_checkpoint_file_is_a_finding_in_a_directory_and_a_note_for_a_
     directory: Directory,
 ) -> None:
     directory.put(a_log())
-    (directory.path / "checkpoints-host-1.jws").unlink()
+    (directory.path / "checkpoints-host-1.notes").unlink()
     assert "no checkpoint" in directory.verify().findings[0].fault
     single = verify([directory.path / "audit-host-1.jsonl"], jwks=directory.jwks)
     assert single.findings == []
@@ -215,27 +214,10 @@ def test_checkpoints_of_another_instance_are_none_of_ours(directory: Directory) 
 def test_two_checkpoints_that_contradict_each_other_are_found(directory: Directory) -> None:
     log = a_log()
     other = Log().add(4, role="administrator").checkpoint()
-    directory.put(log).statements(log.statements() + other.statements())
-    assert "contradicts" in directory.verify().findings[0].fault
-
-
-@pytest.mark.parametrize(
-    ("seq", "digest", "instance"),
-    [
-        ("4", "0" * 64, "host-1"),
-        (None, "0" * 64, "host-1"),
-        (True, "0" * 64, "host-1"),
-        (4, 4, "host-1"),
-        (4, "", None),
-    ],
-)
-def test_a_checkpoint_with_members_of_the_wrong_type_is_a_finding_and_no_crash(
-    directory: Directory, seq: object, digest: object, instance: object
-) -> None:
-    log = a_log()
-    position = ChainPosition(instance=instance, head=Head(seq=seq, digest=digest))  # type: ignore[arg-type]
-    log.checkpoints.append(seal_checkpoint(position, timestamp="", signer=log.signer))
-    assert directory.put(log).verify().findings
+    directory.put(log).statements(other.statements() + log.statements())
+    assert directory.first_bad() == 4
+    directory.statements(log.statements() + other.statements())
+    assert "goes back from 10 records to 4" in directory.verify().findings[0].fault
 
 
 def test_files_that_were_rotated_away_join_their_successors(directory: Directory) -> None:

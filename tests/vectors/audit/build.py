@@ -5,6 +5,7 @@ again, because `python -m tests.vectors.audit.build` stops where the folder stan
 sealed blob.
 
 `v1`: the first. `v2`: records say how somebody was authenticated (channel_bound, indicators, via), and there are reloads.
+`v3`: checkpoints are signed notes that state a tree; records speak of segments and of neighbours.
 """
 
 from __future__ import annotations
@@ -13,9 +14,12 @@ import json
 from datetime import timedelta
 from pathlib import Path
 
-from broker.audit.chain import Head, Position, link, seal_checkpoint
+from broker.audit.chain import Head, link
+from broker.audit.checkpoint import Checkpoint, origin_of, root_text, seal_checkpoint
 from broker.audit.event import Kind
+from broker.audit.note import Ed25519NoteSigner
 from broker.audit.signer import jwks_of, signer_of
+from broker.audit.tree import Frontier, leaf_hash
 from broker.core.clock import rfc3339
 from broker.core.principal import NameType, Principal
 from broker.keys.envelope import Envelope
@@ -23,11 +27,12 @@ from broker.keys.hierarchy import KeyHierarchy, Use
 from tests.fakes.audit import NOON, an_event
 
 ALL = Path(__file__).parent
-FOLDER = ALL / "v2"
+FOLDER = ALL / "v3"
 RECORDS = FOLDER / "records"
 MASTER = b"the master key of these vectors "
 INSTANCE = "broker.example.com-1"
 PLAINTEXT = b"what was sealed in the first version"  # and in each since: the seal is what may change
+NEIGHBOUR = {"neighbour": {"instance": "broker.example.com-2", "size": 0, "root": "", "via": "redis"}}
 CONTEXT = b"the context it was sealed in"
 
 
@@ -53,16 +58,23 @@ def records() -> tuple[bytes, bytes]:
         an_event(9, **nobody, action="reload", resource="keytabs", kind=Kind.RELOAD),
         an_event(10, **nobody, action="reload", resource="tls", kind=Kind.RELOAD, success=False, reason="unusable"),
         an_event(11, **nobody, action="run", resource="broker", kind=Kind.RECOVERED, details={"failure": "ENOSPC"}),
-        an_event(12, **nobody, action="run", resource="broker", kind=Kind.STOP),
+        an_event(12, **nobody, action="record_neighbour", resource="audit", kind=Kind.NEIGHBOUR, details=NEIGHBOUR),
+        an_event(13, **nobody, action="begin_segment", resource="audit", kind=Kind.SEGMENT),
+        an_event(14, **nobody, action="run", resource="broker", kind=Kind.STOP),
     ]
-    lines, statements = b"", b""
+    lines, statements, tree = b"", b"", Frontier()
     for event in events:
+        if event.kind is Kind.SEGMENT:
+            root = root_text(tree)
+            event.details = {"segment": {"file": "elsewhere", "bytes": 1, "records": tree.size, "root": root}}
         line, head = link(head, {**event.members(), "instance": INSTANCE}, signer=signer)
+        tree = tree.with_leaf(leaf_hash(line))
         lines += line + b"\n"
-        if head.seq in {1, 5, 12}:
-            position = Position(instance=INSTANCE, head=head)
+        if head.seq in {1, 5, 12, 14}:
             moment = rfc3339(NOON + timedelta(seconds=head.seq))
-            statements += seal_checkpoint(position, timestamp=moment, signer=signer).encode() + b"\n"
+            stated = Checkpoint(instance=INSTANCE, head=head, tree=tree, timestamp=moment, quiet=head.seq == 12)
+            signers = [Ed25519NoteSigner(name=origin_of(INSTANCE), signer=signer)]
+            statements += seal_checkpoint(stated, signers=signers).encode() + b"\n"
     return lines, statements
 
 
@@ -70,7 +82,7 @@ def main() -> None:
     RECORDS.mkdir(parents=True)
     lines, statements = records()
     (RECORDS / f"audit-{INSTANCE}.jsonl").write_bytes(lines)
-    (RECORDS / f"checkpoints-{INSTANCE}.jws").write_bytes(statements)
+    (RECORDS / f"checkpoints-{INSTANCE}.notes").write_bytes(statements)
     (FOLDER / "jwks.json").write_text(json.dumps(jwks_of(signer_of(MASTER)), indent=2) + "\n")
     envelope = Envelope(keys=[KeyHierarchy(master=MASTER).derive(Use.CACHE_SEAL)])
     (FOLDER / "sealed.hex").write_text(envelope.seal(PLAINTEXT, context=CONTEXT).hex() + "\n")
