@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import click
-import orjson
 
-from broker.admin.offline import EXIT_BAD, config_option, fail, settings_of
-from broker.audit.signer import jwks_of, signer_of
+from broker.admin.offline import EXIT_BAD, config_option, fail, keys_of, settings_of
+from broker.admin.tail import audit_tail
+from broker.admin.trace import audit_trace
 from broker.audit.verify import Report, verify
 
 
 @click.group()
 def audit() -> None:
     """The audit log."""
+
+
+audit.add_command(audit_trace)
+audit.add_command(audit_tail)
 
 
 @audit.command("verify")
@@ -30,7 +32,7 @@ def audit_verify(files: tuple[Path, ...], jwks: Path | None, config: Path) -> No
     FILES are record files or audit directories. Without them the configured directory is checked; without --jwks
     the configured key's public half is used.
     """
-    keys = read_jwks(jwks) if jwks else jwks_of(signer_of(settings_of(config).encryption.key_bytes()))
+    keys = keys_of(jwks, config)
     roots = list(files) or [settings_of(config).audit.directory]
     try:
         report = verify(roots, jwks=keys)
@@ -42,17 +44,6 @@ def audit_verify(files: tuple[Path, ...], jwks: Path | None, config: Path) -> No
         fail(f"no audit records in {', '.join(map(str, roots))} — run: zerotrust-admin audit verify DIRECTORY")
     _print(report)
     sys.exit(EXIT_BAD if report.findings else 0)
-
-
-def read_jwks(path: Path) -> Mapping[str, Any]:
-    """The public keys of a file; or the end, with what is wrong with it."""
-    try:
-        found = orjson.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
-        fail(f"{path}: not a JWKS: {error}")
-    if not isinstance(found, dict):
-        fail(f"{path}: not a JWKS: expected a JSON object")
-    return found
 
 
 def _print(report: Report) -> None:

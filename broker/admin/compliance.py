@@ -13,8 +13,7 @@ from typing import Any
 import click
 
 from broker.admin.assembled import Assembled
-from broker.admin.audit import read_jwks
-from broker.admin.offline import EXIT_CONFIG, config_option, fail, settings_of
+from broker.admin.offline import EXIT_CONFIG, config_option, fail, read_jwks, settings_of
 from broker.audit.chain import BrokenRecord, position_of
 from broker.audit.reading import lines, record_files
 from broker.audit.signer import jwks_of, signer_of

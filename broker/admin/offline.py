@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import click
+import orjson
 
+from broker.audit.signer import jwks_of, signer_of
 from broker.config.load import load
 from broker.config.model import Settings
 from broker.core.errors import ConfigurationError
@@ -35,6 +38,22 @@ def settings_of(config: Path) -> Settings:
         for problem in error.problems:
             click.echo(problem, err=True)
         sys.exit(EXIT_CONFIG)
+
+
+def keys_of(jwks: Path | None, config: Path) -> Mapping[str, Any]:
+    """The public keys that are named, or the configured ones; or the end."""
+    return read_jwks(jwks) if jwks else jwks_of(signer_of(settings_of(config).encryption.key_bytes()))
+
+
+def read_jwks(path: Path) -> Mapping[str, Any]:
+    """The public keys of a file; or the end, with what is wrong with it."""
+    try:
+        found = orjson.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        fail(f"{path}: not a JWKS: {error}")
+    if not isinstance(found, dict):
+        fail(f"{path}: not a JWKS: expected a JSON object")
+    return found
 
 
 def fail(message: str) -> NoReturn:
