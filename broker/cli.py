@@ -51,16 +51,20 @@ def serve(config: Path) -> None:
     from broker.assembly import Source, assemble, check  # noqa: PLC0415
     from broker.config.load import load  # noqa: PLC0415
     from broker.core.clock import SystemClock  # noqa: PLC0415
+    from broker.keys import memory  # noqa: PLC0415
     from broker.watch.log_cap import LogCap  # noqa: PLC0415
 
-    clock = SystemClock()
+    memory.keep_out_of_core_files()
+    clock, environ = SystemClock(), memory.Noted(os.environ)
     for handler in logging.getLogger().handlers:
         handler.addFilter(LogCap(clock=clock))
     try:
-        settings = load(config, environ=os.environ)
+        settings = load(config, environ=environ)
         checked = check(settings)
     except ConfigurationError as error:
         _refuse(error)
+    # What the AWS SDK reads by itself is not looked at here.
+    memory.wipe_environment(environ.read | {name for name in environ if name.startswith("AWS_")})
 
     async def run() -> None:
         source = Source(config=config, environ=dict(os.environ))

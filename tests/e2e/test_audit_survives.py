@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,10 +19,12 @@ from tests.fakes.broker import BrokerProcess, configuration
 from tests.fakes.realm import Realm
 from tests.fakes.sts import StrictSts, demo_world
 
-KILLS = 20
+# As many as there is time for: each costs a start. By hand 200 (docs/audit.md).
+KILLS = int(os.environ.get("KILLS", "20"))
+LOOKS = 20
 CLIENTS = 3
 # Seconds of load before a kill: from before the first answer to well into the stream of them.
-LOAD = [0.05 + 0.02 * number for number in range(KILLS)]
+LOAD = [0.05 + 0.4 * number / KILLS for number in range(KILLS)]
 
 
 @pytest.fixture(scope="module")
@@ -63,12 +67,11 @@ def verified(broker: BrokerProcess, jwks: dict[str, object]) -> None:
     assert verify([broker.audit_directory], jwks=jwks).findings == []
 
 
-def test_twenty_kills_under_load_lose_no_record_of_a_key_that_somebody_got(broker: BrokerProcess, alice: Asker) -> None:
+def test_kills_under_load_lose_no_record_of_a_key_that_somebody_got(broker: BrokerProcess, alice: Asker) -> None:
     seen: list[tuple[str, str]] = []
-    for load_seconds in LOAD:
+    for number, load_seconds in enumerate(LOAD):
         broker.start()
         jwks = get(broker.url, "/.well-known/jwks.json").body
-        verified(broker, jwks)
         clients = [threading.Thread(target=ask_until_it_dies, args=(broker, alice, seen)) for _ in range(CLIENTS)]
         for client in clients:
             client.start()
@@ -76,16 +79,24 @@ def test_twenty_kills_under_load_lose_no_record_of_a_key_that_somebody_got(broke
         broker.kill()
         for client in clients:
             client.join()
-        verified(broker, jwks)
-        issued = [(record["access_key_id"], record["role"]) for record in whole_records(broker) if record["success"]]
-        for handed_out in set(seen):
-            assert issued.count(handed_out) >= seen.count(handed_out)
+        # Of many kills only some are looked at by themselves: the log grows with each, and the end shows all.
+        if number % max(1, KILLS // LOOKS) == 0:
+            verified(broker, jwks)
+            everything_is_on_record(broker, seen)
+    everything_is_on_record(broker, seen)
     assert len({key for key, _ in seen}) > KILLS, "the clients got too little for this to mean anything"
     broker.start()
+    verified(broker, jwks)
     assert broker.stop() == 0
     done = broker.admin("audit", "verify")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("good: ")
+
+
+def everything_is_on_record(broker: BrokerProcess, seen: list[tuple[str, str]]) -> None:
+    """As many records of each key as it was handed out, or more: of whom died with the answer on its way nobody can tell."""
+    issued = Counter((record["access_key_id"], record["role"]) for record in whole_records(broker) if record["success"])
+    assert not Counter(seen) - issued
 
 
 def whole_records(broker: BrokerProcess) -> list[dict[str, object]]:

@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.fakes import broker as fakes
+from tests.fakes import proc
 from tests.fakes.broker import BrokerProcess, configuration
 from tests.fakes.certificates import server_certificate
 from tests.fakes.realm import Realm
@@ -203,7 +204,7 @@ def test_whoever_stalls_is_hung_up_on_in_time_and_whoever_is_idle_may_stay(servi
 
 def held_mib(pid: int | None) -> float:
     """What the process holds in memory, in MiB: resident, less its share in what others use too."""
-    found = re.search(r"^Pss:\s+(\d+) kB", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.MULTILINE)
+    found = re.search(r"^Pss:\s+(\d+) kB", proc.shown(pid, "smaps_rollup").decode(), re.MULTILINE)
     assert found is not None
     return int(found[1]) / 1024
 
@@ -316,7 +317,7 @@ def test_a_crowd_that_is_let_go_leaves_no_descriptor_behind(serving):
         with connected(port) as mine:
             ping(mine)
         pid = process.process.pid
-        before = len(list(Path(f"/proc/{pid}/fd").iterdir()))
+        before = proc.descriptors(pid)
         for _ in range(3):
             with contextlib.ExitStack() as held:
                 for number in range(400):
@@ -324,9 +325,9 @@ def test_a_crowd_that_is_let_go_leaves_no_descriptor_behind(serving):
         with connected(port) as mine:
             ping(mine)
         deadline = time.monotonic() + 5.0
-        while len(list(Path(f"/proc/{pid}/fd").iterdir())) > before and time.monotonic() < deadline:
+        while proc.descriptors(pid) > before and time.monotonic() < deadline:
             time.sleep(0.05)
-        assert len(list(Path(f"/proc/{pid}/fd").iterdir())) <= before
+        assert proc.descriptors(pid) <= before
         assert open_connections(port) == 0
 
 

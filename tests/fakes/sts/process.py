@@ -73,6 +73,11 @@ class StrictSts:
             if role_arn in {None, call["role_arn"]} and action in {None, call["action"]}
         ]
 
+    def secrets(self) -> list[str]:
+        """Every secret key and session token that it ever made, those of the hops between included."""
+        found: list[str] = json.loads(self._control("GET", "secrets"))
+        return found
+
     def fault(
         self,
         kind: str,

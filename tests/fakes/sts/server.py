@@ -72,6 +72,7 @@ class Server:
         app.router.add_get("/federation", self._federation)
         app.router.add_get("/_control/calls", self._get_calls)
         app.router.add_delete("/_control/calls", self._delete_calls)
+        app.router.add_get("/_control/secrets", self._get_secrets)
         app.router.add_post("/_control/faults", self._post_fault)
         app.router.add_delete("/_control/faults", self._delete_faults)
         return app
@@ -80,6 +81,9 @@ class Server:
 
     async def _get_calls(self, _request: web.Request) -> web.Response:
         return web.json_response(self._calls)
+
+    async def _get_secrets(self, _request: web.Request) -> web.Response:
+        return web.json_response(self._sts.secrets())
 
     async def _delete_calls(self, _request: web.Request) -> web.Response:
         self._calls.clear()

@@ -101,6 +101,10 @@ class Sts:
             raise expired_token()
         return credential
 
+    def secrets(self) -> list[str]:
+        """The secret keys and tokens of all sessions made so far."""
+        return [text for one in self._credentials.values() if one.token for text in (one.secret_access_key, one.token)]
+
     def living_session(self, access_key_id: str, secret_access_key: str, token: str) -> str | None:
         """Whose session these three are, as an ARN; None where they do not belong together or it ended."""
         found = self._credentials.get(access_key_id)
