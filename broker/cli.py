@@ -7,7 +7,7 @@ import logging
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -15,7 +15,7 @@ from broker import __version__
 from broker.core.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from broker.config.model import Settings
     from broker.reports.facts import KeyAge, Setup
@@ -120,7 +120,7 @@ def admin() -> None:
     from broker.admin.assembled import Assembled  # noqa: PLC0415
     from broker.admin.cli import main as operate  # noqa: PLC0415
 
-    operate(obj=Assembled(probe=_probe, caller=_caller, setup=_setup, key_ages=_key_ages))
+    operate(obj=Assembled(probe=_probe, caller=_caller, setup=_setup, key_ages=_key_ages, own_keys=_own_keys))
 
 
 def _caller(settings: Settings) -> str:
@@ -147,6 +147,12 @@ def _key_ages(settings: Settings) -> Sequence[KeyAge]:
     from broker.assembly.evidence import key_ages_of  # noqa: PLC0415
 
     return key_ages_of(settings)
+
+
+def _own_keys(settings: Settings) -> Mapping[str, Any]:
+    from broker.assembly.audit import own_keys  # noqa: PLC0415
+
+    return own_keys(settings)
 
 
 def _refuse(error: ConfigurationError) -> NoReturn:

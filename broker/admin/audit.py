@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -10,6 +11,8 @@ import click
 from broker.admin.offline import EXIT_BAD, config_option, fail, keys_of, settings_of
 from broker.admin.tail import audit_tail
 from broker.admin.trace import audit_trace
+from broker.admin.witness import witness
+from broker.audit.cosignature import BadWitnessKey, WitnessKey
 from broker.audit.verify import Report, verify
 
 
@@ -20,22 +23,40 @@ def audit() -> None:
 
 audit.add_command(audit_trace)
 audit.add_command(audit_tail)
+audit.add_command(witness)
 
 
 @audit.command("verify")
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path))
 @click.option("--jwks", type=click.Path(path_type=Path), help="The public keys.")
+@click.option(
+    "--witness-key", "witness_keys", multiple=True, metavar="KEY", help="A witness that must have signed checkpoints."
+)
+@click.option(
+    "--checkpoint",
+    "checkpoints",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="A checkpoint that was kept elsewhere, such as a witness's: the log must go on from it.",
+)
 @config_option
-def audit_verify(files: tuple[Path, ...], jwks: Path | None, config: Path) -> None:
+def audit_verify(
+    *,
+    files: tuple[Path, ...],
+    jwks: Path | None,
+    witness_keys: tuple[str, ...],
+    checkpoints: tuple[Path, ...],
+    config: Path,
+) -> None:
     """Check records and checkpoints. Needs no broker.
 
     FILES are record files or audit directories. Without them the configured directory is checked; without --jwks
-    the configured key's public half is used.
+    the configured keys' public halves are used.
     """
     keys = keys_of(jwks, config)
     roots = list(files) or [settings_of(config).audit.directory]
     try:
-        report = verify(roots, jwks=keys)
+        report = verify(roots, jwks=keys, witnesses=_witnesses(witness_keys), elsewhere=checkpoints)
     except OSError as error:
         fail(f"{error.filename}: {error.strerror} — fix: name record files or the audit directory, readable to you")
     except ValueError as error:
@@ -44,6 +65,13 @@ def audit_verify(files: tuple[Path, ...], jwks: Path | None, config: Path) -> No
         fail(f"no audit records in {', '.join(map(str, roots))} — run: zerotrust-admin audit verify DIRECTORY")
     _print(report)
     sys.exit(EXIT_BAD if report.findings else 0)
+
+
+def _witnesses(words: Sequence[str]) -> list[WitnessKey]:
+    try:
+        return [WitnessKey.parse(word) for word in words]
+    except BadWitnessKey as error:
+        fail(f"--witness-key: {error} — fix: copy the word that the witness prints when it starts")
 
 
 def _print(report: Report) -> None:

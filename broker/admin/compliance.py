@@ -13,10 +13,9 @@ from typing import Any
 import click
 
 from broker.admin.assembled import Assembled
-from broker.admin.offline import EXIT_CONFIG, config_option, fail, read_jwks, settings_of
+from broker.admin.offline import EXIT_CONFIG, config_option, fail, own_keys, read_jwks, settings_of
 from broker.audit.chain import BrokenRecord, position_of
 from broker.audit.reading import lines, record_files
-from broker.audit.signer import jwks_of, signer_of
 from broker.audit.verify import verify
 from broker.config.model import Settings
 from broker.core.clock import SystemClock
@@ -83,7 +82,7 @@ def compliance_report(
     # Records from elsewhere need no configuration; the broker's own are found by it.
     settings = settings_of(config) if not sources or config.exists() else None
     roots = list(sources) or [_directory(settings)]
-    keys = read_jwks(jwks) if jwks else _own_keys(settings)
+    keys = read_jwks(jwks) if jwks else (own_keys(settings) if settings else None)
     period = tuple(moment.replace(tzinfo=UTC) if moment else None for moment in (since, until))
     log = _counted(roots, *period)
     facts = Facts(
@@ -101,10 +100,6 @@ def compliance_report(
 def _directory(settings: Settings | None) -> Path:
     assert settings is not None  # noqa: S101  # read above where there is no source
     return settings.audit.directory
-
-
-def _own_keys(settings: Settings | None) -> Mapping[str, Any] | None:
-    return jwks_of(signer_of(settings.encryption.key_bytes())) if settings else None
 
 
 def _key_ages(assembled: Assembled, settings: Settings | None) -> Sequence[Any]:

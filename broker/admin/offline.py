@@ -11,7 +11,8 @@ from typing import Any, NoReturn
 import click
 import orjson
 
-from broker.audit.signer import jwks_of, signer_of
+from broker.admin.assembled import Assembled
+from broker.audit.signer import jwks_of, signers_of
 from broker.config.load import load
 from broker.config.model import Settings
 from broker.core.errors import ConfigurationError
@@ -42,7 +43,19 @@ def settings_of(config: Path) -> Settings:
 
 def keys_of(jwks: Path | None, config: Path) -> Mapping[str, Any]:
     """The public keys that are named, or the configured ones; or the end."""
-    return read_jwks(jwks) if jwks else jwks_of(signer_of(settings_of(config).encryption.key_bytes()))
+    return read_jwks(jwks) if jwks else own_keys(settings_of(config))
+
+
+def own_keys(settings: Settings) -> Mapping[str, Any]:
+    """The configured keys' public halves; or the end, where an HSM does not show its own."""
+    if not settings.encryption.hsm.enabled:
+        return jwks_of(*signers_of(settings.encryption.all_key_bytes()))
+    assembled = click.get_current_context().find_object(Assembled)
+    assert assembled is not None  # noqa: S101  # the program's entry point gives it
+    try:
+        return assembled.own_keys(settings)
+    except ConfigurationError as error:
+        fail(str(error.problems[0]))
 
 
 def read_jwks(path: Path) -> Mapping[str, Any]:

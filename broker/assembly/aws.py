@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from secrets import SystemRandom, token_hex
 
 from broker.config.aws import Aws
@@ -47,9 +48,10 @@ def base_credentials(settings: Settings) -> BaseCredentials:
     )
 
 
-def documents_of(base: BaseCredentials) -> dict[str, dict[str, object]]:
+def documents_of(base: BaseCredentials) -> dict[str, Callable[[], dict[str, object]]]:
     """What has to be published for AWS to believe us, by path."""
-    return base.issuer.documents() if isinstance(base, WebIdentity) else {}
+    documents = base.issuer.documents() if isinstance(base, WebIdentity) else {}
+    return {path: partial(dict, document) for path, document in documents.items()}
 
 
 def reloads_of(base: BaseCredentials) -> dict[str, Callable[[], bool]]:

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 
 from aiohttp import web
 from redis import asyncio as redis
 
+from broker.assembly.audit import audit_log, hsm_of, public_keys, witnesses_of
 from broker.assembly.aws import documents_of, reloads_of, sts_client
 from broker.assembly.cache import cache_of
 from broker.assembly.check import Checked
 from broker.assembly.entrance import entry_of
 from broker.assembly.gauges import add_gauges
+from broker.assembly.hierarchy import hierarchy_of
 from broker.assembly.operators import operators_door
 from broker.assembly.reload import PolicyReload, Source
 from broker.assembly.revocation import epochs_of
 from broker.assembly.shared import redis_client
 from broker.audit.log import AuditLog
-from broker.audit.signer import JWKS_PATH, jwks_of, signer_of
+from broker.audit.signer import JWKS_PATH
+from broker.audit.witnesses import Witnesses
 from broker.authn.directory import Directories
 from broker.cache.sealed import CredentialCache
 from broker.config.model import Settings
@@ -28,7 +32,7 @@ from broker.issuing.explain import Explainer
 from broker.issuing.issue import Issuer
 from broker.issuing.passes import PassOffice
 from broker.issuing.revoke import Revocations
-from broker.keys.hierarchy import KeyHierarchy
+from broker.keys.pkcs11 import HsmKey
 from broker.revocation.epochs import Epochs
 from broker.sts.client import StsClient
 from broker.sts.console import Console
@@ -56,6 +60,8 @@ class Broker:
     files: FileWatch
     epochs: Epochs
     policy: PolicyReload
+    hsm: HsmKey | None
+    witnesses: Witnesses | None
 
     async def reload(self) -> None:
         """Take over changed keytabs and certificates, roles and rules."""
@@ -70,6 +76,7 @@ class Broker:
             self.files.keep_looking,
             self.epochs.keep_in_step,
             self.policy.keep_giving_back,
+            *([self.witnesses.keep_submitting] if self.witnesses else []),
         ]
 
     def runner(self, *, shutdown_timeout: float) -> Runner:
@@ -84,6 +91,8 @@ class Broker:
         """Let what is under way be recorded, then let everything go."""
         await self.issuer.drain()
         await self.audit.close()
+        if self.hsm is not None:
+            self.hsm.close()
         self.sts.close()
         await self.console.close()
         self.directories.close()
@@ -102,10 +111,11 @@ def assemble(settings: Settings, checked: Checked, *, source: Source, clock: Clo
         source: Where it came from, to be read again.
         clock: The time.
     """
-    hierarchy = KeyHierarchy(master=settings.encryption.key_bytes())
+    hierarchy = hierarchy_of(settings.encryption)
     metrics = Metrics()
-    signer = signer_of(settings.encryption.key_bytes())
-    audit = AuditLog(directory=settings.audit.directory, signer=signer, clock=clock, observers=[metrics.observe])
+    hsm = hsm_of(settings.encryption.hsm)
+    audit = audit_log(settings, hsm=hsm, clock=clock, observers=[metrics.observe])
+    witnesses = witnesses_of(settings, audit=audit, metrics=metrics, clock=clock)
     client = redis_client(settings.redis) if settings.redis else None
     epochs = epochs_of(settings, hierarchy=hierarchy, client=client, metrics=metrics, clock=clock)
     cache = cache_of(
@@ -156,7 +166,7 @@ def assemble(settings: Settings, checked: Checked, *, source: Source, clock: Clo
         "Whether the roles and rules of the configuration file are in force, as of the last reload",
         lambda: float(policy.is_well),
     )
-    add_gauges(metrics, audit=audit, keys=checked.keys, tls=checked.tls, files=files, sources=sources)
+    add_gauges(metrics, audit=audit, hsm=hsm, keys=checked.keys, tls=checked.tls, files=files, sources=sources)
     health = Health(
         probes={
             "audit": audit.ping,
@@ -165,11 +175,13 @@ def assemble(settings: Settings, checked: Checked, *, source: Source, clock: Clo
             "replay_guard": entry.replay_guard.ping,
             "files": files.ping,
             "revocations": epochs.ping,
+            **({"hsm": hsm.ping} if hsm else {}),
+            **({"witnesses": witnesses.ping} if witnesses else {}),
             **entry.directories.probes(),
         },
         vital=frozenset({"audit", "replay_guard"}),
         metrics=metrics.text,
-        documents={JWKS_PATH: jwks_of(signer), **documents_of(checked.base)},
+        documents={JWKS_PATH: partial(public_keys, settings, hsm=hsm), **documents_of(checked.base)},
     )
     operators = operators_door(settings.admin, entry=entry, keys=checked.signing_keys, clock=clock)
     app = build(
@@ -201,6 +213,8 @@ def assemble(settings: Settings, checked: Checked, *, source: Source, clock: Clo
         files=files,
         epochs=epochs,
         policy=policy,
+        hsm=hsm,
+        witnesses=witnesses,
     )
 
 

@@ -35,7 +35,7 @@ def cache_of(
     cache = CredentialCache(
         near=MemoryStore(clock=clock),
         turns=turns,
-        seal=EntrySeal(envelope=Envelope(keys=[hierarchy.derive(Use.CACHE_SEAL)]), clock=clock, boot=boot_id()),
+        seal=EntrySeal(envelope=Envelope(keys=hierarchy.derive_all(Use.CACHE_SEAL)), clock=clock, boot=boot_id()),
         name_key=hierarchy.derive(Use.CACHE_NAME),
         epoch=epoch,
         alarm=alarm,

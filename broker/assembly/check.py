@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 from dataclasses import dataclass
 
+from broker.assembly.audit import problems_of as problems_of_audit
 from broker.assembly.aws import base_credentials
 from broker.assembly.operators import registered_keys
 from broker.assembly.revocation import ledger_file
@@ -60,7 +61,7 @@ def check(settings: Settings) -> Checked:
         signing_keys = registered_keys(settings.admin)
     except ConfigurationError as error:
         problems += error.problems
-    problems += _socket_problems(settings) + _ledger_problems(settings)
+    problems += _socket_problems(settings) + _ledger_problems(settings) + problems_of_audit(settings)
     if problems or keys is None or base is None:
         raise ConfigurationError(problems)
     policies = Policies(Policy(roles=settings.roles, rules=settings.grants))

@@ -94,9 +94,10 @@ def entry_of(
 
 def _job_passes(client: redis.Redis | None, hierarchy: KeyHierarchy, epochs: Epochs, clock: Clock) -> JobPasses:
     days = LONGEST_DELEGATION.days
+    key, *former = hierarchy.derive_all(Use.JOB_PASS_ENTRY)
     return JobPasses(
         envelope=DailyEnvelope(hierarchy=hierarchy, use=Use.JOB_PASS_SEAL, clock=clock, days=days),
-        register=Register(client=client, key=hierarchy.derive(Use.JOB_PASS_ENTRY), clock=clock),
+        register=Register(client=client, key=key, former=former, clock=clock),
         epoch=epochs.of,
         clock=clock,
     )

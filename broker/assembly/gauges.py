@@ -7,6 +7,7 @@ from functools import partial
 
 from broker.audit.log import AuditLog
 from broker.authn.keytab import AcceptorKeys
+from broker.keys.pkcs11 import HsmKey
 from broker.watch.files import FileWatch
 from broker.watch.metrics import Metrics
 from broker.web.tls import ServerTls
@@ -16,6 +17,7 @@ def add_gauges(
     metrics: Metrics,
     *,
     audit: AuditLog,
+    hsm: HsmKey | None,
     keys: AcceptorKeys,
     tls: ServerTls | None,
     files: FileWatch,
@@ -27,6 +29,12 @@ def add_gauges(
         "When the audit chain was last checkpointed",
         lambda: audit.last_checkpoint or 0.0,
     )
+    if hsm is not None:
+        metrics.gauge(
+            "broker_hsm_available",
+            "Whether the HSM signed what it was last asked to",
+            lambda: float(hsm.failure is None),
+        )
     for name in sources:
         metrics.gauge(
             f"broker_{name}_last_reload_successful",

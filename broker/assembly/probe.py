@@ -7,9 +7,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from broker.assembly.audit import audit_log, hsm_of
 from broker.assembly.aws import base_credentials, sts_client
-from broker.audit.log import AuditLog
-from broker.audit.signer import signer_of
 from broker.config.model import Settings
 from broker.core.clock import Clock
 from broker.core.errors import ConfigurationError
@@ -53,8 +52,8 @@ def _sts(settings: Settings, clock: Clock) -> StsClient:
 
 
 async def _probe(settings: Settings, clock: Clock) -> Sequence[Finding]:
-    signer = signer_of(settings.encryption.key_bytes())
-    audit = AuditLog(directory=settings.audit.directory, signer=signer, clock=clock, observers=[])
+    hsm = hsm_of(settings.encryption.hsm)
+    audit = audit_log(settings, hsm=hsm, clock=clock, observers=[])
     sts = _sts(settings, clock)
     await audit.open()
     try:
@@ -62,6 +61,8 @@ async def _probe(settings: Settings, clock: Clock) -> Sequence[Finding]:
         return await Prober(sts=sts, audit=audit, by_token=by_token).run(settings.roles)
     finally:
         await audit.close()
+        if hsm is not None:
+            hsm.close()
         sts.close()
 
 

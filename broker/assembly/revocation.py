@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from redis import asyncio as redis
 
+from broker.assembly.hierarchy import hierarchy_of
 from broker.config.model import Settings
 from broker.core.clock import Clock
 from broker.keys.envelope import Envelope
@@ -16,7 +17,7 @@ from broker.watch.metrics import Metrics
 
 def ledger_file(settings: Settings) -> LedgerFile:
     """The one of this host."""
-    hierarchy = KeyHierarchy(master=settings.encryption.key_bytes())
+    hierarchy = hierarchy_of(settings.encryption)
     return LedgerFile(directory=settings.state_directory, envelope=_envelope(hierarchy))
 
 
@@ -40,4 +41,4 @@ def epochs_of(
 
 
 def _envelope(hierarchy: KeyHierarchy) -> Envelope:
-    return Envelope(keys=[hierarchy.derive(Use.REVOCATION_SEAL)])
+    return Envelope(keys=hierarchy.derive_all(Use.REVOCATION_SEAL))

@@ -15,6 +15,7 @@ from typing import Any
 
 import orjson
 
+from broker.audit.backing import Backing
 from broker.audit.chain import BrokenRecord, Head
 from broker.audit.checkpoint import is_cut_short, open_checkpoint, root_text
 from broker.audit.event import Kind
@@ -97,7 +98,9 @@ def all_claims(
     *,
     statements: Iterable[Path],
     records: Iterable[Path],
+    elsewhere: Iterable[Claim],
     keys: KeySet,
+    backing: Backing,
     on_fault: OnFault,
     note: OnFault,
 ) -> Iterator[Claim]:
@@ -107,12 +110,15 @@ def all_claims(
         instance: Of whom.
         statements: Its own checkpoints, notes and JWS.
         records: Its neighbours' records. What they say is taken at its word: each is verified where its own turn comes.
+        elsewhere: What checkpoints say that were kept elsewhere.
         keys: Those that checkpoints are signed with.
+        backing: Shown each of the notes.
         on_fault: Told of what is damaged or goes back in checkpoints; of each file the first.
         note: Told of what cannot be checked.
     """
-    sources = [_rising(_own(path, instance, keys, on_fault), on_fault) for path in statements]
+    sources = [_rising(_own(path, instance, keys, backing, on_fault), on_fault) for path in statements]
     sources += [_rising(_neighbours(path, instance), note) for path in records]
+    sources.append(iter(sorted(elsewhere, key=lambda claim: claim.size)))
     return heapq.merge(*sources, key=lambda claim: claim.size)
 
 
@@ -136,10 +142,10 @@ def _rising(claims: Iterator[Claim], on_fault: OnFault) -> Iterator[Claim]:
             on_fault(claim.path, f"{claim.by} goes back from {reached} records to {claim.size}")
 
 
-def _own(path: Path, instance: str, keys: KeySet, on_fault: OnFault) -> Iterator[Claim]:
-    read = _old if path.suffix == ".jws" else _stated
+def _own(path: Path, instance: str, keys: KeySet, backing: Backing, on_fault: OnFault) -> Iterator[Claim]:
+    read = _old(path, instance, keys) if path.suffix == ".jws" else _stated(path, instance, keys, backing)
     faulty = False
-    for number, found in enumerate(read(path, instance, keys), start=1):
+    for number, found in enumerate(read, start=1):
         if isinstance(found, Claim):
             yield found
         elif not faulty:
@@ -147,11 +153,13 @@ def _own(path: Path, instance: str, keys: KeySet, on_fault: OnFault) -> Iterator
             on_fault(path, f"checkpoint {number}: {found}")
 
 
-def _stated(path: Path, instance: str, keys: KeySet) -> Iterator[Claim | BrokenRecord]:
+def _stated(path: Path, instance: str, keys: KeySet, backing: Backing) -> Iterator[Claim | BrokenRecord]:
     for data, whole in notes(path):
         try:
-            found = open_checkpoint(data.decode("utf-8", "replace"), keys=keys)
+            note = data.decode("utf-8", "replace")
+            found = open_checkpoint(note, keys=keys)
             _require(found.instance, instance)
+            backing.see(note, size=found.size)
             yield Claim(_CHECKPOINT, path, found.size, found.head.digest, found.root)
         except BrokenRecord as error:
             if whole or not is_cut_short(data, instance=instance):

@@ -26,6 +26,8 @@ class Kind(enum.StrEnum):
     RECOVERED = "audit_recovered"
     SEGMENT = "segment_begun"
     NEIGHBOUR = "neighbour_checkpoint"
+    KEY_SUCCEEDED = "key_succeeded"
+    KEY_CHANGED = "key_changed_uncertified"
     RELOAD = "reload"
     CONFIG_RELOADED = "config_reloaded"
     CONFIG_REFUSED = "config_refused"

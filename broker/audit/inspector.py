@@ -24,7 +24,7 @@ _BATCH = 500
 _AHEAD = 2
 
 # What whoever walks along a log needs of a record.
-_NEEDED = ("seq", "prev", "instance", "event", "segment", "neighbour")
+_NEEDED = ("seq", "prev", "kid", "successor", "instance", "event", "segment", "neighbour")
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,14 +14,17 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import TypeVar
 
 from broker.audit.alert import Severity, alert
 from broker.audit.chain import BrokenRecord, Position, require_recordable
 from broker.audit.event import Event, Kind
-from broker.audit.writer import Members, Writer
+from broker.audit.statement import hsm_line
+from broker.audit.writer import Draft, Members, Writer
 from broker.core.clock import Clock
 from broker.core.errors import AuditUnavailable, BrokerError, StsError
 from broker.core.workers import Workers
+from broker.keys.pkcs11 import HsmKey, HsmUnavailable
 from broker.keys.signing import Ed25519Signer
 
 # A client gets its 503 within a second; what is left of it is for the rest of the way.
@@ -37,6 +40,7 @@ _CLOSED = "the audit log is closed"
 
 _log = logging.getLogger(__name__)
 
+_T = TypeVar("_T")
 Observer = Callable[[Event], None]
 
 
@@ -52,8 +56,28 @@ class _Waiting:
 class AuditLog:
     """Made inside a running event loop; ``open()`` before use, ``close()`` at the end."""
 
-    def __init__(self, *, directory: Path, signer: Ed25519Signer, clock: Clock, observers: Sequence[Observer]) -> None:
-        self._writer = Writer(directory=directory, signer=signer, clock=clock)
+    def __init__(
+        self,
+        *,
+        directory: Path,
+        signer: Ed25519Signer,
+        former: Sequence[Ed25519Signer] = (),
+        hsm: HsmKey | None = None,
+        clock: Clock,
+        observers: Sequence[Observer],
+    ) -> None:
+        """Take who signs.
+
+        Args:
+            directory: Where the records lie.
+            signer: Of records and checkpoints.
+            former: Those that it followed: they certify that it does.
+            hsm: What signs checkpoints too.
+            clock: The time.
+            observers: Told of each record when it is durable.
+        """
+        self._writer = Writer(directory=directory, signer=signer, former=former, clock=clock)
+        self._hsm = hsm
         self._clock = clock
         self._observers = observers
         self._worker = Workers(name="audit", number=1)
@@ -63,6 +87,9 @@ class AuditLog:
         self._shut: str | None = None
         self.failure: str | None = None
         self.last_checkpoint: float | None = None
+        # The last checkpoint went without the HSM: one more is due when it is back, whether anything happened or not.
+        self._owes_hsm_line = False
+        self._told_of_checkpoints: list[Callable[[str], None]] = []
 
     async def open(self) -> None:
         """Record the start. A log that cannot be written yet is not fatal: every request is refused until it can."""
@@ -73,10 +100,10 @@ class AuditLog:
     async def close(self) -> None:
         """Record the stop, state where the chain stands, let the file go."""
         await self._note(Kind.STOP)
+        await self.checkpoint()
         self._shut = _CLOSED
         try:
-            async with asyncio.timeout(DEADLINE.total_seconds()):
-                await self._worker.do(self._writer.close)
+            await self._at_the_disk(self._writer.close)
         except (OSError, TimeoutError) as error:
             _log.error("audit: no closing checkpoint: %s", str(error) or _HANGS)
         self._worker.stop()
@@ -138,15 +165,45 @@ class AuditLog:
         if self._shut is not None:
             return
         try:
-            # A hanging disk holds up the records behind this one too, and they are the ones to raise the alarm.
-            # Not wait_for(): until Python 3.12 that one loses a cancellation that comes when the writer has just finished.
-            async with asyncio.timeout(DEADLINE.total_seconds()):
-                when = await self._worker.do(self._writer.checkpoint)
+            draft = await self._at_the_disk(lambda: self._writer.draft(again=self._owes_hsm_line))
+            if draft is None:
+                return
+            signed = await self._countersigned(draft, self._hsm) if self._hsm else draft
+            is_owed = self._hsm is not None and signed is draft
+            if is_owed and not draft.is_news:
+                return
+            await self._at_the_disk(lambda: self._writer.publish(signed))
         except (OSError, TimeoutError) as error:
             _log.error("audit: no checkpoint: %s", str(error) or _HANGS)
             return
-        if when is not None:
-            self.last_checkpoint = when.timestamp()
+        self.last_checkpoint, self._owes_hsm_line = draft.moment.timestamp(), is_owed
+        # What the HSM did not sign counts for nobody until a later one covers it: a witness would have to refuse it.
+        for tell in () if is_owed else self._told_of_checkpoints:
+            tell(signed.note)
+
+    def tell_of_checkpoints(self, tell: Callable[[str], None]) -> None:
+        """Have ``tell`` called with the note of each checkpoint to come."""
+        self._told_of_checkpoints.append(tell)
+
+    async def keep_cosigned(self, note: str) -> None:
+        """Put a checkpoint with witnesses' signatures beside the records. Where that fails, the next one is as good."""
+        try:
+            await self._at_the_disk(lambda: self._writer.add_cosigned(note))
+        except (OSError, TimeoutError) as error:
+            _log.error("audit: a cosigned checkpoint is not kept: %s", str(error) or _HANGS)
+
+    async def _countersigned(self, draft: Draft, hsm: HsmKey) -> Draft:
+        """With the HSM's line; without it where there is none: a log is not left without checkpoints because an HSM is away."""
+        try:
+            return draft.with_line(await hsm_line(draft.note, key=hsm))
+        except HsmUnavailable:
+            return draft
+
+    async def _at_the_disk(self, job: Callable[[], _T]) -> _T:
+        # A hanging disk holds up the records behind this one too, and they are the ones to raise the alarm.
+        # Not wait_for(): until Python 3.12 that one loses a cancellation that comes when the writer has just finished.
+        async with asyncio.timeout(DEADLINE.total_seconds()):
+            return await self._worker.do(job)
 
     async def ping(self) -> str | None:
         """None while records can be written, else why not; tries again to see whether the disk is back."""

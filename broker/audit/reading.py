@@ -5,6 +5,7 @@ Nothing is checked here: whoever has to believe a record asks ``verify``.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -66,3 +67,13 @@ def blocks(path: Path) -> Iterator[bytes]:
                 rest = b""
     if rest:
         yield rest
+
+
+def last_line(path: Path) -> bytes:
+    """Its last whole line, without its line feed; empty where there is none, or none as short as a record."""
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        start = file.seek(max(0, size - RECORD_MAX - 1))
+        whole, line_feed, _ = file.read().rpartition(b"\n")
+    _, before, line = whole.rpartition(b"\n")
+    return line if line_feed and (before or start == 0) else b""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from broker.keys.es256 import Es256PublicKey
 from broker.keys.hierarchy import KeyHierarchy, Use
 from broker.keys.signing import Ed25519Signer
 
@@ -13,6 +16,11 @@ def signer_of(master: bytes) -> Ed25519Signer:
     return Ed25519Signer(seed=KeyHierarchy(master=master).derive(Use.AUDIT_SIGNATURE))
 
 
-def jwks_of(signer: Ed25519Signer) -> dict[str, object]:
-    """The JWKS (RFC 7517) that verifies what the signer signs."""
-    return {"keys": [signer.jwk()]}
+def signers_of(masters: Sequence[bytes]) -> list[Ed25519Signer]:
+    """Those of several master keys, in their order: the one in force first."""
+    return [signer_of(master) for master in masters]
+
+
+def jwks_of(*signers: Ed25519Signer, hsm: Es256PublicKey | None = None) -> dict[str, object]:
+    """The JWKS (RFC 7517) that verifies what the signers sign, and what an HSM does."""
+    return {"keys": [*(signer.jwk() for signer in signers), *([hsm.jwk()] if hsm else [])]}

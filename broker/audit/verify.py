@@ -13,12 +13,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from broker.audit.backing import Backing, require_vouched
+from broker.audit.backing import elsewhere as elsewhere_checkpoint
 from broker.audit.chain import RECORD_MAX, BrokenRecord, Head, Position, check, follow, position_of
-from broker.audit.checkpoint import root_text
-from broker.audit.claims import VIA_DIRECTORY, Claims, all_claims, neighbour_in
+from broker.audit.checkpoint import Checkpoint, root_text
+from broker.audit.claims import VIA_DIRECTORY, Claim, Claims, all_claims, neighbour_in
+from broker.audit.cosignature import WitnessKey
 from broker.audit.event import Kind
 from broker.audit.inspector import Inspected, Inspector, NoLineFeed
 from broker.audit.reading import lines, record_files
+from broker.audit.succession import Succession, certified
 from broker.audit.tree import Frontier
 from broker.keys.signing import KeySet
 
@@ -55,9 +59,11 @@ class _Chain:
     """What there is of one instance. ``whole`` where a directory was named: its checkpoints must then be there."""
 
     instance: str
+    keys: KeySet
     files: list[tuple[int, Path]] = field(default_factory=list)
     checkpoint_files: set[Path] = field(default_factory=set)
     whole: bool = False
+    elsewhere: list[tuple[Path, Checkpoint]] = field(default_factory=list)
 
     @property
     def paths(self) -> list[Path]:
@@ -69,27 +75,42 @@ class _Chain:
         return self.paths[-1] if self.files else min(self.checkpoint_files)
 
 
-def verify(roots: Sequence[Path], *, jwks: Mapping[str, Any], processes: int = 1) -> Report:
+def verify(
+    roots: Sequence[Path],
+    *,
+    jwks: Mapping[str, Any],
+    witnesses: Sequence[WitnessKey] = (),
+    elsewhere: Sequence[Path] = (),
+    processes: int = 1,
+) -> Report:
     """Check every record of every file, every checkpoint that lies beside them, and what instances say of each other.
 
     Args:
         roots: Record files and audit directories, of one instance or several, in any order.
-        jwks: The broker's public keys (RFC 7517).
+        jwks: The broker's public keys (RFC 7517), or the first of them: those that its records certify are believed too.
+        witnesses: Those whose signatures the checkpoints must have.
+        elsewhere: Files with a checkpoint each that was kept elsewhere, such as a witness's: the log must go on from there.
         processes: How many check signatures, which is most of the work; only a program of its own may say more than one.
 
     Raises:
         UnusableKeySet: The JWKS cannot verify anything.
         OSError: A file or directory cannot be read.
     """
-    keys = KeySet(jwks=jwks)
     report = Report()
-    chains = _chains(roots, report)
+    chains = _chains(roots, KeySet(jwks=jwks), report)
+    certificates = [certified(chain.paths, jwks=jwks) for chain in chains]
+    for chain, found in zip(chains, certificates, strict=True):
+        chain.keys = KeySet(jwks={"keys": [*jwks["keys"], *found]})
+    _take_elsewhere(elsewhere, chains, witnesses, report)
     mentions: dict[str, _Mention] = {}
-    with Inspector(jwks=jwks, processes=processes) as inspector:
+    everything = {"keys": [*jwks["keys"], *(key for found in certificates for key in found)]}
+    with Inspector(jwks=everything, processes=processes) as inspector:
         for chain in chains:
             report.instances += 1
             others = [path for other in chains if other is not chain for path in other.paths]
-            stated = _walk(chain, others, inspector, keys=keys, report=report, mentions=mentions)
+            backing = Backing(chain.instance, keys=chain.keys, witnesses=witnesses)
+            turns = Succession(jwks=jwks)
+            stated = _walk(chain, others, inspector, turns, backing=backing, report=report, mentions=mentions)
             if not stated:
                 _no_checkpoint(chain, report)
             report.checkpoints += stated
@@ -118,8 +139,9 @@ def _walk(
     chain: _Chain,
     others: Sequence[Path],
     inspector: Inspector,
+    turns: Succession,
     *,
-    keys: KeySet,
+    backing: Backing,
     report: Report,
     mentions: dict[str, _Mention],
 ) -> int:
@@ -130,7 +152,12 @@ def _walk(
             chain.instance,
             statements=sorted(chain.checkpoint_files),
             records=others,
-            keys=keys,
+            elsewhere=[
+                Claim(f"the checkpoint in {path}", path, each.size, each.head.digest, each.root)
+                for path, each in chain.elsewhere
+            ],
+            keys=chain.keys,
+            backing=backing,
             on_fault=lambda path, fault: said.append(Finding(path, None, fault)),
             note=lambda path, fault: report.remarks.append(f"{path}: {fault}; not checked"),
         )
@@ -140,12 +167,13 @@ def _walk(
         claims.hold(head, tree)
         for path, found in inspector.inspected((each, line) for each in chain.paths for line in lines(each)):
             if isinstance(found, NoLineFeed):
-                _require_torn(found.line, after=head, keys=keys)
+                _require_torn(found.line, after=head, keys=chain.keys)
                 report.remarks.append(f"{path}: {_TORN}")
                 continue
             if isinstance(found, BrokenRecord):
                 raise found
             after = _next(found, chain, after=head)
+            turns.follow(found.record)
             _hear(found.record, chain, path, tree, report=report, mentions=mentions)
             grown = tree.with_leaf(found.leaf)
             claims.hold(after, grown)
@@ -155,8 +183,31 @@ def _walk(
     except BrokenRecord as error:
         report.findings.append(Finding(path, head.seq + 1, str(error)))
         claims.drain()
-    report.findings += said
+    report.findings += said + [Finding(chain.last_path, None, fault) for fault in backing.faults()]
+    remarks = turns.remarks + backing.remarks(records=tree.size)
+    report.remarks += [f"{chain.last_path}: {remark}" for remark in remarks]
     return claims.checkpoints
+
+
+def _take_elsewhere(
+    paths: Sequence[Path], chains: Sequence[_Chain], witnesses: Sequence[WitnessKey], report: Report
+) -> None:
+    """Give each checkpoint that was kept elsewhere to the log that it speaks of."""
+    of = {chain.instance: chain for chain in chains}
+    for path in paths:
+        try:
+            checkpoint = elsewhere_checkpoint(path)
+            chain = of.get(checkpoint.instance)
+            if chain is not None:
+                require_vouched(path, checkpoint, keys=chain.keys, witnesses=witnesses)
+        except BrokenRecord as error:
+            report.findings.append(Finding(path, None, str(error)))
+            continue
+        if chain is not None:
+            chain.elsewhere.append((path, checkpoint))
+        else:
+            fault = f"speaks of {checkpoint.size} records of {checkpoint.instance}: its log is missing"
+            report.findings.append(Finding(path, None, fault))
 
 
 def _next(found: Inspected, chain: _Chain, *, after: Head) -> Head:
@@ -211,7 +262,7 @@ def _require_torn(line: bytes, *, after: Head, keys: KeySet) -> None:
     raise BrokenRecord("does not end in a line feed")
 
 
-def _chains(roots: Sequence[Path], report: Report) -> list[_Chain]:
+def _chains(roots: Sequence[Path], keys: KeySet, report: Report) -> list[_Chain]:
     chains: dict[str, _Chain] = {}
     seen: set[tuple[int, int]] = set()
     for root in roots:
@@ -222,7 +273,7 @@ def _chains(roots: Sequence[Path], report: Report) -> list[_Chain]:
             position = None if file in seen else _first_position(path, report)
             seen.add(file)
             if position is not None:
-                chain = chains.setdefault(position.instance, _Chain(position.instance))
+                chain = chains.setdefault(position.instance, _Chain(position.instance, keys))
                 chain.files.append((position.head.seq, path))
                 chain.whole |= whole
                 beside = {path.with_name(f"checkpoints-{position.instance}.{suffix}") for suffix in ("notes", "jws")}
@@ -230,7 +281,7 @@ def _chains(roots: Sequence[Path], report: Report) -> list[_Chain]:
         # A checkpoint without records speaks of a file that is gone.
         for path in sorted(root.iterdir()) if whole else ():
             if name := _CHECKPOINT_FILE.fullmatch(path.name):
-                chains.setdefault(name[1], _Chain(name[1], whole=True)).checkpoint_files.add(path)
+                chains.setdefault(name[1], _Chain(name[1], keys, whole=True)).checkpoint_files.add(path)
     return list(chains.values())
 
 

@@ -36,10 +36,13 @@ _T = TypeVar("_T")
 class Register:
     """Each pass by its id, and whose it is."""
 
-    def __init__(self, *, client: redis.Redis | None, key: bytes, clock: Clock) -> None:
-        """Take a client that has timeouts of its own; without one no pass counts, and none can be made."""
+    def __init__(self, *, client: redis.Redis | None, key: bytes, former: Sequence[bytes] = (), clock: Clock) -> None:
+        """Take a client that has timeouts of its own; without one no pass counts, and none can be made.
+
+        ``key`` marks what is entered; what a ``former`` one marked is in force all the same.
+        """
         self._client = client
-        self._key = key
+        self._keys = (key, *former)
         self._clock = clock
         self._open_until = 0.0
         self._failure = ""
@@ -51,7 +54,7 @@ class Register:
             PassesUnavailable: It is not.
         """
         life = until + _LINGER - self._clock.now()
-        tag = self._tag(identifier, principal)
+        tag, *_ = self._tags(identifier, principal)
         await self._asked(lambda client: client.set(_PREFIX + identifier, tag, px=life))
 
     async def knows(self, identifiers: Sequence[str], principal: Principal) -> bool:
@@ -64,7 +67,8 @@ class Register:
         found = await self._asked(lambda client: client.mget(names))
         # In constant time: whoever could time us while they write entries would find a right one byte by byte.
         return all(
-            isinstance(entry, bytes) and hmac.compare_digest(entry, self._tag(identifier, principal))
+            isinstance(entry, bytes)
+            and any(hmac.compare_digest(entry, tag) for tag in self._tags(identifier, principal))
             for entry, identifier in zip(found, identifiers, strict=True)
         )
 
@@ -91,6 +95,6 @@ class Register:
             self._failure = type(error).__name__
             raise PassesUnavailable(self._failure) from error
 
-    def _tag(self, identifier: str, principal: Principal) -> bytes:
-        entry = f"{identifier} {int(principal.name_type)} {principal}"
-        return hmac.new(self._key, entry.encode(), hashlib.sha256).digest()[:_TAG_BYTES]
+    def _tags(self, identifier: str, principal: Principal) -> list[bytes]:
+        entry = f"{identifier} {int(principal.name_type)} {principal}".encode()
+        return [hmac.new(key, entry, hashlib.sha256).digest()[:_TAG_BYTES] for key in self._keys]

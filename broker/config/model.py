@@ -1,6 +1,7 @@
 """Every key of the configuration, with its meaning, default and rules.
 
-`kerberos` is in ``realms``, `aws` in ``aws``, `admin` in ``admin``, `audit` in ``audit``, `roles` and `rules` are in ``grants``.
+`kerberos` is in ``realms``, `aws` in ``aws``, `admin` in ``admin``, `audit` in ``audit``, `encryption` in
+``encryption``, `roles` and `rules` are in ``grants``.
 The reference (docs/configuration.md) and the JSON Schema are made from these pages. Only ``broker.config.load`` validates it, for
 it gives the validators what they must compare with (``Elsewhere``). A key exists only if something obeys it.
 """
@@ -18,6 +19,7 @@ from broker.config.audit import Audit
 from broker.config.aws import Aws
 from broker.config.ciphers import OPENSSL_NAMES, known_suite
 from broker.config.elsewhere import Elsewhere
+from broker.config.encryption import Encryption
 from broker.config.fault import fault
 from broker.config.grants import HopEntry, NewRoleName, RoleEntry, Rule, named
 from broker.config.notification import Security
@@ -35,14 +37,11 @@ from broker.config.values import (
     SecretText,
     TcpListener,
     UnixListener,
-    key_bytes,
-    parse_key,
     parse_listener,
     parse_redis_url,
 )
 from broker.core.roles import Hop, Role, RoleName
 from broker.core.rule import Rule as CoreRule
-from broker.core.secret import Secret
 
 # --- server and tls --------------------------------------------------------------------------------------------------
 
@@ -118,7 +117,7 @@ class Tls(Section):
         return ":".join(OPENSSL_NAMES[name] for name in self.ciphers)
 
 
-# --- redis, encryption, state ----------------------------------------------------------------------------------------
+# --- redis, state ------------------------------------------------------------------------------------------------
 
 
 class Redis(Section):
@@ -128,18 +127,6 @@ class Redis(Section):
         description="`rediss://[USER@]HOST[:PORT][/DB]`, `unix:///PATH`, or `redis://` on loopback."
     )
     password: SecretText | None = Field(default=None, description="Secret.")
-
-
-class Encryption(Section):
-    """The key that seals whatever the broker keeps outside its own memory."""
-
-    key: Annotated[Secret, AsText(parse_key)] = Field(
-        description="Secret. 32 random bytes in base64: `head -c 32 /dev/urandom | base64`."
-    )
-
-    def key_bytes(self) -> bytes:
-        """The 32 bytes themselves."""
-        return key_bytes(self.key)
 
 
 class State(Section):

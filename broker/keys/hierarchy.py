@@ -10,6 +10,7 @@ moment and nobody stores or sends any.
 from __future__ import annotations
 
 import enum
+from collections.abc import Sequence
 from datetime import datetime
 
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -38,22 +39,29 @@ class Use(enum.Enum):
 
 
 class KeyHierarchy:
-    """Derives; holds nothing but the master key."""
+    """Derives; holds nothing but the master key, and those that it followed."""
 
-    def __init__(self, *, master: bytes) -> None:
-        """Take the master key.
+    def __init__(self, *, master: bytes, former: Sequence[bytes] = ()) -> None:
+        """Take the master key, and its predecessors, the latest first.
 
         Raises:
-            ValueError: Not 32 bytes.
+            ValueError: One of them is not 32 bytes.
         """
-        if len(master) != KEY_BYTES:
-            raise ValueError(f"a master key has {KEY_BYTES} bytes, not {len(master)}")
-        self._master = master
+        for key in (master, *former):
+            if len(key) != KEY_BYTES:
+                raise ValueError(f"a master key has {KEY_BYTES} bytes, not {len(key)}")
+        self._masters = (master, *former)
 
     def derive(self, use: Use, *, period: int | None = None, length: int = KEY_BYTES) -> bytes:
         """The key for one use, in one period where the use has periods; of 32 bytes, unless the use needs another ``length``."""
+        return self.derive_all(use, period=period, length=length)[0]
+
+    def derive_all(self, use: Use, *, period: int | None = None, length: int = KEY_BYTES) -> list[bytes]:
+        """The same of every master key, the one in force first: it seals, all of them open."""
         label = use.value if period is None else b"%b/%d" % (use.value, period)
-        return HKDF(algorithm=SHA256(), length=length, salt=None, info=label).derive(self._master)
+        return [
+            HKDF(algorithm=SHA256(), length=length, salt=None, info=label).derive(master) for master in self._masters
+        ]
 
 
 class DailyEnvelope:
@@ -76,4 +84,6 @@ class DailyEnvelope:
 
     def _made_on(self, moment: datetime) -> tuple[int, Envelope]:
         day = moment.toordinal()
-        return day, Envelope(keys=[self._hierarchy.derive(self._use, period=day + days) for days in self._days])
+        keys = [self._hierarchy.derive_all(self._use, period=day + days) for days in self._days]
+        # The first one seals: today's of the master key that is in force.
+        return day, Envelope(keys=[key for of_a_day in keys for key in of_a_day])

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import (
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
 
-from broker.keys.signing import base64url, thumbprint
+from broker.keys.signing import Ed25519Signer, base64url, thumbprint
 
 PublicKey = Ed25519PublicKey | EllipticCurvePublicKey
 PrivateKey = Ed25519PrivateKey | EllipticCurvePrivateKey
@@ -75,6 +75,18 @@ def private_request_key(pem: bytes) -> RequestKey:
         raise UnusableKey("is neither an Ed25519 nor a P-256 key")
     public = private.public_key()
     return RequestKey(id=_id(public), public=public, private=private)
+
+
+def ed25519_signer(pem: bytes) -> Ed25519Signer:
+    """The signer that an Ed25519 private key makes.
+
+    Raises:
+        UnusableKey: Not one, or encrypted.
+    """
+    private = private_request_key(pem).private
+    if isinstance(private, Ed25519PrivateKey):
+        return Ed25519Signer(seed=private.private_bytes_raw())
+    raise UnusableKey("is not an Ed25519 key")
 
 
 def _is_of_a_kind(key: object) -> TypeGuard[PublicKey]:

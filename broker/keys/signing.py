@@ -66,6 +66,8 @@ class KeySet:
         if not isinstance(members, list):
             raise UnusableKeySet("a JWKS has a member `keys` that is a list")
         self._keys: dict[str, tuple[str, Ed25519PublicKey]] = {}
+        # As they are written: see ``es256.es256_keys``.
+        self.elliptic = [jwk for jwk in members if isinstance(jwk, dict) and jwk.get("kty") == "EC"]
         for jwk in members:
             if isinstance(jwk, dict) and jwk.get("kty") == "OKP" and jwk.get("crv") == "Ed25519":
                 kid, key = _public_key(jwk)
@@ -93,7 +95,7 @@ class KeySet:
         header, dots, signature = jws.partition("..")
         if not dots or header != expected_header:
             raise BadSignature("not the JWS header of this log")
-        raw = _base64url_decode(signature)
+        raw = base64url_decode(signature)
         try:
             key.verify(raw, b"%b.%b" % (expected_header.encode(), base64url(payload)))
         except InvalidSignature as error:
@@ -110,7 +112,7 @@ class KeySet:
         kid = next((kid for kid, (expected, _) in self._keys.items() if expected == header), None)
         if kid is None:
             raise BadSignature("no key of the key set made this")
-        payload = _base64url_decode(payload_text)
+        payload = base64url_decode(payload_text)
         self.verify_detached(f"{header}..{signature}", kid=kid, payload=payload)
         return payload
 
@@ -138,7 +140,7 @@ def base64url(data: bytes) -> bytes:
     return base64.urlsafe_b64encode(data).rstrip(b"=")
 
 
-def _base64url_decode(text: str) -> bytes:
+def base64url_decode(text: str) -> bytes:
     """The one canonical spelling only: base64 has spare bits in its last character, and Python takes ``+/`` beside ``-_``."""
     try:
         data = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
@@ -151,7 +153,7 @@ def _base64url_decode(text: str) -> bytes:
 
 def _public_key(jwk: Mapping[str, Any]) -> tuple[str, Ed25519PublicKey]:
     try:
-        public = _base64url_decode(str(jwk.get("x")))
+        public = base64url_decode(str(jwk.get("x")))
     except BadSignature as error:
         raise UnusableKeySet(f"a key's x is {error}") from error
     if len(public) != _ED25519_BYTES or jwk.get("kid") != _thumbprint(public):

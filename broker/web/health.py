@@ -20,16 +20,17 @@ class Health:
         probes: Mapping[str, Probe],
         vital: frozenset[str],
         metrics: Callable[[], bytes],
-        documents: Mapping[str, Mapping[str, object]],
+        documents: Mapping[str, Callable[[], Mapping[str, object]]],
     ) -> None:
         """Take the probes by the name of their dependency; ``vital`` are those without which nothing is handed out.
 
-        ``documents`` are published as JSON, each at its path: public keys, and what says where they are.
+        ``documents`` are published as JSON, each at its path: public keys, as they are when somebody asks,
+        and what says where they are.
         """
         self._probes = probes
         self._vital = vital
         self._metrics = metrics
-        self.documents = {path: json.dumps(document).encode() for path, document in documents.items()}
+        self.documents = documents
         self.draining = False
 
     async def alive(self, _: web.Request) -> web.Response:
@@ -56,4 +57,5 @@ class Health:
 
     async def document(self, request: web.Request) -> web.Response:
         """One of the published documents."""
-        return web.Response(body=self.documents[request.path], content_type="application/json")
+        document = self.documents[request.path]()
+        return web.Response(body=json.dumps(document).encode(), content_type="application/json")

@@ -70,10 +70,13 @@ class Log:
 
     def add(self, number: int = 1, **members: object) -> Log:
         for _ in range(number):
-            event = an_event(self.head.seq + 1, **members)
-            line, self.head = link(self.head, {**event.members(), "instance": self.instance}, signer=self.signer)
-            self.tree = self.tree.with_leaf(leaf_hash(line))
-            self.lines.append(line)
+            self.append(an_event(self.head.seq + 1, **members))
+        return self
+
+    def append(self, event: Event) -> Log:
+        line, self.head = link(self.head, {**event.members(), "instance": self.instance}, signer=self.signer)
+        self.tree = self.tree.with_leaf(leaf_hash(line))
+        self.lines.append(line)
         return self
 
     def checkpoint(self) -> Log:

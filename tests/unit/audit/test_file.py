@@ -120,7 +120,7 @@ def test_a_tail_longer_than_a_record_is_sealed_by_its_hash(directory: Directory,
 def test_half_a_checkpoint_is_replaced_by_the_next(directory: Directory, writer: MakeWriter) -> None:
     first = writer()
     write(first, 1)
-    first.checkpoint()
+    first.publish(first.draft())
     killed(first)
     path = directory.path / "checkpoints-host-1.notes"
     path.write_bytes(path.read_bytes()[:-30])
@@ -149,7 +149,7 @@ def test_a_checkpoint_for_which_there_is_no_space_leaves_nothing(
     with monkeypatch.context() as patch:
         patch.setattr(os, "write", short)
         with pytest.raises(OSError, match="No space"):
-            first.checkpoint()
+            first.publish(first.draft())
     assert path.read_bytes() == before
     first.close()
     assert good(directory) == 1
@@ -197,7 +197,7 @@ def test_a_deleted_file_is_missed_for_ever_and_nothing_stops(
 ) -> None:
     running = writer()
     write(running, 1, 2)
-    running.checkpoint()
+    running.publish(running.draft())
     record_path(directory).unlink()
     if restart:
         killed(running)
@@ -220,7 +220,7 @@ def test_a_cut_file_shows_its_first_missing_record_for_ever_and_nothing_stops(
 ) -> None:
     running = writer()
     write(running, 1, 2, 3, 4)
-    running.checkpoint()
+    running.publish(running.draft())
     second_ends = [i for i, byte in enumerate(record_path(directory).read_bytes()) if byte == 0x0A][1] + 1
     os.truncate(record_path(directory), second_ends + (100 if within_a_record else 0))
     if restart:

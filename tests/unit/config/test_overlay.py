@@ -66,6 +66,9 @@ def test_every_secret_can_come_from_all_its_sources(host, minimal, leaf):
         "ZEROTRUST_REDIS_URL": "redis://localhost",
         "ZEROTRUST_ENCRYPTION_KEY": "B" * 43,
         "ZEROTRUST_AWS_SECRET_KEY": "other",
+        "ZEROTRUST_ENCRYPTION_HSM_CONFIG_MODULE": "/usr/lib/module.so",
+        "ZEROTRUST_ENCRYPTION_HSM_CONFIG_TOKEN_LABEL": "broker",
+        "ZEROTRUST_ENCRYPTION_HSM_CONFIG_PIN": "1234",
     }
     others.pop(leaf.variable, None)
     del host.environ["ZEROTRUST_AWS_SECRET_KEY"]

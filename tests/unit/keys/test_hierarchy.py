@@ -6,7 +6,8 @@ import pytest
 from cryptography.hazmat.primitives import hashes, hmac
 
 from broker.keys.envelope import KEY_BYTES
-from broker.keys.hierarchy import KeyHierarchy, Use
+from broker.keys.hierarchy import DailyEnvelope, KeyHierarchy, Use
+from tests.fakes.audit import SetClock
 
 MASTER = bytes(range(32))
 
@@ -45,3 +46,18 @@ def test_another_master_key_makes_other_keys() -> None:
 def test_a_master_key_of_another_length_is_refused(length: int) -> None:
     with pytest.raises(ValueError, match=f"32 bytes, not {length}"):
         KeyHierarchy(master=bytes(length))
+
+
+def test_what_a_former_master_key_sealed_opens_and_nothing_new_is_sealed_with_it() -> None:
+    clock = SetClock()
+    old = DailyEnvelope(hierarchy=KeyHierarchy(master=b"o" * 32), use=Use.SESSION_SEAL, clock=clock)
+    both = KeyHierarchy(master=MASTER, former=[b"o" * 32])
+    rotated = DailyEnvelope(hierarchy=both, use=Use.SESSION_SEAL, clock=clock)
+    assert rotated.now().open(old.now().seal(b"a session", context=b"c"), context=b"c") == b"a session"
+    new = DailyEnvelope(hierarchy=KeyHierarchy(master=MASTER), use=Use.SESSION_SEAL, clock=clock)
+    assert new.now().open(rotated.now().seal(b"a session", context=b"c"), context=b"c") == b"a session"
+
+
+def test_a_former_master_key_is_as_long_as_any() -> None:
+    with pytest.raises(ValueError, match="32 bytes"):
+        KeyHierarchy(master=MASTER, former=[b"short"])

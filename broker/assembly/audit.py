@@ -1,0 +1,110 @@
+"""The audit log, who signs it, and who witnesses it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from broker.audit.cosignature import BadWitnessKey, WitnessKey
+from broker.audit.log import AuditLog, Observer
+from broker.audit.signer import jwks_of, signers_of
+from broker.audit.witnesses import WitnessAddress, Witnesses
+from broker.config.audit import Witness
+from broker.config.encryption import Hsm
+from broker.config.model import Settings
+from broker.core.clock import Clock
+from broker.core.errors import ConfigurationError
+from broker.keys.pkcs11 import HsmKey, HsmNotInstalled, HsmUnavailable, Token
+from broker.watch.metrics import Metrics
+
+
+def hsm_of(section: Hsm) -> HsmKey | None:
+    """The key in the HSM, where one is enabled; nothing is asked of it yet."""
+    if not section.enabled or section.config is None:
+        return None
+    place = section.config
+    token = Token(module=place.module, label=place.token_label, pin=place.pin)
+    return HsmKey(token=token, label=place.key_label)
+
+
+def audit_log(settings: Settings, *, hsm: HsmKey | None, clock: Clock, observers: Sequence[Observer]) -> AuditLog:
+    """The log of this process."""
+    signer, *former = signers_of(settings.encryption.all_key_bytes())
+    return AuditLog(
+        directory=settings.audit.directory, signer=signer, former=former, hsm=hsm, clock=clock, observers=observers
+    )
+
+
+def public_keys(settings: Settings, *, hsm: HsmKey | None) -> dict[str, object]:
+    """What verifies the log: the keys in force and before, and that of the HSM once it was there."""
+    return jwks_of(*signers_of(settings.encryption.all_key_bytes()), hsm=hsm.public if hsm else None)
+
+
+def own_keys(settings: Settings) -> Mapping[str, Any]:
+    """The same for a program of its own, which asks the HSM.
+
+    Raises:
+        ConfigurationError: It is not there.
+    """
+    hsm = hsm_of(settings.encryption.hsm)
+    if hsm is not None:
+        try:
+            asyncio.run(_found(hsm))
+        except HsmUnavailable as error:
+            fix = "bring it back, or give --jwks a copy of the published keys"
+            raise ConfigurationError([f"encryption.hsm: {error} — fix: {fix}"]) from error
+    return public_keys(settings, hsm=hsm)
+
+
+def witnesses_of(settings: Settings, *, audit: AuditLog, metrics: Metrics, clock: Clock) -> Witnesses | None:
+    """Those who are shown each checkpoint."""
+    if not settings.audit.witnesses:
+        return None
+    made = Witnesses(
+        [_address(section) for section in settings.audit.witnesses],
+        directory=settings.audit.directory,
+        keep=audit.keep_cosigned,
+        record=audit.record,
+        clock=clock,
+    )
+    audit.tell_of_checkpoints(made.offer)
+    metrics.gauge(
+        "broker_audit_last_cosigned_timestamp_seconds",
+        "When the witness that is furthest behind signed for the audit log last",
+        lambda: made.last_cosigned,
+    )
+    return made
+
+
+def problems_of(settings: Settings) -> list[str]:
+    """What is wrong about HSM and witnesses beyond its form."""
+    problems = []
+    hsm = settings.encryption.hsm
+    if hsm.enabled and hsm.config is not None:
+        if not hsm.config.module.is_file():
+            what = f"{hsm.config.module} does not exist"
+            problems.append(f"encryption.hsm.config.module: {what} — fix: install the module, or correct the path")
+        try:
+            hsm_of(hsm)
+        except HsmNotInstalled as error:
+            fix = "pip install 'zerotrust-kerberos-link[hsm]', or set encryption.hsm.enabled: false"
+            problems.append(f"encryption.hsm: {error} — fix: {fix}")
+    for number, section in enumerate(settings.audit.witnesses):
+        try:
+            _address(section)
+        except BadWitnessKey as error:
+            fix = "copy the word that the witness prints when it starts"
+            problems.append(f"audit.witnesses[{number}].public_key: {error} — fix: {fix}")
+    return problems
+
+
+async def _found(hsm: HsmKey) -> None:
+    try:
+        await hsm.find()
+    finally:
+        hsm.close()
+
+
+def _address(section: Witness) -> WitnessAddress:
+    return WitnessAddress(url=section.url, key=WitnessKey.parse(section.public_key))
