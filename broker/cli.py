@@ -69,8 +69,7 @@ def serve(config: Path) -> None:
     async def run() -> None:
         source = Source(config=config, environ=dict(os.environ))
         broker = assemble(settings, checked, source=source, clock=clock)
-        await broker.audit.open()
-        await broker.epochs.open()
+        await broker.open()
         await daemon.run(
             broker,
             listeners=settings.listeners,

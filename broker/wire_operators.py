@@ -16,6 +16,7 @@ WHOAMI_PATH = "/v1/admin/whoami"
 CANCEL_PATH = "/v1/admin/passes/cancel"
 REVOCATIONS_PATH = "/v1/admin/revocations"
 RESTORE_PATH = "/v1/admin/revocations/restore"
+NOTIFICATION_TEST_PATH = "/v1/admin/notifications/test"
 
 # RFC 9421: what a signed request covers; a request with a body its digest (RFC 9530) as well.
 SIGNED_COMPONENTS = ("@method", "@authority", "@path", "@query", "authorization", "x-zerotrust-request")
@@ -90,6 +91,22 @@ def parse_pass_cancellation(body: bytes) -> tuple[str, str]:
 def pass_cancellation(*, user: str, identifier: str) -> bytes:
     """The body that ``parse_pass_cancellation`` reads."""
     return _encode({"user": user, "id": identifier})
+
+
+def parse_notification_test(body: bytes) -> str | None:
+    """Read ``{"channel"?: NAME}`` strictly; None for every channel. Raises like the others."""
+    return _text(_members(body, ("channel",)), "channel")
+
+
+def notification_test(*, channel: str | None) -> bytes:
+    """The body that ``parse_notification_test`` reads."""
+    return _encode({} if channel is None else {"channel": channel})
+
+
+def tried_body(tried: Iterable[tuple[str, bool, str]]) -> bytes:
+    """What became of each test: ``{"tried": [{"channel", "delivered", "said"}, ...]}``."""
+    found = [{"channel": channel, "delivered": delivered, "said": said} for channel, delivered, said in tried]
+    return _encode({"tried": found})
 
 
 def operator_body(

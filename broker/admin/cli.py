@@ -8,6 +8,7 @@ from broker import __version__
 from broker.admin.audit import audit
 from broker.admin.compliance import compliance_report
 from broker.admin.doctor import doctor
+from broker.admin.notify import notify_test
 from broker.admin.operate import cancel_pass, whoami
 from broker.admin.policy import policy
 from broker.admin.revoke import restore, revocations, revoke_credentials, revoke_sessions
@@ -21,7 +22,7 @@ def main() -> None:
 
 
 OFFLINE = (audit, compliance_report, policy, trust_policy, doctor)
-AT_A_BROKER = (cancel_pass, restore, revocations, revoke_credentials, revoke_sessions, whoami)
+AT_A_BROKER = (cancel_pass, notify_test, restore, revocations, revoke_credentials, revoke_sessions, whoami)
 
 for command in (*OFFLINE, *AT_A_BROKER):
     main.add_command(command)

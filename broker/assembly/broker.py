@@ -16,6 +16,7 @@ from broker.assembly.check import Checked
 from broker.assembly.entrance import entry_of
 from broker.assembly.gauges import add_gauges
 from broker.assembly.hierarchy import hierarchy_of
+from broker.assembly.notification import notifier_of
 from broker.assembly.operators import operators_door
 from broker.assembly.reload import PolicyReload, Source
 from broker.assembly.revocation import epochs_of
@@ -30,12 +31,14 @@ from broker.config.restart import digests
 from broker.core.clock import Clock
 from broker.issuing.explain import Explainer
 from broker.issuing.issue import Issuer
+from broker.issuing.notify import NotificationTest
 from broker.issuing.passes import PassOffice
 from broker.issuing.revoke import Revocations
 from broker.keys.pkcs11 import HsmKey
 from broker.revocation.epochs import Epochs
 from broker.sts.client import StsClient
 from broker.sts.console import Console
+from broker.watch.breach import Notifier
 from broker.watch.files import FileWatch
 from broker.watch.metrics import Metrics
 from broker.web.app import build
@@ -62,6 +65,14 @@ class Broker:
     policy: PolicyReload
     hsm: HsmKey | None
     witnesses: Witnesses | None
+    notifier: Notifier | None
+
+    async def open(self) -> None:
+        """Record the start, and read what the last one left."""
+        await self.audit.open()
+        await self.epochs.open()
+        if self.notifier is not None:
+            await self.notifier.open()
 
     async def reload(self) -> None:
         """Take over changed keytabs and certificates, roles and rules."""
@@ -77,6 +88,7 @@ class Broker:
             self.epochs.keep_in_step,
             self.policy.keep_giving_back,
             *([self.witnesses.keep_submitting] if self.witnesses else []),
+            *([self.notifier.keep_notifying] if self.notifier else []),
         ]
 
     def runner(self, *, shutdown_timeout: float) -> Runner:
@@ -90,6 +102,8 @@ class Broker:
     async def close(self) -> None:
         """Let what is under way be recorded, then let everything go."""
         await self.issuer.drain()
+        if self.notifier is not None:
+            await self.notifier.close()
         await self.audit.close()
         if self.hsm is not None:
             self.hsm.close()
@@ -114,8 +128,12 @@ def assemble(settings: Settings, checked: Checked, *, source: Source, clock: Clo
     hierarchy = hierarchy_of(settings.encryption)
     metrics = Metrics()
     hsm = hsm_of(settings.encryption.hsm)
-    audit = audit_log(settings, hsm=hsm, clock=clock, observers=[metrics.observe])
+    observers = [metrics.observe]
+    audit = audit_log(settings, hsm=hsm, clock=clock, observers=observers)
     witnesses = witnesses_of(settings, audit=audit, metrics=metrics, clock=clock)
+    notifier = notifier_of(settings, hierarchy=hierarchy, audit=audit, metrics=metrics, clock=clock)
+    if notifier is not None:
+        observers.append(notifier.observe)
     client = redis_client(settings.redis) if settings.redis else None
     epochs = epochs_of(settings, hierarchy=hierarchy, client=client, metrics=metrics, clock=clock)
     cache = cache_of(
@@ -178,6 +196,7 @@ def assemble(settings: Settings, checked: Checked, *, source: Source, clock: Clo
             **({"hsm": hsm.ping} if hsm else {}),
             **({"witnesses": witnesses.ping} if witnesses else {}),
             **entry.directories.probes(),
+            **({"notifications": notifier.ping} if notifier else {}),
         },
         vital=frozenset({"audit", "replay_guard"}),
         metrics=metrics.text,
@@ -192,6 +211,7 @@ def assemble(settings: Settings, checked: Checked, *, source: Source, clock: Clo
         revocations=Revocations(
             operators=operators, epochs=epochs, policies=policies, realms=settings.kerberos.realms, clock=clock
         ),
+        notification_test=NotificationTest(operators=operators, notifier=notifier),
         health=health,
         hostnames=frozenset(settings.server.hostnames or checked.keys.hosts),
         networks=settings.server.allowed_networks or (),
@@ -215,6 +235,7 @@ def assemble(settings: Settings, checked: Checked, *, source: Source, clock: Clo
         policy=policy,
         hsm=hsm,
         witnesses=witnesses,
+        notifier=notifier,
     )
 
 

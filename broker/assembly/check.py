@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from broker.assembly.audit import problems_of as problems_of_audit
 from broker.assembly.aws import base_credentials
+from broker.assembly.notification import problems_of as notification_problems
 from broker.assembly.operators import registered_keys
 from broker.assembly.revocation import ledger_file
 from broker.authn.acceptor import Binding
@@ -61,7 +62,8 @@ def check(settings: Settings) -> Checked:
         signing_keys = registered_keys(settings.admin)
     except ConfigurationError as error:
         problems += error.problems
-    problems += _socket_problems(settings) + _ledger_problems(settings) + problems_of_audit(settings)
+    problems += _socket_problems(settings) + _ledger_problems(settings)
+    problems += problems_of_audit(settings) + notification_problems(settings)
     if problems or keys is None or base is None:
         raise ConfigurationError(problems)
     policies = Policies(Policy(roles=settings.roles, rules=settings.grants))

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from broker.assembly.audit import audit_log, hsm_of
 from broker.assembly.aws import base_credentials, sts_client
+from broker.assembly.notification import Postbox
 from broker.config.model import Settings
 from broker.core.clock import Clock
 from broker.core.errors import ConfigurationError
 from broker.sts.client import StsClient
 from broker.trust.finding import Finding
 from broker.trust.probe import Prober
+
+_log = logging.getLogger(__name__)
 
 
 def probe(settings: Settings, *, clock: Clock) -> Sequence[Finding]:
@@ -53,7 +57,8 @@ def _sts(settings: Settings, clock: Clock) -> StsClient:
 
 async def _probe(settings: Settings, clock: Clock) -> Sequence[Finding]:
     hsm = hsm_of(settings.encryption.hsm)
-    audit = audit_log(settings, hsm=hsm, clock=clock, observers=[])
+    postbox = Postbox(settings)
+    audit = audit_log(settings, hsm=hsm, clock=clock, observers=[postbox.observe])
     sts = _sts(settings, clock)
     await audit.open()
     try:
@@ -64,6 +69,15 @@ async def _probe(settings: Settings, clock: Clock) -> Sequence[Finding]:
         if hsm is not None:
             hsm.close()
         sts.close()
+        _leave(postbox)
+
+
+def _leave(postbox: Postbox) -> None:
+    """For the broker of this host to tell. What the probe found is printed and recorded all the same."""
+    try:
+        postbox.leave()
+    except OSError as error:
+        _log.error("what was found is told to nobody: %s", error)
 
 
 def _require_the_brokers_account(directory: Path) -> None:

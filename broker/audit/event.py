@@ -49,6 +49,7 @@ class Kind(enum.StrEnum):
     ALERT = "alert"
     NOTIFIED = "notified"
     NOT_NOTIFIED = "notification_failed"
+    TESTED = "notification_tested"
 
 
 @dataclass(slots=True)

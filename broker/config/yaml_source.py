@@ -38,6 +38,7 @@ _REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _NO_TEXT_BEGINS_WITH = frozenset("~nNtTfF+-.0123456789")
 _NULL = re.compile(r"(?:~|null|Null|NULL|)")
 _BOOL = re.compile(r"(?:true|True|TRUE|false|False|FALSE)")
+_COUNT = re.compile(r"[1-9][0-9]{0,8}")
 _INT = re.compile(r"(?:[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+)")
 _FLOAT = re.compile(
     r"[-+]?(?:(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|\.(?:inf|Inf|INF))|\.(?:nan|NaN|NAN)"
@@ -286,11 +287,14 @@ def _without_text(quoted: re.Match[str]) -> str:
 
 
 def _resolve(text: str) -> Value:
-    """A plain scalar by the core schema. Numbers are told from text only to be refused, so their value is of no use."""
+    """A plain scalar by the core schema. Numbers stand where a count is meant (a port); where text is meant they are refused."""
     if text and text[0] not in _NO_TEXT_BEGINS_WITH:
         return text
     if _NULL.fullmatch(text):
         return None
     if _BOOL.fullmatch(text):
         return text.lower() == "true"
+    if _COUNT.fullmatch(text):
+        return int(text)
+    # Octal, hexadecimal, fractions: nothing of ours is one, so their value is of no use.
     return 0 if _INT.fullmatch(text) or _FLOAT.fullmatch(text) else text

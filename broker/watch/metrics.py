@@ -58,6 +58,12 @@ class Metrics:
             ["region", "reason"],
             registry=registry,
         )
+        self._notifications = Counter(
+            "broker_notifications",
+            "Notifications that were delivered or given up",
+            ["channel", "outcome"],
+            registry=registry,
+        )
         self._remaining = Histogram(
             "broker_credentials_remaining_seconds",
             "Life left in credentials when they are handed out",
@@ -82,6 +88,10 @@ class Metrics:
         for name, histogram in (("spnego", self._spnego), ("sts", self._sts), ("packed", self._packed)):
             if name in event.measures:
                 histogram.observe(event.measures[name])
+        if event.kind in (Kind.NOTIFIED, Kind.NOT_NOTIFIED):
+            outcome = "delivered" if event.kind is Kind.NOTIFIED else event.reason or ""
+            self._notifications.labels(channel=event.resource, outcome=outcome).inc(event.details.get("dropped", 1))
+            return
         if event.action != "get_credentials" or event.kind is Kind.INTENT:
             return
         # A client may ask for any name: only a role that was given becomes a label.

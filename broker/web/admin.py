@@ -15,6 +15,7 @@ from broker.core.clock import rfc3339
 from broker.core.errors import BadRequest, InternalError
 from broker.core.identity import UnverifiedRequest
 from broker.issuing.ask import Ask
+from broker.issuing.notify import NotificationTest
 from broker.issuing.operators import OperatorsDoor
 from broker.issuing.revoke import Receipt, Revocations
 from broker.web.negotiate import ask_of
@@ -25,9 +26,10 @@ _T = TypeVar("_T")
 class Admin:
     """The handlers."""
 
-    def __init__(self, *, door: OperatorsDoor, revocations: Revocations) -> None:
+    def __init__(self, *, door: OperatorsDoor, revocations: Revocations, notification_test: NotificationTest) -> None:
         self._door = door
         self._revocations = revocations
+        self._notification_test = notification_test
 
     async def whoami(self, request: web.Request) -> web.Response:
         """Who the caller is to the broker as an operator."""
@@ -76,6 +78,13 @@ class Admin:
         return web.Response(
             body=wire_operators.revocations_body(one.members() for one in found), content_type=wire.JSON
         )
+
+    async def test_notification(self, request: web.Request) -> web.Response:
+        """Try the channels by which people are told."""
+        ask, channel = await self._read(request, wire_operators.parse_notification_test)
+        tried = await self._notification_test.run(ask, channel=channel)
+        body = wire_operators.tried_body((one.channel, one.delivered, one.said) for one in tried)
+        return web.Response(body=body, content_type=wire.JSON)
 
     async def _read(self, request: web.Request, parse: Callable[[bytes], _T]) -> tuple[Ask, _T]:
         ask = await _operators_ask(request)

@@ -13,6 +13,7 @@ from broker import wire, wire_operators
 from broker.core import errors
 from broker.issuing.explain import Explainer
 from broker.issuing.issue import Issuer
+from broker.issuing.notify import NotificationTest
 from broker.issuing.operators import OperatorsDoor
 from broker.issuing.passes import PassOffice
 from broker.issuing.revoke import Revocations
@@ -43,6 +44,7 @@ def build(
     office: PassOffice,
     operators: OperatorsDoor,
     revocations: Revocations,
+    notification_test: NotificationTest,
     health: Health,
     hostnames: frozenset[str],
     networks: Sequence[Network],
@@ -58,6 +60,7 @@ def build(
         office: What makes and ends job passes.
         operators: What lets operators in.
         revocations: What they can take from people.
+        notification_test: How they try whether people would be told.
         health: What it says of itself.
         hostnames: The names a Host header may carry, lower case.
         networks: Who may ask at all; empty for anybody.
@@ -69,7 +72,7 @@ def build(
     credentials = Credentials(issuer=issuer)
     sessions = Sessions(issuer=issuer)
     passes = Passes(office=office)
-    admin = Admin(door=operators, revocations=revocations)
+    admin = Admin(door=operators, revocations=revocations, notification_test=notification_test)
     guard = _guard(hostnames, networks, trusted_proxies, limit, health)
     app = web.Application(
         client_max_size=wire.REQUEST_BODY_MAX,
@@ -95,6 +98,7 @@ def build(
         ("GET", wire_operators.REVOCATIONS_PATH, admin.revocations),
         ("POST", wire_operators.REVOCATIONS_PATH, admin.revoke),
         ("POST", wire_operators.RESTORE_PATH, admin.restore),
+        ("POST", wire_operators.NOTIFICATION_TEST_PATH, admin.test_notification),
         ("GET", "/", page.show),
         ("GET HEAD", "/page.css", page.style),
         ("GET HEAD", "/icon.svg", page.icon),
