@@ -26,6 +26,7 @@ CURRENT_SESSION_PATH = "/v1/sessions/current"
 CONTAINER_PATH = "/v1/container"  # and the name of a role
 PASSES_PATH = "/v1/passes"
 CONSOLE_PATH = "/v1/console"
+REQUESTS_PATH = "/v1/requests"
 
 # The prefix makes browsers insist: Secure, no Domain, Path=/ (RFC 6265bis, section 4.1.3.2), so that no neighbour sets it.
 SESSION_COOKIE = "__Host-zerotrust"
@@ -64,6 +65,7 @@ PROBLEM_CODES = (
     "passes_unavailable",
     "revocations_unavailable",
     "directory_unavailable",
+    "approvals_unavailable",
     "overloaded",
     "draining",
 )
@@ -72,6 +74,8 @@ PROBLEM_CODES = (
 REQUEST_BODY_MAX = 4096
 ROLE_LENGTH_MAX = 64
 DESTINATION_LENGTH_MAX = 2048
+# Characters: a ticket's number and a sentence.
+REASON_LENGTH_MAX = 200
 # What a job pass may be good for, so that it stays short.
 NETWORKS_MAX = 16
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
@@ -79,53 +83,59 @@ _DURATION_DIGITS = 6
 
 
 class CredentialsRequest:
-    """The body of ``POST /v1/credentials``: names of a role and of one of its scopes, and nothing else that could reach STS."""
+    """The body of ``POST /v1/credentials``: a role and one of its scopes by name, a reason for the record, and nothing else."""
 
-    __slots__ = ("role", "scope")
+    __slots__ = ("reason", "role", "scope")
 
-    def __init__(self, *, role: str, scope: str | None = None) -> None:
+    def __init__(self, *, role: str, scope: str | None = None, reason: str | None = None) -> None:
         self.role = role
         self.scope = scope
+        self.reason = reason
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, CredentialsRequest) and (other.role, other.scope) == (self.role, self.scope)
+        return isinstance(other, CredentialsRequest) and other._members() == self._members()
 
     def __hash__(self) -> int:
-        return hash((self.role, self.scope))
+        return hash(self._members())
 
     def __repr__(self) -> str:
-        return f"CredentialsRequest(role={self.role!r}, scope={self.scope!r})"
+        return f"CredentialsRequest(role={self.role!r}, scope={self.scope!r}, reason={self.reason!r})"
+
+    def _members(self) -> tuple[str, str | None, str | None]:
+        return self.role, self.scope, self.reason
 
 
 def parse_credentials_request(body: bytes) -> CredentialsRequest:
-    """Read ``{"role": NAME, "scope"?: NAME}`` strictly.
+    """Read ``{"role": NAME, "scope"?: NAME, "reason"?: TEXT}`` strictly.
 
     Raises:
         ValueError: Its text is a sentence for the client; it never quotes what was sent.
     """
-    members = _members(body, ("role", "scope"))
+    members = _members(body, ("role", "scope", "reason"))
     if "role" not in members:
         raise ValueError('The member "role" is missing.')
     return CredentialsRequest(
         role=_name(members["role"], "role"),
         scope=_name(members["scope"], "scope") if "scope" in members else None,
+        reason=_reason(members["reason"], "reason") if "reason" in members else None,
     )
 
 
 class ConsoleRequest:
     """The body of ``POST /v1/console``; ``destination`` is a page that nobody has looked at."""
 
-    __slots__ = ("destination", "role", "scope")
+    __slots__ = ("destination", "reason", "role", "scope")
 
-    def __init__(self, *, role: str, scope: str | None, destination: str | None) -> None:
+    def __init__(self, *, role: str, scope: str | None, destination: str | None, reason: str | None = None) -> None:
         self.role = role
         self.scope = scope
+        self.reason = reason
         self.destination = destination
 
 
 def parse_console_request(body: bytes) -> ConsoleRequest:
-    """Read ``{"role": NAME, "scope"?: NAME, "destination"?: URL}`` strictly. Raises like the others."""
-    members = _members(body, ("role", "scope", "destination"))
+    """Read ``{"role": NAME, "scope"?: NAME, "destination"?: URL, "reason"?: TEXT}`` strictly. Raises like the others."""
+    members = _members(body, ("role", "scope", "destination", "reason"))
     if "role" not in members:
         raise ValueError('The member "role" is missing.')
     destination = members.get("destination", "")
@@ -135,6 +145,7 @@ def parse_console_request(body: bytes) -> ConsoleRequest:
         role=_name(members["role"], "role"),
         scope=_name(members["scope"], "scope") if "scope" in members else None,
         destination=destination if "destination" in members else None,
+        reason=_reason(members["reason"], "reason") if "reason" in members else None,
     )
 
 
@@ -177,7 +188,7 @@ def _pass_request(members: Mapping[str, object], *, role: str) -> PassRequest:
     return PassRequest(
         role=role,
         networks=_networks(members["networks"]) if "networks" in members else None,
-        lifetime=_seconds(members["lifetime"]) if "lifetime" in members else None,
+        lifetime=seconds_of(members["lifetime"], "lifetime") if "lifetime" in members else None,
     )
 
 
@@ -198,12 +209,20 @@ def _networks(networks: object) -> tuple[str, ...]:
     return tuple(networks)
 
 
-def _seconds(lifetime: object) -> int:
-    if isinstance(lifetime, str) and lifetime.isascii():
-        number, unit = lifetime[:-1], lifetime[-1:]
+def _reason(reason: object, member: str) -> str:
+    # Printable keeps out what a terminal would obey, what hides other characters, and lone surrogates.
+    if not isinstance(reason, str) or not reason.strip() or len(reason) > REASON_LENGTH_MAX or not reason.isprintable():
+        raise ValueError(f'"{member}" must be 1 to {REASON_LENGTH_MAX} printable characters.')
+    return reason.strip()
+
+
+def seconds_of(duration: object, member: str) -> int:
+    """``30m``. Raises like the others."""
+    if isinstance(duration, str) and duration.isascii():
+        number, unit = duration[:-1], duration[-1:]
         if number.isdecimal() and len(number) <= _DURATION_DIGITS and unit in _SECONDS:
             return int(number) * _SECONDS[unit]
-    raise ValueError('"lifetime" must be a number and its unit: "30m", "8h" or "2d".')
+    raise ValueError(f'"{member}" must be a number and its unit: "30m", "8h" or "2d".')
 
 
 def _members(body: bytes, names: tuple[str, ...]) -> dict[str, object]:
@@ -293,7 +312,7 @@ def whoami_body(
 
 
 def explain_body(*, verdict: str, hint: str, account: str | None, role_arn: str | None) -> bytes:
-    """What stands between the caller and a role: ``verdict`` is allowed, step_up or denied; the others are there if allowed."""
+    """What stands between the caller and a role: ``verdict`` is allowed, step_up, approval, denied; the others where allowed."""
     members: dict[str, object] = {"verdict": verdict, "hint": hint}
     if account is not None and role_arn is not None:
         members |= {"account": account, "role_arn": role_arn}
@@ -303,7 +322,8 @@ def explain_body(*, verdict: str, hint: str, account: str | None, role_arn: str 
 def roles_body(roles: Iterable[Mapping[str, object]]) -> bytes:
     """The roles that the caller may have, in the order given.
 
-    ``{"roles": [{"name", "account", "account_alias"?, "role_arn", "scopes": [NAME, ...]}, ...]}``.
+    ``{"roles": [{"name", "account", "account_alias"?, "role_arn", "scopes": [NAME, ...], "needs": [WORD, ...]}, ...]}``;
+    needs are ``reason``, ``approval`` and ``break_glass``.
     """
     return _encode({"roles": [dict(role) for role in roles]})
 

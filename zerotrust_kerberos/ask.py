@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     # Method, URL, headers so far and body of a request -> further headers.
     Sign: TypeAlias = Callable[[str, str, Headers, bytes], Headers]
 
-_OK = 200
+_OK = (200, 201)
 # Seconds. What a Retry-After may make us recommend; the broker's own are far below.
 _WAIT_DEFAULT, _WAIT_MAX = 5, 3600
 
@@ -74,7 +74,7 @@ def ask(
         scheme = "https" if settings.broker.scheme == "https" else "http"
         headers += sign(method, f"{scheme}://{settings.broker.authority}{path}", headers, body)
     answer = exchange(connection, _request(method, path, headers, body))
-    if answer.status != _OK:
+    if answer.status not in _OK:
         raise _refusal(answer)
     initiator.verify(_token_of(answer))
     return answer.body

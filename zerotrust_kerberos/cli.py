@@ -27,20 +27,23 @@ _CLOSED = "it is closed"
 USAGE = """\
 usage: zerotrust COMMAND [OPTIONS]
 
-  credential-process --role R [--scope S]
+  credential-process --role R [--scope S] [--reason TEXT]
                                 print credentials for R, limited to S, for credential_process of ~/.aws/config
+  request --role R --reason TEXT [--scope S] [--duration 30m] [--json]
+                                ask others to approve a time box for R
   roles [--json]                print the roles you may have, one a line
   whoami [--json]               print who you are to the broker
   version                       print the version
   help                          print this
 
-options of the first three:
+options of the first four:
   --broker URL     https://HOST[:PORT], http://HOST[:PORT] (this machine only) or unix:/PATH
   --ca-file FILE   certificates to trust instead of the system's
   --timeout S      seconds for everything together, at most 10
 
 Settings come from options, then from ZEROTRUST_BROKER_URL, ZEROTRUST_CA_FILE, ZEROTRUST_ROLE, ZEROTRUST_TIMEOUT,
-ZEROTRUST_HOST and ZEROTRUST_SPN, then from $XDG_CONFIG_HOME/zerotrust/config.toml, then from /etc/zerotrust/client.toml.
+ZEROTRUST_HOST, ZEROTRUST_SPN and (in no file) ZEROTRUST_REASON, then from $XDG_CONFIG_HOME/zerotrust/config.toml, then from
+/etc/zerotrust/client.toml.
 
 exit status: 0 done, 1 other, 2 usage or settings, 3 no or expired ticket, 4 denied, 5 broker unreachable or TLS,
 6 AWS refused, 7 approval or step-up needed, 8 throttled, 9 clock skew, 130 interrupted
@@ -48,7 +51,15 @@ exit status: 0 done, 1 other, 2 usage or settings, 3 no or expired ticket, 4 den
 
 _SHARED = {"--broker": "broker_url", "--ca-file": "ca_file", "--timeout": "timeout"}
 _OPTIONS = {
-    "credential-process": {**_SHARED, "--role": "role", "--scope": "scope"},
+    "credential-process": {**_SHARED, "--role": "role", "--scope": "scope", "--reason": "reason"},
+    "request": {
+        **_SHARED,
+        "--role": "role",
+        "--scope": "scope",
+        "--reason": "reason",
+        "--duration": "duration",
+        "--json": "",
+    },
     "roles": {**_SHARED, "--json": ""},
     "whoami": {**_SHARED, "--json": ""},
 }
@@ -107,6 +118,10 @@ def _command(words: Sequence[str], place: Place, watch: Watch) -> str:
     watch.start(wanted.timeout)
     if command == "credential-process":
         return credential_process(wanted, watch)
+    if command == "request":
+        from zerotrust_kerberos.request import request  # noqa: PLC0415  it needs json
+
+        return request(wanted, watch, duration=flags.get("duration"), as_json=as_json)
     from zerotrust_kerberos.questions import roles, whoami  # noqa: PLC0415  they need json
 
     return (roles if command == "roles" else whoami)(wanted, watch, as_json=as_json)

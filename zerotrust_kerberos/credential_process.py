@@ -29,8 +29,17 @@ def credential_process(settings: Settings, watch: Watch) -> str:
         raise Failure("usage", "credential-process needs --role", fix="zerotrust roles")
     # The settings admit no character in a name that JSON would escape.
     scope = f',"scope":"{settings.scope}"' if settings.scope is not None else ""
-    body = f'{{"role":"{settings.role}"{scope}}}'.encode("ascii")
+    reason = f',"reason":{_quoted(settings.reason)}' if settings.reason is not None else ""
+    body = f'{{"role":"{settings.role}"{scope}{reason}}}'.encode("ascii")
     return process_line(ask(settings, watch, method="POST", path=wire.CREDENTIALS_PATH, body=body))
+
+
+def _quoted(reason: str) -> str:
+    if _is_plain(reason):
+        return f'"{reason}"'
+    import json  # noqa: PLC0415  6 ms, and most reasons are a ticket's number and a few words
+
+    return json.dumps(reason)
 
 
 def process_line(body: bytes) -> str:

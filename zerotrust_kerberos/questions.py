@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def whoami(settings: Settings, watch: Watch, *, as_json: bool) -> str:
     """``principal: alice@EXAMPLE.COM`` and so on, one member a line, in the broker's order."""
-    members = _object(ask(settings, watch, method="GET", path=wire.WHOAMI_PATH))
+    members = object_of(ask(settings, watch, method="GET", path=wire.WHOAMI_PATH))
     if as_json:
         return json.dumps(members)
     if not isinstance(members.get("principal"), str):
@@ -37,13 +37,20 @@ def _accounts(accounts: object) -> list[str]:
 
 def roles(settings: Settings, watch: Watch, *, as_json: bool) -> str:
     """The names of the roles, one a line."""
-    members = _object(ask(settings, watch, method="GET", path=wire.ROLES_PATH))
+    members = object_of(ask(settings, watch, method="GET", path=wire.ROLES_PATH))
     if as_json:
         return json.dumps(members)
     found = members.get("roles")
     if not isinstance(found, list):
         raise Failure("unexpected_answer", "roles is missing")
-    return "\n".join(clean(_name(role)) for role in found)
+    return "\n".join(clean(_name(role)) + _needs(role) for role in found)
+
+
+def _needs(role: object) -> str:
+    """What has to be added to a ticket, behind a tab: whoever cuts the first column has the names."""
+    needs = role.get("needs") if isinstance(role, dict) else None
+    words = [clean(need) for need in needs if isinstance(need, str)] if isinstance(needs, list) else []
+    return f"\tneeds {', '.join(words)}" if words else ""
 
 
 def _name(role: object) -> str:
@@ -53,7 +60,12 @@ def _name(role: object) -> str:
     return name
 
 
-def _object(body: bytes) -> dict[str, object]:
+def object_of(body: bytes) -> dict[str, object]:
+    """The JSON object that an answer is.
+
+    Raises:
+        Failure: It is none.
+    """
     try:
         found = json.loads(body.decode())
     except (ValueError, RecursionError) as error:

@@ -34,6 +34,7 @@ _HOST_CHARS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz012
 _NAME_CHARS = _HOST_CHARS
 _SPN_CHARS = _HOST_CHARS | frozenset("/@")
 _NAME_LENGTH_MAX = 64
+_REASON_LENGTH_MAX = 200
 _PORT_MAX = 65535
 _DEFAULT_PORTS = {"https": 443, "http": 80}
 
@@ -64,15 +65,24 @@ class Broker:
 class Settings:
     """All that a command needs to know. ``spn`` is a host-based name (``HTTP@host``) or a principal (with a slash)."""
 
-    __slots__ = ("broker", "ca_file", "role", "scope", "spn", "timeout")
+    __slots__ = ("broker", "ca_file", "reason", "role", "scope", "spn", "timeout")
 
     def __init__(
-        self, *, broker: Broker, ca_file: str | None, role: str | None, scope: str | None, spn: str, timeout: float
+        self,
+        *,
+        broker: Broker,
+        ca_file: str | None,
+        role: str | None,
+        scope: str | None,
+        reason: str | None,
+        spn: str,
+        timeout: float,
     ) -> None:
         self.broker = broker
         self.ca_file = ca_file
         self.role = role
         self.scope = scope
+        self.reason = reason
         self.spn = spn
         self.timeout = timeout
 
@@ -100,9 +110,18 @@ def load(flags: Mapping[str, str], environ: Mapping[str, str], *, system_file: s
         role=_name(found.get("role"), "role"),
         # On the command line only: a default of some file would be refused by every role that has no such scope.
         scope=_name(flags.get("scope"), "scope"),
+        # In no file: a reason is somebody's, now. In the environment, because the AWS tools run the helper without asking.
+        reason=_reason(flags.get("reason") or environ.get("ZEROTRUST_REASON")),
         spn=_spn(found.get("spn"), broker),
         timeout=_timeout(found.get("timeout")),
     )
+
+
+def _reason(reason: str | None) -> str | None:
+    if reason is not None and not (reason.strip() and reason.isprintable() and len(reason) <= _REASON_LENGTH_MAX):
+        what = f"a reason has 1 to {_REASON_LENGTH_MAX} printable characters"
+        raise Failure("configuration", what, fix="export ZEROTRUST_REASON='INC-1234: what for'")
+    return reason
 
 
 def parse_url(url: str, *, unix_host: str | None = None) -> Broker:

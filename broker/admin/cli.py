@@ -8,6 +8,7 @@ from broker import __version__
 from broker.admin.audit import audit
 from broker.admin.compliance import compliance_report
 from broker.admin.doctor import doctor
+from broker.admin.elevate import approve, break_glass, deny, requests, reviews
 from broker.admin.notify import notify_test
 from broker.admin.operate import cancel_pass, whoami
 from broker.admin.policy import policy
@@ -22,7 +23,20 @@ def main() -> None:
 
 
 OFFLINE = (audit, compliance_report, policy, trust_policy, doctor)
-AT_A_BROKER = (cancel_pass, notify_test, restore, revocations, revoke_credentials, revoke_sessions, whoami)
+AT_A_BROKER = (
+    approve,
+    break_glass,
+    cancel_pass,
+    deny,
+    notify_test,
+    requests,
+    restore,
+    reviews,
+    revocations,
+    revoke_credentials,
+    revoke_sessions,
+    whoami,
+)
 
 for command in (*OFFLINE, *AT_A_BROKER):
     main.add_command(command)

@@ -25,7 +25,7 @@ from broker.issuing.questions import Answer, Asker, Questions
 _T = TypeVar("_T")
 
 # What a case expects, in the words of a verdict.
-_EXPECTED = {"allow": "allowed", "deny": "denied", "step_up": "step_up"}
+_EXPECTED = {"allow": "allowed", "deny": "denied", "step_up": "step_up", "approval": "approval"}
 
 _as_json = click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
 
@@ -57,13 +57,16 @@ def _parsed(parse: Callable[[str], _T]) -> Callable[[click.Context, click.Parame
 @click.option("--age", callback=_parsed(parse_duration), help="How long ago they authenticated, such as 2h.")
 @click.option("--bound", is_flag=True, help="Their ticket is bound to the TLS connection.")
 @click.option("--job", callback=_parsed(parse_duration), help="A job pass asks, whose ticket was shown so long ago.")
+@click.option("--reason", help="What they state.")
+@click.option("--approved", is_flag=True, help="As many others have approved as are asked for.")
+@click.option("--broken-glass", is_flag=True, help="They broke the glass.")
 @click.option("--scope", help="A scope of the role.")
 @config_option
 @_as_json
 def explain(principal: str, role: str, scope: str | None, config: Path, as_json: bool, **asker: Any) -> None:  # noqa: FBT001
     """Say whether PRINCIPAL may have ROLE now, and what each rule has to do with it.
 
-    Exit code 0 where they may, 1 where they may not (or need a better ticket).
+    Exit code 0 where they may, 1 where they may not (or need a better ticket, a reason or an approval).
     """
     asker["age"] = asker["age"] or timedelta(0)
     try:
@@ -117,7 +120,9 @@ def diff(old: Path, new: Path, as_json: bool) -> None:  # noqa: FBT001
 def lint(config: Path, as_json: bool) -> None:  # noqa: FBT001
     """Look for what is valid and hardly meant. Exit code 1 where there is an error; warnings alone give 0."""
     seen = _viewed(config)
-    found = _questions(seen).lint(accounts=seen.accounts, networks=seen.networks, now=SystemClock().now())
+    found = _questions(seen).lint(
+        accounts=seen.accounts, networks=seen.networks, tells_people=seen.tells_people, now=SystemClock().now()
+    )
     lines = [f"{one['severity']}: {one['where']}: {one['what']} [{one['code']}]" for one in found]
     click.echo(json.dumps(found, indent=2) if as_json else "\n".join(lines) or "nothing to say")
     sys.exit(EXIT_BAD if any(one["severity"] == "error" for one in found) else 0)
@@ -170,6 +175,9 @@ def _asker(case: Case) -> Asker:
         age=case.age,
         bound=case.channel_bound,
         job=case.job_pass_age,
+        reason=case.reason,
+        approved=case.approved,
+        broken_glass=case.broken_glass,
     )
 
 

@@ -13,6 +13,7 @@ from broker.assembly.audit import audit_log, hsm_of, public_keys, witnesses_of
 from broker.assembly.aws import documents_of, reloads_of, sts_client
 from broker.assembly.cache import cache_of
 from broker.assembly.check import Checked
+from broker.assembly.elevation import elevating
 from broker.assembly.entrance import entry_of
 from broker.assembly.gauges import add_gauges
 from broker.assembly.hierarchy import hierarchy_of
@@ -33,6 +34,7 @@ from broker.issuing.explain import Explainer
 from broker.issuing.issue import Issuer
 from broker.issuing.notify import NotificationTest
 from broker.issuing.passes import PassOffice
+from broker.issuing.review import Reviews
 from broker.issuing.revoke import Revocations
 from broker.keys.pkcs11 import HsmKey
 from broker.revocation.epochs import Epochs
@@ -66,6 +68,7 @@ class Broker:
     hsm: HsmKey | None
     witnesses: Witnesses | None
     notifier: Notifier | None
+    reviews: Reviews
 
     async def open(self) -> None:
         """Record the start, and read what the last one left."""
@@ -89,6 +92,7 @@ class Broker:
             self.policy.keep_giving_back,
             *([self.witnesses.keep_submitting] if self.witnesses else []),
             *([self.notifier.keep_notifying] if self.notifier else []),
+            self.reviews.keep_packing,
         ]
 
     def runner(self, *, shutdown_timeout: float) -> Runner:
@@ -110,6 +114,7 @@ class Broker:
         self.sts.close()
         await self.console.close()
         self.directories.close()
+        self.reviews.stop()
         await self.epochs.close()
         if self.redis is not None:
             await self.redis.aclose()
@@ -165,9 +170,21 @@ def assemble(settings: Settings, checked: Checked, *, source: Source, clock: Clo
         directories=entry.directories,
         audit=audit,
     )
+    elevation = elevating(
+        settings,
+        hierarchy=hierarchy,
+        client=client,
+        entrance=entry.entrance,
+        policies=policies,
+        epochs=epochs,
+        audit=audit,
+        metrics=metrics,
+        clock=clock,
+    )
     issuer = Issuer(
         entrance=entry.entrance,
         sessions=entry.sessions,
+        boxes=elevation.boxes,
         epochs=epochs,
         policies=policies,
         cache=cache,
@@ -205,13 +222,15 @@ def assemble(settings: Settings, checked: Checked, *, source: Source, clock: Clo
     operators = operators_door(settings.admin, entry=entry, keys=checked.signing_keys, clock=clock)
     app = build(
         issuer=issuer,
-        explainer=Explainer(entrance=entry.entrance, policies=policies, clock=clock),
+        explainer=Explainer(entrance=entry.entrance, policies=policies, boxes=elevation.boxes, clock=clock),
         office=PassOffice(entrance=entry.entrance, passes=entry.passes, policies=policies, clock=clock),
         operators=operators,
         revocations=Revocations(
             operators=operators, epochs=epochs, policies=policies, realms=settings.kerberos.realms, clock=clock
         ),
         notification_test=NotificationTest(operators=operators, notifier=notifier),
+        elevation=elevation.desk,
+        reviews=elevation.reviews,
         health=health,
         hostnames=frozenset(settings.server.hostnames or checked.keys.hosts),
         networks=settings.server.allowed_networks or (),
@@ -236,6 +255,7 @@ def assemble(settings: Settings, checked: Checked, *, source: Source, clock: Clo
         hsm=hsm,
         witnesses=witnesses,
         notifier=notifier,
+        reviews=elevation.reviews,
     )
 
 

@@ -59,7 +59,7 @@ def answer(question: bytes) -> Iterator[Refused | Found | list[Rule]]:
     roles, rules = dict(settings.roles), settings.grants
     yield Found(
         roles=roles,
-        groups=frozenset(group for rule in rules for group in rule.groups),
+        groups=frozenset(group for rule in rules for group in rule.groups_that_count),
         fingerprint=Policy(roles=roles, rules=rules).fingerprint(),
         needs_restart=digests(settings),
     )

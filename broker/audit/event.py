@@ -47,6 +47,12 @@ class Kind(enum.StrEnum):
     REFUSED = "refused"
     TAMPER = "cache_tamper"
     ALERT = "alert"
+    ELEVATION_REQUESTED = "elevation_requested"
+    ELEVATION_APPROVED = "elevation_approved"
+    ELEVATION_DENIED = "elevation_denied"
+    BREAK_GLASS = "break_glass"
+    REVIEW_SEALED = "review_sealed"
+    REVIEW_CLOSED = "review_closed"
     NOTIFIED = "notified"
     NOT_NOTIFIED = "notification_failed"
     TESTED = "notification_tested"
@@ -95,8 +101,8 @@ class Event:
         if impersonated_by is not None:
             self.details["impersonated_by"] = list(impersonated_by)
 
-    def intent(self, *, account: str, rule: str) -> Event:
-        """What is about to be asked of AWS for this event's asker, and by which rule."""
+    def intent(self, *, rule: str, account: str | None = None) -> Event:
+        """What is about to be done for this event's asker, or asked of AWS in an account, and by which rule."""
         return Event(
             action=self.action,
             resource=self.resource,

@@ -70,15 +70,28 @@ def _of(
         return
     found: dict[Change, list[str]] = {}
     for supposed in circumstances(kind.example, [*old[1], *new[1]]):
-        identity, address = supposed.identity(now=now), supposed.address
-        before, after = (
-            outcome(policy, identity=identity, role=role, address=address, now=now)[2] for policy in (old[0], new[0])
-        )
+        before, after = (_granted(policy, supposed, role, now) for policy in (old[0], new[0]))
         change = _change(before, after)
+        if change is None and before and after and _beside(before, old[1]) != _beside(after, new[1]):
+            change = Change.OTHERWISE
         if change is not None:
             found.setdefault(change, []).append(_words(supposed))
     for change, words in found.items():
         yield Difference(change, kind.text, role, tuple(words))
+
+
+def _granted(policy: Policy, supposed: Supposed, role: RoleName, now: datetime) -> Grant | None:
+    identity, address, evidence = supposed.identity(now=now), supposed.address, supposed.evidence
+    return outcome(policy, identity=identity, role=role, address=address, now=now, evidence=evidence)[2]
+
+
+def _beside(grant: Grant, rules: list[Rule]) -> object:
+    """What the rule that decides asks for beside a ticket, and of whom."""
+    rule = next(rule for rule in rules if rule.name == grant.rule)
+    require = rule.require
+    approvers = rule.approvers
+    people = frozenset(map(str, approvers.principals)), frozenset(approvers.groups)
+    return require.reason, require.approval, require.break_glass, require.time_box if grant.box else None, people
 
 
 def _demands(policy: Policy, rules: list[Rule], role: RoleName) -> list[object]:
@@ -90,6 +103,7 @@ def _demands(policy: Policy, rules: list[Rule], role: RoleName) -> list[object]:
         (
             frozenset(rule.networks),
             rule.require,
+            rule.approvers,
             rule.job_passes,
             rule.name if named and Placeholder.RULE in named else None,
             rule.groups if named and Placeholder.GROUP in named else None,
@@ -118,6 +132,9 @@ def _words(supposed: Supposed) -> str:
     words += [f"with {indicator}" for indicator in supposed.indicators]
     words += [f"logged in {supposed.age} ago"] if supposed.age else []
     words += ["with a bound ticket"] if supposed.bound else []
+    words += ["with a reason"] if supposed.evidence.any_reason else []
+    words += ["once approved"] if supposed.evidence.approved else []
+    words += ["with the glass broken"] if supposed.evidence.broken else []
     words += [f"by a job pass made {supposed.job} ago"] if supposed.job is not None else []
     return ", ".join(words)
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from ipaddress import IPv4Address, IPv6Address
 
-from broker.authz.supposed import Supposed
+from broker.authz.supposed import Supposed, SupposedEvidence
 from broker.core.pattern import WILDCARD, PrincipalPattern
 from broker.core.principal import Principal
 from broker.core.rule import LEFT, Address, Network, Rule
@@ -57,7 +57,10 @@ def circumstances(example: Supposed, rules: Iterable[Rule]) -> Iterator[Supposed
     bound = (False, True) if any(rule.require.channel_binding for rule in concerned) else (False,)
     jobs = (None, *_lines(rule.job_passes for rule in concerned if rule.job_passes is not None))
     addresses = list(_ends(network for rule in concerned for network in rule.networks))
-    for address, indicator, age, is_bound, job in itertools.product(addresses, (None, *indicators), ages, bound, jobs):
+    shown = list(_evidence(concerned))
+    for address, indicator, age, is_bound, job, evidence in itertools.product(
+        addresses, (None, *indicators), ages, bound, jobs, shown
+    ):
         yield replace(
             example,
             address=address,
@@ -65,7 +68,19 @@ def circumstances(example: Supposed, rules: Iterable[Rule]) -> Iterator[Supposed
             age=age,
             bound=is_bound,
             job=job,
+            evidence=evidence,
         )
+
+
+def _evidence(rules: list[Rule]) -> Iterator[SupposedEvidence]:
+    """Nothing, and whatever these rules ask for beside a ticket, each alone: none is in another's way."""
+    yield SupposedEvidence()
+    if any(rule.require.reason is not None and not rule.require.needs_box for rule in rules):
+        yield SupposedEvidence(any_reason=True)
+    if any(rule.require.approval for rule in rules):
+        yield SupposedEvidence(approved=True)
+    if any(rule.require.break_glass for rule in rules):
+        yield SupposedEvidence(broken=True)
 
 
 def _lines(limits: Iterable[timedelta | None]) -> list[timedelta]:

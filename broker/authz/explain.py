@@ -13,7 +13,8 @@ from enum import StrEnum
 
 from broker.authz.near import near_misses, near_roles
 from broker.authz.policy import Policy, decide, hindrance
-from broker.core.errors import AccessDenied, AuthFailed, DirectoryUnavailable, StepUpRequired
+from broker.core.elevation import Evidence
+from broker.core.errors import AccessDenied, ApprovalRequired, AuthFailed, DirectoryUnavailable, StepUpRequired
 from broker.core.grant import Grant
 from broker.core.identity import Identity
 from broker.core.roles import RoleName
@@ -27,11 +28,28 @@ _IN_WORDS = {
 }
 
 
+_NOTHING = Evidence()
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A question, as it is put to each rule."""
+
+    policy: Policy
+    identity: Identity
+    role: RoleName
+    address: Address | None
+    now: datetime
+    scope: ScopeName | None
+    evidence: Evidence
+
+
 class Verdict(StrEnum):
     """What comes of asking."""
 
     ALLOWED = "allowed"
     STEP_UP = "step_up"
+    APPROVAL = "approval"
     DENIED = "denied"
 
 
@@ -67,11 +85,15 @@ def explain(
     address: Address | None,
     now: datetime,
     scope: ScopeName | None = None,
+    evidence: Evidence = _NOTHING,
 ) -> Explanation:
     """Everything that a policy says of somebody and a role, to an operator: an asker must not learn of rules for others."""
-    verdict, why, grant = outcome(policy, identity=identity, role=role, address=address, now=now, scope=scope)
+    asked = _Asked(policy, identity, role, address, now, scope, evidence)
+    verdict, why, grant = outcome(
+        policy, identity=identity, role=role, address=address, now=now, scope=scope, evidence=evidence
+    )
     weighed = tuple(
-        Weighed(rule, tuple(_obstacles(rule, identity=identity, role=role, address=address, now=now)))
+        Weighed(rule, tuple(_obstacles(rule, asked)))
         for rule in policy.rules
         if role in rule.roles or rule.names(identity)
     )
@@ -90,12 +112,15 @@ def outcome(
     address: Address | None,
     now: datetime,
     scope: ScopeName | None = None,
+    evidence: Evidence = _NOTHING,
 ) -> tuple[Verdict, str, Grant | None]:
     """What ``decide()`` says, its refusals as values."""
     try:
-        grant = decide(policy, identity=identity, role=role, address=address, now=now, scope=scope)
+        grant = decide(policy, identity=identity, role=role, address=address, now=now, scope=scope, evidence=evidence)
     except StepUpRequired as error:
         return Verdict.STEP_UP, error.hint or "", None
+    except ApprovalRequired as error:
+        return Verdict.APPROVAL, error.hint or "", None
     except AuthFailed as error:
         return Verdict.STEP_UP, error.hint or "", None
     except DirectoryUnavailable as error:
@@ -105,9 +130,8 @@ def outcome(
     return Verdict.ALLOWED, f"by rule {grant.rule}", grant
 
 
-def _obstacles(
-    rule: Rule, *, identity: Identity, role: RoleName, address: Address | None, now: datetime
-) -> Iterator[str]:
+def _obstacles(rule: Rule, asked: _Asked) -> Iterator[str]:
+    identity, address, role = asked.identity, asked.address, asked.role
     if not rule.names(identity):
         yield f"does not name {identity.principal}" + (", nor a group of theirs" if rule.groups else "")
     if not rule.allows_from(address):
@@ -116,7 +140,17 @@ def _obstacles(
     if role not in rule.roles:
         yield f"gives other roles: {', '.join(sorted(rule.roles))}"
         return
-    found = hindrance(rule, identity, now=now)
+    if role not in asked.policy.roles:
+        return
+    found = hindrance(
+        asked.policy,
+        rule,
+        identity=identity,
+        role=role,
+        now=asked.now,
+        scope=asked.scope,
+        evidence=asked.evidence,
+    )
     if found is not None:
         yield f"needs {found.needed}" if found.needed else _IN_WORDS[found.reason]
 

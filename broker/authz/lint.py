@@ -10,6 +10,7 @@ from enum import StrEnum
 
 from broker.authz.everybody import kinds
 from broker.authz.policy import Policy
+from broker.core.elevation import person_named
 from broker.core.roles import RoleName
 from broker.core.rule import Network, Requirements, Rule
 from broker.core.tags import Placeholder, group_text
@@ -39,10 +40,14 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What of the rest of the configuration a policy is judged by; None where it sets no bounds."""
+    """What of the rest of the configuration a policy is judged by; None where it sets no bounds.
+
+    ``tells_people``: whether an alarm reaches anybody (``security.breach_notification``).
+    """
 
     accounts: frozenset[str] | None
     networks: Sequence[Network] | None
+    tells_people: bool = True
 
 
 def lint(policy: Policy, *, around: Surroundings, now: datetime) -> list[Finding]:
@@ -53,6 +58,8 @@ def lint(policy: Policy, *, around: Surroundings, now: datetime) -> list[Finding
         itertools.chain.from_iterable(map(_within, policy.rules)),
         _roles(policy),
         _tags(policy),
+        itertools.chain.from_iterable(map(_approvers, policy.rules)),
+        _glass(policy, around),
         _accounts(around),
     )
     return sorted(found, key=lambda finding: (finding.severity, finding.code))
@@ -116,12 +123,15 @@ def _is_wider(other: Rule, rule: Rule, places: dict[str, int]) -> bool:
     """Whether the other gives whoever both name whatever this one gives; of two that are alike, the earlier does."""
     if not (_reaches(other.networks, rule.networks) and _asks_no_more(other.require, rule.require)):
         return False
+    if other.require.approval and other.approvers != rule.approvers:
+        return False
     if rule.job_passes is not None and (other.job_passes is None or other.job_passes < rule.job_passes):
         return False
     is_alike = (
         _reaches(rule.networks, other.networks)
         and _asks_no_more(rule.require, other.require)
         and rule.job_passes == other.job_passes
+        and rule.approvers == other.approvers
     )
     return not is_alike or places[other.name] < places[rule.name]
 
@@ -142,7 +152,11 @@ def _asks_no_more(less: Requirements, more: Requirements) -> bool:
     age = less.max_ticket_age is None or (
         more.max_ticket_age is not None and more.max_ticket_age <= less.max_ticket_age
     )
-    return indicators and age and (more.channel_binding or not less.channel_binding)
+    reason = less.reason in (None, more.reason) or (less.reason == "" and (more.reason is not None or more.needs_box))
+    # Glass is broken where nobody approves: neither asks less than the other.
+    box = (less.approval <= more.approval and not less.break_glass) or (less.break_glass and more.break_glass)
+    box = box and (not less.needs_box or less.time_box >= more.time_box)
+    return indicators and age and reason and box and (more.channel_binding or not less.channel_binding)
 
 
 def _within(rule: Rule) -> Iterator[Finding]:
@@ -190,6 +204,27 @@ def _tags(policy: Policy) -> Iterator[Finding]:
             if group_text(group) == group_text(other):
                 what = f"{group} and {other} are one to AWS by the tag {vague[0]}: add {{realm}} to it"
                 yield Finding(Severity.ERROR, "groups-alike", f"role {name}", what)
+
+
+def _approvers(rule: Rule) -> Iterator[Finding]:
+    """Approvals that can never be had: of a wildcard or a group nobody knows how many there are."""
+    wanted, approvers = rule.require.approval, rule.approvers
+    if not wanted or approvers.groups or not all(pattern.is_literal for pattern in approvers.principals):
+        return
+    people = {person_named(pattern.components, pattern.realm) for pattern in approvers.principals}
+    askers = [pattern for pattern in rule.principals if pattern.is_literal]
+    stuck = [str(one) for one in askers if len(people - {person_named(one.components, one.realm)}) < wanted]
+    if stuck or len(people) < wanted:
+        for_whom = f", for {_few(stuck)}" if stuck else ""
+        what = f"can never be approved{for_whom}: it asks for {wanted} others, and its approvers are {len(people)}"
+        yield Finding(Severity.ERROR, "too-few-approvers", f"rule {rule.name}", what)
+
+
+def _glass(policy: Policy, around: Surroundings) -> Iterator[Finding]:
+    for rule in policy.rules:
+        if rule.require.break_glass and not around.tells_people:
+            what = "its alarm reaches nobody: add security.breach_notification with a channel"
+            yield Finding(Severity.WARNING, "break-glass-unheard", f"rule {rule.name}", what)
 
 
 def _accounts(around: Surroundings) -> Iterator[Finding]:

@@ -7,8 +7,9 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, ValidationInfo
 
+from broker.config.elevation import Require
 from broker.config.fault import fault
-from broker.config.grants import Require, RulePrincipal
+from broker.config.people import RulePrincipal
 from broker.config.section import Section
 from broker.config.values import AsText, Switch, parse_socket_path
 from broker.core.pattern import PrincipalPattern

@@ -52,9 +52,12 @@ class Case(Section):
     job_pass_age: Duration | None = Field(
         default=None, description="How long ago the ticket was shown, where a job pass asks. Without it: a ticket does."
     )
+    reason: Annotated[str, AsText(str)] | None = Field(default=None, description="What they state.")
+    approved: bool = Field(default=False, description="Whether as many have approved as are asked for.")
+    broken_glass: bool = Field(default=False, description="Whether they broke the glass.")
     role: Annotated[str, AsText(str)] = Field(description="What they ask for.")
     scope: Annotated[str, AsText(str)] | None = Field(default=None, description="And which scope of it.")
-    expect: Literal["allow", "deny", "step_up"] = Field(description="What must come of it.")
+    expect: Literal["allow", "deny", "step_up", "approval"] = Field(description="What must come of it.")
     rule: Annotated[str, AsText(str)] | None = Field(default=None, description="The rule that must give it.")
 
     @property

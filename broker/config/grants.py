@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Annotated
 
 from pydantic import AfterValidator, Field, ValidationInfo
 
+from broker.config.elevation import SHORTEST_DURATION, ApproversEntry, RuleRequire, useful_age
 from broker.config.elsewhere import Elsewhere
 from broker.config.fault import fault, nearest
+from broker.config.people import RuleGroup, RulePrincipal
 from broker.config.section import Section
 from broker.config.sessions import (
     OptionalTagKeys,
@@ -26,13 +27,12 @@ from broker.config.values import (
     AsText,
     Duration,
     Networks,
-    Switch,
     duration_text,
     matching,
 )
 from broker.core.identity import LONGEST_DELEGATION
 from broker.core.partition import EXAMPLES
-from broker.core.pattern import PrincipalPattern, UnsafePattern
+from broker.core.pattern import PrincipalPattern
 from broker.core.roles import (
     EXTERNAL_ID,
     LONGEST,
@@ -44,20 +44,11 @@ from broker.core.roles import (
     RoleArn,
     RoleName,
 )
-from broker.core.rule import Requirements
+from broker.core.rule import Approvers
 from broker.core.rule import Rule as CoreRule
 
-# Credentials are refreshed with 20 minutes left and never handed out with less than 15 (SDKs run their helper anew at every
-# signature below that), so a role of less than this would be fetched for every request.
-SHORTEST_DURATION = timedelta(minutes=20)
 # A guard against copied chains; AWS itself sets no limit.
 _HOPS_MAX = 5
-# MS-DTYP section 2.4.2.1: up to fifteen sub-authorities.
-_SID = r"S-1-[0-9]{1,15}(-[0-9]{1,10}){1,15}"
-_REALM = r"[A-Za-z0-9][A-Za-z0-9.-]{0,254}"
-# What stands between a realm and a group's name; realms have none, and names of groups that rules can use neither.
-_IN_REALM = "\\"
-_GROUP_NAME = r"[^\x00-\x1f\x7f\\]{1,256}"
 
 
 def _role_arn(text: str) -> RoleArn:
@@ -229,25 +220,22 @@ def _known_role(name: str, info: ValidationInfo) -> RoleName:
     return RoleName(name)
 
 
-def _principal_pattern(text: str) -> str:
-    try:
-        PrincipalPattern.parse(text)
-    except UnsafePattern as error:
-        raise fault(error.what, error.fix, shown=text) from None
-    return text
-
-
-def _useful_age(age: timedelta) -> timedelta:
-    if age < SHORTEST_DURATION:
-        raise fault("is under 20 minutes: AWS makes no credentials of less than 15", "write 20m or more")
-    return age
-
-
 def named(rule: Rule) -> Rule:
     """A rule that names somebody."""
     if not rule.principals and not rule.groups:
         raise fault("names nobody", "add principals or groups")
     return rule
+
+
+def _some_approvers(approvers: ApproversEntry | None, info: ValidationInfo) -> ApproversEntry | None:
+    require = info.data.get("require")  # None where it has a fault of its own
+    if require is None:
+        return approvers
+    if require.approval and (approvers is None or not (approvers.principals or approvers.groups)):
+        raise fault("names nobody who could approve", "add approvers with principals or groups")
+    if approvers is not None and not require.approval:
+        raise fault("is of no use without require.approval", "remove it, or ask for approval")
+    return approvers
 
 
 def _passes_can_count(longest: timedelta | None, info: ValidationInfo) -> timedelta | None:
@@ -256,6 +244,8 @@ def _passes_can_count(longest: timedelta | None, info: ValidationInfo) -> timede
     if not Elsewhere.seen_by(info).has_redis:
         raise fault("needs redis, where it is known which passes are in force", "add the section redis")
     require = info.data.get("require")  # None where it has a fault of its own
+    if require is not None and (require.reason is not None or require.approval or require.break_glass):
+        raise fault("is of no use: a job states no reason, and nobody approves it", "remove it, or what require asks")
     if require is not None and require.channel_binding:
         raise fault("is of no use: no job pass is bound to a connection", "remove it, or require.channel_binding")
     if require is not None and require.max_ticket_age is not None and require.max_ticket_age < longest:
@@ -268,66 +258,7 @@ def _pass_length(longest: timedelta) -> timedelta:
         raise fault(
             f"is over {LONGEST_DELEGATION.days} days", "write 7d or less; jobs that take longer need a ticket again"
         )
-    return _useful_age(longest)
-
-
-def _group(text: str) -> str:
-    realm, separator, name = text.partition(_IN_REALM)
-    is_named = re.fullmatch(_REALM, realm) and re.fullmatch(_GROUP_NAME, name)
-    if not (is_named if separator else re.fullmatch(_SID, text)):
-        fix = r"write S-1-5-21-...-1105, or REALM\NAME for a realm with ldap"
-        raise fault("is no group's SID or name", fix, shown=text)
-    return text
-
-
-def _in_directory(text: str, info: ValidationInfo) -> str:
-    directories = Elsewhere.seen_by(info).directories
-    realm, separator, _ = text.partition(_IN_REALM)
-    if separator and directories is not None and realm not in directories:
-        fix = f"{nearest(realm, directories)}add ldap to kerberos.realms.{realm}, or write the group's SID"
-        raise fault("is of a realm without a directory", fix, shown=text)
-    domains = Elsewhere.seen_by(info).domains
-    if not separator and not directories and text.rpartition("-")[0] not in domains:
-        fix = "set domain_sid of its realm in kerberos.realms, which says whose groups count"
-        raise fault("is of a domain that no realm has", fix, shown=text)
-    return text
-
-
-def _in_known_realm(text: str, info: ValidationInfo) -> str:
-    realms = Elsewhere.seen_by(info).realms
-    realm = PrincipalPattern.parse(text).realm
-    if realms is not None and realm not in realms:
-        fix = f"{nearest(realm, realms)}add {realm} to kerberos.realms"
-        raise fault("is of a realm that is not accepted", fix, shown=text)
-    return text
-
-
-# Somebody as rules may name them.
-RulePrincipal = Annotated[str, AsText(_principal_pattern), AfterValidator(_in_known_realm)]
-
-
-class Require(Section):
-    """What a ticket must be like; otherwise the answer is 403 step_up_required."""
-
-    indicators: tuple[
-        Annotated[str, matching(r"[A-Za-z0-9_.-]{1,64}", "is not an indicator", "write pkinit or otp")], ...
-    ] = Field(
-        default=(),
-        description="At least one of these authentication indicators (RFC 8129), as the KDC names them: `[pkinit, otp]`.",
-    )
-    max_ticket_age: Annotated[Duration, AfterValidator(_useful_age)] | None = Field(
-        default=None,
-        description="Since somebody authenticated, renewals not counted. Credentials end no later.",
-    )
-    channel_binding: Switch = Field(default=False, description="The ticket must be bound to the TLS connection.")
-
-    def made(self) -> Requirements:
-        """The requirements as the other rooms know them."""
-        return Requirements(
-            indicators=frozenset(self.indicators),
-            max_ticket_age=self.max_ticket_age,
-            channel_binding=self.channel_binding,
-        )
+    return useful_age(longest)
 
 
 class Rule(Section):
@@ -342,13 +273,18 @@ class Rule(Section):
         default=(),
         description="Principals as `klist` prints them. A `*` stands for one whole component: `*/admin@EXAMPLE.COM`.",
     )
-    groups: tuple[Annotated[str, AsText(_group), AfterValidator(_in_directory)], ...] = Field(
+    groups: tuple[RuleGroup, ...] = Field(
         default=(),
         description="Groups of Active Directory by SID, or of a realm with `ldap` by name: `'REALM\\NAME'`; whoever is in "
         "one, or is named above, is meant. Nested groups count.",
     )
     networks: Networks | None = Field(default=None, description="Only from these networks (CIDR). Without it: any.")
-    require: Require = Field(default=Require(), description="What the ticket must be like.")
+    require: RuleRequire = Field(
+        default=RuleRequire(), description="What the ticket must be like, and what must be beside it."
+    )
+    approvers: Annotated[ApproversEntry | None, AfterValidator(_some_approvers)] = Field(
+        default=None, validate_default=True, description="Who may approve, where `require.approval` asks for it."
+    )
     roles: tuple[Annotated[RoleName, AsText(RoleName), AfterValidator(_known_role)], ...] = Field(
         min_length=1, description="Names from `roles`."
     )
@@ -370,4 +306,5 @@ class Rule(Section):
             require=self.require.made(),
             roles=frozenset(self.roles),
             job_passes=self.job_passes,
+            approvers=self.approvers.made() if self.approvers else Approvers(),
         )

@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from broker.config.elevation import SwitchOrText
 from broker.config.fields import Kind, Shape, keys, leaves, shape
 from broker.config.model import Settings
 from broker.config.sessions import Document
@@ -118,7 +119,13 @@ def _value(info: FieldInfo, inner: Shape, *, in_entry: bool) -> dict[str, Any]:
     description = {"description": info.description or (inner.model.__doc__ if inner.model else "")}
     if inner.kind is Kind.SECTION and inner.model:
         return {**description, **_object(inner.model, in_entry=in_entry)}
-    entry = _object(inner.model, in_entry=True) if inner.model else {"type": _TYPES.get(inner.scalar or str, "string")}
+    entry = (
+        _object(inner.model, in_entry=True)
+        if inner.model
+        else {"type": ["boolean", "string"]}
+        if any(isinstance(mark, SwitchOrText) for mark in info.metadata)
+        else {"type": _TYPES.get(inner.scalar or str, "string")}
+    )
     if inner.kind is Kind.MAPPING:
         return {**description, "type": "object", "additionalProperties": entry}
     if inner.kind is Kind.LIST:
@@ -154,7 +161,7 @@ def _default(info: FieldInfo) -> str:
     if info.is_required():
         return "required"
     default = info.default
-    if isinstance(default, bool):
+    if isinstance(default, bool | int):
         return f"`{str(default).lower()}`"
     if isinstance(default, timedelta):
         return f"`{duration_text(default)}`"

@@ -35,12 +35,16 @@ _NO_EXTERNAL_ID_SIGN = re.compile(r"[^A-Za-z0-9_+=,.@:/-]")
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """``accounts`` and ``networks`` are what the configuration allows at all; None where it sets no bounds."""
+    """``accounts`` and ``networks`` are what the configuration allows at all; None where it sets no bounds.
+
+    ``tells_people``: whether alarms go to anybody.
+    """
 
     roles: Mapping[RoleName, Role]
     rules: list[CoreRule]
     accounts: frozenset[str] | None
     networks: tuple[Network, ...] | None
+    tells_people: bool
 
 
 class _Grants(Section):
@@ -73,6 +77,7 @@ def view(path: Path, *, environ: Mapping[str, str]) -> View:
             rules=[rule.made() for rule in grants.rules],
             accounts=elsewhere.accounts,
             networks=_networks(tree.data.get("server")),
+            tells_people=_has_channels(tree.data.get("security")),
         )
 
 
@@ -96,6 +101,15 @@ def _name_secrets(tree: Tree) -> None:
 
 def _hop(entry: HopEntry) -> Hop:
     return Hop(arn=entry.arn, external_id="derived" if entry.derive_external_id else entry.external_id)
+
+
+def _has_channels(security: Value) -> bool:
+    notification = security.get("breach_notification") if isinstance(security, dict) else None
+    return (
+        isinstance(notification, dict)
+        and notification.get("enabled") not in (False, "false")
+        and bool(notification.get("channels"))
+    )
 
 
 def _networks(server: Value) -> tuple[Network, ...] | None:

@@ -38,7 +38,10 @@ _REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _NO_TEXT_BEGINS_WITH = frozenset("~nNtTfF+-.0123456789")
 _NULL = re.compile(r"(?:~|null|Null|NULL|)")
 _BOOL = re.compile(r"(?:true|True|TRUE|false|False|FALSE)")
-_COUNT = re.compile(r"[1-9][0-9]{0,8}")
+# A number that has one reading, in YAML 1.1 as in 1.2: small, and without leading zeros.
+_COUNT = re.compile(r"0|[1-9][0-9]{0,8}")
+# Of no key that takes a number: what looks like one and is none.
+_NO_COUNT = -1
 _INT = re.compile(r"(?:[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+)")
 _FLOAT = re.compile(
     r"[-+]?(?:(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|\.(?:inf|Inf|INF))|\.(?:nan|NaN|NAN)"
@@ -287,7 +290,10 @@ def _without_text(quoted: re.Match[str]) -> str:
 
 
 def _resolve(text: str) -> Value:
-    """A plain scalar by the core schema. Numbers stand where a count is meant (a port); where text is meant they are refused."""
+    """A plain scalar by the core schema; of numbers, those that have one reading.
+
+    All others (1.0, 0x2, 02) are told from text only to be refused: none may pass for a number that somebody did not write.
+    """
     if text and text[0] not in _NO_TEXT_BEGINS_WITH:
         return text
     if _NULL.fullmatch(text):
@@ -296,5 +302,4 @@ def _resolve(text: str) -> Value:
         return text.lower() == "true"
     if _COUNT.fullmatch(text):
         return int(text)
-    # Octal, hexadecimal, fractions: nothing of ours is one, so their value is of no use.
-    return 0 if _INT.fullmatch(text) or _FLOAT.fullmatch(text) else text
+    return _NO_COUNT if _INT.fullmatch(text) or _FLOAT.fullmatch(text) else text

@@ -206,6 +206,18 @@ class StepUpRequired(BrokerError):
     code = "step_up_required"
 
 
+class ApprovalRequired(BrokerError):
+    """Allowed, with a reason, or once others have approved. The hint says which."""
+
+    code = "approval_required"
+
+
+class ApprovalsUnavailable(BrokerError):
+    """Nobody can say what was approved, therefore nothing was."""
+
+    code = "approvals_unavailable"
+
+
 class Draining(BrokerError):
     """The broker is going down; another instance or a retry will answer."""
 

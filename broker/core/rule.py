@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
+from broker.core.elevation import BOX_DEFAULT
 from broker.core.identity import Identity
 from broker.core.pattern import PrincipalPattern
 from broker.core.roles import SHORTEST, RoleName
@@ -18,6 +19,8 @@ Network = IPv4Network | IPv6Network
 END_GRAIN_SECONDS = 60
 # What has to be left, so that the credentials of a ticket's last minutes still live as long as AWS wants.
 LEFT = SHORTEST + timedelta(seconds=END_GRAIN_SECONDS)
+# Approvers in a hint, which is one line of a terminal.
+_SHOWN = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +29,18 @@ class Requirements:
 
     ``indicators``: at least one of them (RFC 8129), as MIT's ``require_auth`` counts. ``max_ticket_age`` is counted from when
     somebody authenticated, not from the last renewal.
+
+    The rest is beside the ticket (``core.elevation``): ``reason`` is a pattern that a stated reason begins with, empty for any;
+    ``approval`` is by how many others, ``break_glass`` by nobody and loudly, either for at most ``time_box``.
     """
 
     indicators: frozenset[str] = frozenset()
     max_ticket_age: timedelta | None = None
     channel_binding: bool = False
+    reason: str | None = None
+    approval: int = 0
+    break_glass: bool = False
+    time_box: timedelta = BOX_DEFAULT
 
     def unmet(self, identity: Identity, *, now: datetime, left: timedelta = LEFT) -> str | None:
         """What the caller must do, as words behind "this role needs"; None where the ticket is good enough, for ``left`` more."""
@@ -42,6 +52,26 @@ class Requirements:
             return "a client that binds the ticket to its TLS connection"
         return None
 
+    @property
+    def needs_box(self) -> bool:
+        """Whether a time box has to be open."""
+        return self.approval > 0 or self.break_glass
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """What is asked for beside the ticket, in words for programs."""
+        boxed = ("break_glass",) if self.break_glass else ("approval",) if self.approval else ()
+        return (*boxed, "reason") if boxed or self.reason is not None else ()
+
+    @property
+    def is_elevated(self) -> bool:
+        """Whether anything is asked for beside the ticket."""
+        return self.needs_box or self.reason is not None
+
+    def reason_in_words(self) -> str:
+        """What kind of reason is asked for."""
+        return f"a reason that begins like {self.reason}" if self.reason else "a reason"
+
     def good_until(self, identity: Identity) -> datetime:
         """When the ticket stops meeting them, or ends."""
         if self.max_ticket_age is None:
@@ -50,12 +80,32 @@ class Requirements:
 
 
 @dataclass(frozen=True, slots=True)
+class Approvers:
+    """Who may approve what a rule gives, by name or by a group."""
+
+    principals: tuple[PrincipalPattern, ...] = ()
+    groups: tuple[str, ...] = ()
+
+    def names(self, identity: Identity) -> bool:
+        """Whether somebody is among them."""
+        by_name = any(pattern.matches(identity.principal) for pattern in self.principals)
+        return by_name or any(group in identity.groups for group in self.groups)
+
+    def __str__(self) -> str:
+        """For people: the first few of them."""
+        named = [*map(str, self.principals), *self.groups]
+        more = f" and {len(named) - _SHOWN} more" if len(named) > _SHOWN else ""
+        return ", ".join(named[:_SHOWN]) + more
+
+
+@dataclass(frozen=True, slots=True)
 class Rule:
     """Whoever is named by a principal pattern or by a group (SID or name), to roles. Empty ``networks`` means anywhere.
 
     The order of ``groups`` says which one somebody in several counts as, where a tag names it.
 
-    ``job_passes`` is for how long a job may go on by it after its owner showed a ticket; None: not at all.
+    ``job_passes`` is for how long a job may go on by it after its owner showed a ticket; None: not at all. ``approvers`` open
+    what it asks approval for.
     """
 
     name: str
@@ -65,6 +115,7 @@ class Rule:
     require: Requirements
     roles: frozenset[RoleName]
     job_passes: timedelta | None = None
+    approvers: Approvers = Approvers()
 
     def names(self, identity: Identity) -> bool:
         """Whether it means this somebody, by name or by a group."""
@@ -81,7 +132,15 @@ class Rule:
         """Whether it holds for what somebody shows: a ticket or session always, a job pass for its time."""
         if identity.delegated_at is None:
             return True
+        # A job states no reason, and nobody approves one: it would go on by itself what was meant to be looked at each time.
+        if self.require.is_elevated:
+            return False
         return self.job_passes is not None and now < identity.delegated_at + self.job_passes
+
+    @property
+    def groups_that_count(self) -> frozenset[str]:
+        """Those it names, of whoever asks and of whoever approves."""
+        return frozenset((*self.groups, *self.approvers.groups))
 
     def group_of(self, identity: Identity) -> str | None:
         """The first of its groups that somebody is in."""

@@ -11,17 +11,18 @@ from dataclasses import dataclass
 from broker.authz.policies import Policies
 from broker.authz.policy import decide
 from broker.core.clock import Clock
-from broker.core.errors import AccessDenied, AuthFailed, StepUpRequired
+from broker.core.errors import AccessDenied, ApprovalRequired, AuthFailed, StepUpRequired
 from broker.core.grant import Grant
 from broker.core.roles import RoleName
 from broker.issuing.ask import Ask, Entrance, printable
+from broker.issuing.boxes import Boxes
 
 DENIED = "you may not have this role: see `zerotrust roles` for what you may have"
 
 
 @dataclass(frozen=True, slots=True)
 class Prospect:
-    """``verdict``: allowed, step_up or denied; ``hint``: what to do; ``grant``: where it is allowed."""
+    """``verdict``: allowed, step_up, approval or denied; ``hint``: what to do; ``grant``: where it is allowed."""
 
     verdict: str
     hint: str
@@ -31,9 +32,10 @@ class Prospect:
 class Explainer:
     """Answers whoever asks about themselves."""
 
-    def __init__(self, *, entrance: Entrance, policies: Policies, clock: Clock) -> None:
+    def __init__(self, *, entrance: Entrance, policies: Policies, boxes: Boxes, clock: Clock) -> None:
         self._entrance = entrance
         self._policies = policies
+        self._boxes = boxes
         self._clock = clock
 
     async def prospect(self, ask: Ask, *, role: str) -> Prospect:
@@ -45,6 +47,7 @@ class Explainer:
         async with self._entrance.attempt(ask, action="explain", resource=role) as event:
             event.role = printable(role)
             identity = await self._entrance.known(ask, event)
+            shown = await self._boxes.evidence(identity, role=RoleName(role), address=ask.address, reason=None)
             try:
                 grant = decide(
                     self._policies.current,
@@ -52,10 +55,13 @@ class Explainer:
                     role=RoleName(role),
                     address=ask.address,
                     now=self._clock.now(),
+                    evidence=shown,
                 )
                 found = Prospect("allowed", "ask for it", grant)
             except (StepUpRequired, AuthFailed) as error:
                 found = Prospect("step_up", error.hint or "run kinit anew")
+            except ApprovalRequired as error:
+                found = Prospect("approval", error.hint or "ask for approval")
             except AccessDenied as error:
                 event.details["why"] = error.reason
                 found = Prospect("denied", DENIED)

@@ -9,7 +9,7 @@ on stable storage before ``issue`` returns or raises, whatever the outcome is.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 from broker.audit.event import Event, Kind
@@ -22,11 +22,13 @@ from broker.cache.sealed import CredentialCache
 from broker.cache.single_flight import SingleFlight
 from broker.core.clock import Clock
 from broker.core.credentials import Credentials
+from broker.core.elevation import REASON_LENGTH_MAX
 from broker.core.grant import Grant
 from broker.core.identity import Identity, SealedSession
-from broker.core.roles import Role
+from broker.core.roles import Role, RoleName
 from broker.core.secret import Secret
 from broker.issuing.ask import Ask, Entrance, printable, role_named, scope_named
+from broker.issuing.boxes import Boxes, name_box
 from broker.revocation.epochs import Epochs
 from broker.sts.client import StsClient
 from broker.sts.console import Console
@@ -38,11 +40,12 @@ _OF_A_CONSOLE = 0.75
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Who somebody is to the broker, and what they may have; with a cookie for the next time, where one was asked for."""
+    """Who somebody is to the broker, what they may have, what each role needs beside a ticket; with a cookie, if asked for."""
 
     identity: Identity
     roles: list[Role]
     cookie: SealedSession | None
+    needs: dict[RoleName, tuple[str, ...]] = field(default_factory=dict)
 
 
 class Issuer:
@@ -53,6 +56,7 @@ class Issuer:
         *,
         entrance: Entrance,
         sessions: Sessions,
+        boxes: Boxes,
         epochs: Epochs,
         policies: Policies,
         cache: CredentialCache,
@@ -63,6 +67,7 @@ class Issuer:
     ) -> None:
         self._entrance = entrance
         self._sessions = sessions
+        self._boxes = boxes
         self._epochs = epochs
         self._policies = policies
         self._cache = cache
@@ -73,7 +78,7 @@ class Issuer:
         self._flights: SingleFlight[tuple[Credentials, str]] = SingleFlight()
         self._refusals = Refusals(clock=clock)
 
-    async def issue(self, ask: Ask, *, role: str, scope: str | None = None) -> Credentials:
+    async def issue(self, ask: Ask, *, role: str, scope: str | None = None, reason: str | None = None) -> Credentials:
         """Credentials for a role, or for one of its scopes.
 
         They go to the sender of a ticket, or to the holder of a session or of a job pass for this role.
@@ -82,22 +87,26 @@ class Issuer:
             BrokerError: Nobody, not allowed, not available, or not recorded.
         """
         async with self._entrance.attempt(ask, action="get_credentials", resource=role) as event:
-            event.role = printable(role)
-            if scope is not None:
-                event.details["scope"] = printable(scope)
+            _name_wanted(event, role, scope, reason)
             identity = await self._entrance.owner_of(ask, event, role=role)
-            return await self._credentials(self._authorise(ask, identity, role, scope), event)
+            grant = await self._authorise(ask, identity, role, scope, reason)
+            return await self._credentials(grant, event)
 
     async def open_console(
-        self, ask: Ask, *, role: str, scope: str | None, destination: str | None, issuer: str | None
+        self,
+        ask: Ask,
+        *,
+        role: str,
+        scope: str | None,
+        destination: str | None,
+        issuer: str | None,
+        reason: str | None = None,
     ) -> Secret:
         """A URL that opens the AWS console with them: a secret. Raises like ``issue``, and where AWS does not sign in."""
         async with self._entrance.attempt(ask, action="open_console", resource=role) as event:
-            event.role = printable(role)
-            if scope is not None:
-                event.details["scope"] = printable(scope)
+            _name_wanted(event, role, scope, reason)
             identity = await self._entrance.known(ask, event)
-            grant = self._authorise(ask, identity, role, scope)
+            grant = await self._authorise(ask, identity, role, scope, reason)
             credentials = await self._credentials(grant, event, at_least=grant.lifetime * _OF_A_CONSOLE)
             return await self._console.url(credentials, destination=destination, issuer=issuer)
 
@@ -107,7 +116,10 @@ class Issuer:
             identity = await self._entrance.known(ask, event)
             cookie = self._sessions.for_browser(identity) if remember and ask.session is None else None
             event.shown()
-        return Standing(identity=identity, roles=self._policies.current.roles_for(identity, ask.address), cookie=cookie)
+        policy = self._policies.current
+        roles = policy.roles_for(identity, ask.address)
+        needs = {role.name: policy.needs(identity, ask.address, role.name) for role in roles}
+        return Standing(identity=identity, roles=roles, needs=needs, cookie=cookie)
 
     async def open_session(self, ask: Ask) -> SealedSession:
         """A session for the sender of a ticket; a session makes no session. Raises like ``issue``."""
@@ -131,20 +143,26 @@ class Issuer:
         """Wait for the chains under way, so that what AWS made is recorded."""
         await self._flights.drain()
 
-    def _authorise(self, ask: Ask, identity: Identity, role: str, scope: str | None) -> Grant:
+    async def _authorise(self, ask: Ask, identity: Identity, role: str, scope: str | None, reason: str | None) -> Grant:
+        name = role_named(role)
+        evidence = await self._boxes.evidence(identity, role=name, address=ask.address, reason=reason)
         grant = decide(
             self._policies.current,
             identity=identity,
-            role=role_named(role),
+            role=name,
             scope=scope_named(scope),
             address=ask.address,
             now=self._clock.now(),
+            evidence=evidence,
         )
         self._epochs.require(grant.principal, role=grant.role.name)
         return grant
 
     async def _credentials(self, grant: Grant, event: Event, *, at_least: timedelta = _NOTHING) -> Credentials:
-        return await self._cached(grant, event, at_least) or await self._minted(grant, event, at_least)
+        name_box(event, grant.box)
+        found = await self._cached(grant, event, at_least) or await self._minted(grant, event, at_least)
+        self._boxes.require_open(grant)
+        return found
 
     async def _cached(self, grant: Grant, event: Event, at_least: timedelta) -> Credentials | None:
         """What the cache has. Where that is due for renewal, a new set is on its way to those who come later."""
@@ -190,3 +208,12 @@ class Issuer:
                 event.measures["packed"] = credentials.packed_percent / 100
             await turn.keep(credentials)
         return credentials, "sts"
+
+
+def _name_wanted(event: Event, role: str, scope: str | None, reason: str | None) -> None:
+    """What is asked for, and why, in the asker's words."""
+    event.role = printable(role)
+    if scope is not None:
+        event.details["scope"] = printable(scope)
+    if reason is not None:
+        event.details["stated_reason"] = printable(reason, longest=REASON_LENGTH_MAX)

@@ -14,9 +14,9 @@ from broker.authz import difference
 from broker.authz import lint as linter
 from broker.authz.explain import Explanation, explain
 from broker.authz.policy import Policy
-from broker.authz.supposed import Supposed
+from broker.authz.supposed import Supposed, SupposedEvidence
 from broker.core.roles import Role, RoleName
-from broker.core.rule import Address, Network, Requirements, Rule
+from broker.core.rule import Address, Network, Rule
 from broker.core.scope import ScopeName
 
 Answer = dict[str, Any]
@@ -33,6 +33,9 @@ class Asker:
     age: timedelta = timedelta(0)
     bound: bool = False
     job: timedelta | None = None
+    reason: str | None = None
+    approved: bool = False
+    broken_glass: bool = False
 
 
 class Questions:
@@ -42,7 +45,7 @@ class Questions:
         self._policy = Policy(roles=roles, rules=rules)
 
     def explain(self, asker: Asker, *, role: str, scope: str | None, now: datetime) -> Answer:
-        """``verdict`` (allowed, step_up, denied), ``why``, the ``rules`` that concern either, what was ``near``, the ``chain``.
+        """``verdict`` (allowed, step_up, approval, denied), ``why``, the ``rules`` that concern either, ``near``, the ``chain``.
 
         Raises:
             MalformedPrincipal: The asker has no name.
@@ -55,6 +58,7 @@ class Questions:
             age=asker.age,
             bound=asker.bound,
             job=asker.job,
+            evidence=SupposedEvidence(reason=asker.reason, approved=asker.approved, broken=asker.broken_glass),
         )
         found = explain(
             self._policy,
@@ -63,6 +67,7 @@ class Questions:
             address=supposed.address,
             now=now,
             scope=None if scope is None else ScopeName(scope),
+            evidence=supposed.evidence,
         )
         return {"principal": str(supposed.principal), "role": role, **_explained(found)}
 
@@ -75,11 +80,13 @@ class Questions:
         return sorted(name for name, role in self._policy.roles.items() if role.target.account == account)
 
     def lint(
-        self, *, accounts: Iterable[str] | None, networks: Sequence[Network] | None, now: datetime
+        self, *, accounts: Iterable[str] | None, networks: Sequence[Network] | None, tells_people: bool, now: datetime
     ) -> list[dict[str, str]]:
         """Findings with ``severity``, ``code``, ``where`` and ``what``, errors first."""
         around = linter.Surroundings(
-            accounts=None if accounts is None else frozenset(accounts), networks=networks or None
+            accounts=None if accounts is None else frozenset(accounts),
+            networks=networks or None,
+            tells_people=tells_people,
         )
         return [
             {"severity": found.severity.value, "code": found.code, "where": found.where, "what": found.what}
@@ -118,12 +125,17 @@ def _rule(rule: Rule) -> Answer:
         "wildcards": [str(pattern) for pattern in rule.principals if not pattern.is_literal],
         "groups": list(rule.groups),
         "networks": list(map(str, rule.networks)),
-        "require": _required(rule.require),
+        "require": _required(rule),
         "job_passes": None if rule.job_passes is None else str(rule.job_passes),
     }
 
 
-def _required(require: Requirements) -> list[str]:
+def _required(rule: Rule) -> list[str]:
+    require = rule.require
     found = [f"one of the indicators {', '.join(sorted(require.indicators))}"] if require.indicators else []
     found += [f"a login at most {require.max_ticket_age} ago"] if require.max_ticket_age is not None else []
-    return found + (["a ticket bound to the TLS connection"] if require.channel_binding else [])
+    found += ["a ticket bound to the TLS connection"] if require.channel_binding else []
+    found += [require.reason_in_words()] if require.reason is not None or require.needs_box else []
+    box = f"for a time box of at most {require.time_box}"
+    found += [f"the approval of {require.approval} by {rule.approvers}, {box}"] if require.approval else []
+    return found + ([f"the glass broken by themselves, {box}"] if require.break_glass else [])

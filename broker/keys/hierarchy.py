@@ -34,6 +34,8 @@ class Use(enum.Enum):
     JOB_PASS_ENTRY = b"zerotrust/job-pass-entry/v1"
     WEB_IDENTITY_SIGNATURE = b"zerotrust/web-identity-signature/v1"
     REVOCATION_SEAL = b"zerotrust/revocation-seal/v1"
+    ELEVATION_SEAL = b"zerotrust/elevation-seal/v1"
+    ELEVATION_NAME = b"zerotrust/elevation-name/v1"
     REVOCATION_NAME = b"zerotrust/revocation-name/v1"
     NOTIFICATION_SEAL = b"zerotrust/notification-seal/v1"
 

@@ -63,12 +63,12 @@ class Epochs:
         """What somebody's sessions and job passes are sealed under; what was sealed under less is dead."""
         return self._ledger.epoch(str(principal))
 
-    def of_credentials(self, principal: Principal) -> int:
-        """What somebody's credentials are cached under."""
+    def of_credentials(self, principal: Principal | str) -> int:
+        """What somebody's credentials are cached under, and what they asked for or approved counts under."""
         return self._ledger.epoch_of_credentials(str(principal))
 
-    def is_ended(self, principal: Principal, session: str) -> bool:
-        """Whether this session was ended by itself."""
+    def is_ended(self, principal: Principal | str, session: str) -> bool:
+        """Whether this session was ended by itself; or another thing of somebody's that has a name and an end."""
         return self._ledger.is_ended(str(principal), session)
 
     def mark(self) -> int:
@@ -109,7 +109,7 @@ class Epochs:
         self._ledger.take(entries)
         return self._spread is None or await self._spread.tell(entries)
 
-    async def end_session(self, principal: Principal, session: str, *, until: int) -> None:
+    async def end_session(self, principal: Principal | str, session: str, *, until: int) -> None:
         """End this one session (``until``: its own end, Unix seconds), everywhere. Raises like ``enter``."""
         user = str(principal)
         if self._ledger.ended_sessions(user) < _ENDED_MAX:

@@ -33,7 +33,7 @@ class Admin:
 
     async def whoami(self, request: web.Request) -> web.Response:
         """Who the caller is to the broker as an operator."""
-        ask = await _operators_ask(request)
+        ask = await signed_ask_of(request)
         signed_by = await self._door.whoami(ask)
         if ask.identity is None:
             raise InternalError("an operator whom nobody knows")
@@ -74,7 +74,7 @@ class Admin:
 
     async def revocations(self, request: web.Request) -> web.Response:
         """What is revoked."""
-        found = await self._revocations.listing(await _operators_ask(request))
+        found = await self._revocations.listing(await signed_ask_of(request))
         return web.Response(
             body=wire_operators.revocations_body(one.members() for one in found), content_type=wire.JSON
         )
@@ -87,20 +87,25 @@ class Admin:
         return web.Response(body=body, content_type=wire.JSON)
 
     async def _read(self, request: web.Request, parse: Callable[[bytes], _T]) -> tuple[Ask, _T]:
-        ask = await _operators_ask(request)
-        try:
-            return ask, parse(await request.read())
-        except ValueError as error:
-            unread = BadRequest(str(error), reason="body_malformed", hint=str(error))
-        await self._door.misunderstood(ask, unread)
-        raise unread
+        return await read_signed(self._door, request, parse)
+
+
+async def read_signed(door: OperatorsDoor, request: web.Request, parse: Callable[[bytes], _T]) -> tuple[Ask, _T]:
+    """What an operator asks, and its body read; one that cannot be read is told to operators alone."""
+    ask = await signed_ask_of(request)
+    try:
+        return ask, parse(await request.read())
+    except ValueError as error:
+        unread = BadRequest(str(error), reason="body_malformed", hint=str(error))
+    await door.misunderstood(ask, unread)
+    raise unread
 
 
 def _receipt(receipt: Receipt) -> web.Response:
     return web.Response(body=wire_operators.receipt_body(receipt.members()), content_type=wire.JSON)
 
 
-async def _operators_ask(request: web.Request) -> Ask:
+async def signed_ask_of(request: web.Request) -> Ask:
     """With the whole request, as a signature must cover it."""
     ask = ask_of(request)
     ask.request = UnverifiedRequest(

@@ -9,13 +9,15 @@ from collections.abc import Awaitable, Callable, Sequence
 from aiohttp import HttpVersion11, hdrs, web
 from aiohttp.typedefs import Handler, Middleware
 
-from broker import wire, wire_operators
+from broker import wire, wire_elevation, wire_operators
 from broker.core import errors
+from broker.issuing.elevate import Elevation
 from broker.issuing.explain import Explainer
 from broker.issuing.issue import Issuer
 from broker.issuing.notify import NotificationTest
 from broker.issuing.operators import OperatorsDoor
 from broker.issuing.passes import PassOffice
+from broker.issuing.review import Reviews
 from broker.issuing.revoke import Revocations
 from broker.web import guards, problems
 from broker.web.address import ADDRESS, Address, Network, address_of
@@ -26,6 +28,7 @@ from broker.web.health import Health
 from broker.web.negotiate import REQUEST_ID, TLS, prove_ourselves
 from broker.web.passes import Passes
 from broker.web.portal.page import Page
+from broker.web.requests import Requests, ReviewsDoor
 from broker.web.sessions import Sessions
 from broker.web.tls import ServerTls
 from broker.web.unreadable import CLIENT_FAULTS
@@ -33,6 +36,7 @@ from broker.web.unreadable import CLIENT_FAULTS
 _log = logging.getLogger(__name__)
 
 _REQUEST_ID_BYTES = 12
+_ELEVATION = "{id:[0-9a-f]{32}}"
 
 Limit = Callable[[Address | None], Awaitable[None]]
 
@@ -45,6 +49,8 @@ def build(
     operators: OperatorsDoor,
     revocations: Revocations,
     notification_test: NotificationTest,
+    elevation: Elevation,
+    reviews: Reviews,
     health: Health,
     hostnames: frozenset[str],
     networks: Sequence[Network],
@@ -61,6 +67,8 @@ def build(
         operators: What lets operators in.
         revocations: What they can take from people.
         notification_test: How they try whether people would be told.
+        elevation: What opens time boxes.
+        reviews: What was broken open.
         health: What it says of itself.
         hostnames: The names a Host header may carry, lower case.
         networks: Who may ask at all; empty for anybody.
@@ -73,6 +81,7 @@ def build(
     sessions = Sessions(issuer=issuer)
     passes = Passes(office=office)
     admin = Admin(door=operators, revocations=revocations, notification_test=notification_test)
+    requests, reviewing = Requests(elevation=elevation), ReviewsDoor(door=operators, reviews=reviews)
     guard = _guard(hostnames, networks, trusted_proxies, limit, health)
     app = web.Application(
         client_max_size=wire.REQUEST_BODY_MAX,
@@ -93,6 +102,13 @@ def build(
         ("POST", f"{wire.PASSES_PATH}/current/attenuate", passes.attenuate),
         ("DELETE", f"{wire.PASSES_PATH}/current", passes.give_back),
         ("DELETE", f"{wire.PASSES_PATH}/{{id:[0-9a-f]{{32}}}}", passes.cancel),
+        ("POST", wire.REQUESTS_PATH, requests.post),
+        ("GET", wire.REQUESTS_PATH, requests.listing),
+        ("GET", f"{wire.REQUESTS_PATH}/{_ELEVATION}", requests.show),
+        ("POST", f"{wire.REQUESTS_PATH}/{_ELEVATION}/approve", requests.approve),
+        ("POST", f"{wire.REQUESTS_PATH}/{_ELEVATION}/deny", requests.deny),
+        ("GET", wire_elevation.REVIEWS_PATH, reviewing.listing),
+        ("POST", wire_elevation.CLOSE_PATH, reviewing.close),
         ("GET", wire_operators.WHOAMI_PATH, admin.whoami),
         ("POST", wire_operators.CANCEL_PATH, admin.cancel_pass),
         ("GET", wire_operators.REVOCATIONS_PATH, admin.revocations),

@@ -26,7 +26,8 @@ class Credentials:
             wanted = wire.parse_credentials_request(await request.read())
         except ValueError as error:
             raise BadRequest(str(error), hint=str(error)) from error
-        return _answer(await self._issuer.issue(ask, role=wanted.role, scope=wanted.scope))
+        credentials = await self._issuer.issue(ask, role=wanted.role, scope=wanted.scope, reason=wanted.reason)
+        return _answer(credentials)
 
     async def container(self, request: web.Request) -> web.Response:
         """The same for the SDKs' container provider, which can only GET; so nothing ambient counts here."""
@@ -45,6 +46,7 @@ class Credentials:
             role=wanted.role,
             scope=wanted.scope,
             destination=wanted.destination,
+            reason=wanted.reason,
             issuer=f"https://{request.host}/" if request.secure else None,
         )
         return web.Response(body=wire.console_body(url.reveal()), content_type=wire.JSON)
@@ -58,6 +60,7 @@ class Credentials:
                 **_account(role),
                 "role_arn": role.target.text,
                 "scopes": [scope.name for scope in role.scopes],
+                "needs": list(standing.needs[role.name]),
             }
             for role in standing.roles
         ]

@@ -34,6 +34,9 @@ TABLE: dict[type[errors.BrokerError], Answer] = {
     errors.StepUpRequired: Answer(
         403, "A stronger or fresher ticket is needed", "run kinit anew, in the way the role needs"
     ),
+    errors.ApprovalRequired: Answer(
+        403, "A reason or an approval is needed", "see `zerotrust roles` for what the role needs"
+    ),
     errors.Revoked: Answer(403, "Access is revoked", "ask the broker's administrator, who can restore it"),
     errors.CrossSiteBlocked: Answer(
         403, "Asked by another web page", f"send the header {wire.REQUEST_HEADER}: {wire.REQUEST_HEADER_VALUE}"
@@ -55,6 +58,7 @@ TABLE: dict[type[errors.BrokerError], Answer] = {
     errors.RevocationsUnavailable: Answer(
         503, "The revocation is not on disk", "try again in a moment; until it succeeds, do not rely on it"
     ),
+    errors.ApprovalsUnavailable: Answer(503, "Approvals cannot be checked", "try again in a moment"),
     errors.DirectoryUnavailable: Answer(503, "The directory is not available", "try again in a moment"),
     errors.Overloaded: Answer(503, "The broker has too much to do", "try again in a moment"),
     errors.Draining: Answer(503, "The broker is going down", "try again in a moment"),

@@ -94,6 +94,10 @@ def test_only_a_ticket_or_what_was_sealed_for_one_says_who_somebody_is() -> None
     assert makers_of("Identity") == {"authn/acceptor.py", "authn/sealed.py", "authz/supposed.py"}
 
 
+def test_only_sealed_rows_make_a_time_box_but_for_a_question_that_supposes_one() -> None:
+    assert makers_of("Box") == {"authz/elevation.py", "authz/supposed.py"}
+
+
 def test_whom_an_operator_supposes_is_unknown_to_the_rooms_that_answer_requests() -> None:
     supposing = {f"broker.{name.removesuffix('.py').replace('/', '.')}" for name in SUPPOSING}
     meeting = {"issuing/questions.py", "authz/everybody.py", "authz/difference.py", "authz/lint.py"}
@@ -139,7 +143,7 @@ def test_nobody_copies_a_grant_or_a_principal_with_something_changed() -> None:
             "renewable_until",
             "ticket_end",
         },
-        "authz/everybody.py": {"address", "age", "bound", "indicators", "job"},  # of somebody supposed
+        "authz/everybody.py": {"address", "age", "bound", "evidence", "indicators", "job"},  # of somebody supposed
         "config/view.py": {"long_term_keys"},
         "issuing/ask.py": {"identity"},
         # A call as it is asked for now, with less time, and without the tags that AWS has no room for.

@@ -35,9 +35,9 @@ def test_a_role_and_one_of_its_scopes_are_all_that_a_request_holds() -> None:
         (b'[["role","a"]]', "The body is not a JSON object."),
         (b"{}", 'The member "role" is missing.'),
         (b'{"role":"a","role":"b"}', "A member is given twice."),
-        (b'{"role":"a","duration":900}', "Only the members role, scope are understood."),
-        (b'{"role":"a","external_id":"x"}', "Only the members role, scope are understood."),
-        (b'{"Role":"a"}', "Only the members role, scope are understood."),
+        (b'{"role":"a","duration":900}', "Only the members role, scope, reason are understood."),
+        (b'{"role":"a","external_id":"x"}', "Only the members role, scope, reason are understood."),
+        (b'{"Role":"a"}', "Only the members role, scope, reason are understood."),
         (b'{"role":1}', '"role" must be a string.'),
         (b'{"role":null}', '"role" must be a string.'),
         (b'{"role":{"role":"a"}}', '"role" must be a string.'),
@@ -49,8 +49,8 @@ def test_a_role_and_one_of_its_scopes_are_all_that_a_request_holds() -> None:
         (b'{"role":"a","scope":null}', '"scope" must be a string.'),
         (b'{"role":"a","scope":""}', '"scope" must be 1 to 64 printable ASCII characters.'),
         (b'{"role":"a","scope":"b","scope":"c"}', "A member is given twice."),
-        (b'{"role":"a","policy":"{}"}', "Only the members role, scope are understood."),
-        (b'{"role":"a","tags":{}}', "Only the members role, scope are understood."),
+        (b'{"role":"a","policy":"{}"}', "Only the members role, scope, reason are understood."),
+        (b'{"role":"a","tags":{}}', "Only the members role, scope, reason are understood."),
     ],
 )
 def test_anything_else_is_refused_with_a_sentence(body: bytes, sentence: str) -> None:

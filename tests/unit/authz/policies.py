@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address, ip_network
 from typing import Any
@@ -10,11 +11,11 @@ from typing import Any
 from hypothesis import strategies as st
 
 from broker.authz.policy import Policy
-from broker.authz.supposed import Supposed
+from broker.authz.supposed import Supposed, SupposedEvidence
 from broker.core.pattern import PrincipalPattern
 from broker.core.principal import Principal
 from broker.core.roles import Hop, Role, RoleArn, RoleName
-from broker.core.rule import Requirements, Rule
+from broker.core.rule import Approvers, Requirements, Rule
 
 NOW = datetime(2026, 1, 31, 12, 0, 0, tzinfo=UTC)
 _HOURS = [timedelta(hours=hours) for hours in (1, 2, 8)]
@@ -39,6 +40,7 @@ def made(name: str, *who: str, roles: Sequence[str] = ("developer",), **rest: An
         require=rest.get("require", Requirements()),
         roles=frozenset(map(RoleName, roles)),
         job_passes=rest.get("job_passes"),
+        approvers=rest.get("approvers", Approvers()),
     )
 
 
@@ -47,6 +49,24 @@ _NETWORKS = st.lists(
 )
 _INDICATORS = st.frozensets(st.sampled_from(["otp", "pkinit"]), max_size=2)
 _REQUIREMENTS = st.builds(Requirements, _INDICATORS, st.none() | st.sampled_from(_HOURS), st.booleans())
+_ELEVATED = st.sampled_from(
+    [
+        Requirements(reason=""),
+        Requirements(reason="INC-[0-9]"),
+        Requirements(approval=1),
+        Requirements(approval=2, indicators=frozenset({"otp"})),
+        Requirements(break_glass=True),
+    ]
+)
+_EVIDENCE = st.sampled_from(
+    [
+        SupposedEvidence(),
+        SupposedEvidence(any_reason=True),
+        SupposedEvidence(approved=True),
+        SupposedEvidence(approved=True, any_reason=True, broken=True),
+    ]
+)
+APPROVERS = Approvers(principals=(PrincipalPattern.parse("*/admin@S"),))
 _WHO = st.lists(
     st.sampled_from(["alice@R", "bob@R", "*@R", "alice/admin@R", "*/admin@R", "alice/*@R", "*@S", "S-1-1", "S-1-2"]),
     min_size=1,
@@ -54,12 +74,18 @@ _WHO = st.lists(
 )
 _RULES = st.builds(
     lambda who, roles, networks, require, passes: made(
-        "r", *who, roles=roles, networks=networks, require=require, job_passes=passes
+        "r",
+        *who,
+        roles=roles,
+        networks=networks,
+        require=require,
+        job_passes=None if require.is_elevated else passes,
+        approvers=APPROVERS if require.approval else Approvers(),
     ),
     _WHO,
     st.lists(st.sampled_from(["developer", "admin"]), min_size=1, max_size=2),
     _NETWORKS,
-    st.just(Requirements()) | _REQUIREMENTS,
+    st.just(Requirements()) | _REQUIREMENTS | _ELEVATED,
     st.none() | st.sampled_from(_HOURS),
 )
 
@@ -70,7 +96,7 @@ def _numbered(rules: list[Rule]) -> list[Rule]:
 
 def made_again(rule: Rule, name: str) -> Rule:
     """The same rule under another name."""
-    return Rule(name, rule.principals, rule.groups, rule.networks, rule.require, rule.roles, rule.job_passes)
+    return replace(rule, name=name)
 
 
 RULES = st.lists(_RULES, max_size=5).map(_numbered)
@@ -87,4 +113,5 @@ ASKERS = st.builds(
     age=st.sampled_from([timedelta(0), timedelta(minutes=50), timedelta(minutes=90), timedelta(hours=3), timedelta(hours=9)]),
     bound=st.booleans(),
     job=st.none() | st.sampled_from([timedelta(minutes=10), timedelta(minutes=90), timedelta(hours=3)]),
+    evidence=_EVIDENCE,
 )  # fmt: skip

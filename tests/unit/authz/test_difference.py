@@ -13,8 +13,8 @@ from broker.authz.difference import Change, differences
 from broker.authz.explain import outcome
 from broker.authz.policy import Policy
 from broker.core.roles import RoleName
-from broker.core.rule import Requirements
-from tests.unit.authz.policies import ASKERS, NOW, POLICIES, ROLES, RULES, made, made_again, role
+from broker.core.rule import Approvers, Requirements
+from tests.unit.authz.policies import APPROVERS, ASKERS, NOW, POLICIES, ROLES, RULES, made, made_again, role
 
 HOUR = timedelta(hours=1)
 DEVELOPER = "arn:aws:iam::111122223333:role/developer"
@@ -22,11 +22,8 @@ HUB = "arn:aws:iam::999900001111:role/Hub"
 
 
 def _may(policy, asker) -> set[RoleName]:
-    return {
-        name
-        for name in ROLES
-        if outcome(policy, identity=asker.identity(now=NOW), role=name, address=asker.address, now=NOW)[2]
-    }
+    asked = {"identity": asker.identity(now=NOW), "address": asker.address, "now": NOW, "evidence": asker.evidence}
+    return {name for name in ROLES if outcome(policy, role=name, **asked)[2]}
 
 
 def _changes(old, new) -> list[tuple[str, str, str]]:
@@ -56,7 +53,7 @@ def test_rules_in_another_order_under_other_names_or_split_change_nobodys_access
     chance.shuffle(moved)
     split = [
         made(f"{rule.name}-{name}", *map(str, rule.principals), *rule.groups, roles=[name], networks=rule.networks,
-             require=rule.require, job_passes=rule.job_passes)
+             require=rule.require, job_passes=rule.job_passes, approvers=rule.approvers)
         for rule in moved
         for name in rule.roles
     ]  # fmt: skip
@@ -145,3 +142,23 @@ def test_a_changed_external_id_is_told_and_not_shown():
     (found,) = differences(_policy(rule), _policy(rule, roles=after), now=NOW)
     assert "external ID of arn:aws:iam::999900001111:role/Hub" in found.details[0]
     assert "canary" not in found.details[0]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        ({}, {"require": Requirements(approval=1)}, ["gets otherwise", "loses"]),
+        ({"require": Requirements(approval=1)}, {}, ["gains", "gets otherwise"]),
+        ({"require": Requirements(reason="")}, {"require": Requirements(reason="INC")}, ["gets otherwise"]),
+        ({"require": Requirements(approval=2)}, {"require": Requirements(approval=1)}, ["gets otherwise"]),
+        ({"require": Requirements(approval=1)}, {"require": Requirements(break_glass=True)}, ["gains", "loses"]),
+        (
+            {"require": Requirements(approval=1), "approvers": APPROVERS},
+            {"require": Requirements(approval=1), "approvers": Approvers(groups=("S-1-1",))},
+            ["gets otherwise"],
+        ),
+    ],
+)
+def test_what_is_asked_beside_a_ticket_and_of_whom_is_a_difference(before, after, expected):
+    found = list(differences(_policy(made("r", "alice@R", **before)), _policy(made("r", "alice@R", **after)), now=NOW))
+    assert sorted(one.change.value for one in found) == expected

@@ -11,7 +11,7 @@ from hypothesis import given
 from broker.authz.explain import Explanation, Verdict, explain
 from broker.authz.policy import Policy, decide
 from broker.authz.supposed import Supposed
-from broker.core.errors import AccessDenied, BrokerError, StepUpRequired
+from broker.core.errors import AccessDenied, ApprovalRequired, BrokerError, StepUpRequired
 from broker.core.grant import Grant
 from broker.core.principal import Principal
 from broker.core.roles import RoleName
@@ -22,17 +22,20 @@ from tests.unit.authz.policies import ASKERS, NOW, POLICIES, ROLE_NAMES, ROLES, 
 @given(POLICIES, ASKERS, ROLE_NAMES)
 def test_an_explanation_never_disagrees_with_the_decision(policy, asker, role):
     identity = asker.identity(now=NOW)
-    found = explain(policy, identity=identity, role=role, address=asker.address, now=NOW)
+    asked = {"identity": identity, "role": role, "address": asker.address, "now": NOW, "evidence": asker.evidence}
+    found = explain(policy, **asked)
     giving = [weighed.rule.name for weighed in found.weighed if weighed.gives]
     decided: Grant | BrokerError
     try:
-        decided = decide(policy, identity=identity, role=role, address=asker.address, now=NOW)
+        decided = decide(policy, **asked)
     except BrokerError as error:
         decided = error
     if isinstance(decided, Grant):
         assert (found.verdict, found.grant, giving[0]) == (Verdict.ALLOWED, decided, decided.rule)
     elif isinstance(decided, StepUpRequired):
         assert (found.verdict, found.why, giving) == (Verdict.STEP_UP, decided.hint, [])
+    elif isinstance(decided, ApprovalRequired):
+        assert (found.verdict, found.why, giving) == (Verdict.APPROVAL, decided.hint, [])
     else:
         assert isinstance(decided, AccessDenied)
         assert (found.verdict, giving) == (Verdict.DENIED, [])

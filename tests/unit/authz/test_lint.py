@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from broker.authz.difference import Change, differences
 from broker.authz.lint import Severity, Surroundings, lint
 from broker.authz.policy import Policy
+from broker.core.pattern import PrincipalPattern
 from broker.core.roles import Hop, Role, RoleArn, RoleName
-from broker.core.rule import Requirements
+from broker.core.rule import Approvers, Requirements
 from broker.core.tags import Tag, TagTemplate
 from tests.unit.authz.policies import NOW, POLICIES, ROLES, made, role
 
@@ -120,3 +121,56 @@ def test_without_allowed_accounts_any_account_can_be_reached_by_a_slip():
 def test_too_many_rules_of_one_person_are_not_compared_and_that_is_said():
     rules = [made(f"r{number}", "alice@R") for number in range(301)]
     assert _found(*rules) == [("not-compared", "role developer")]
+
+
+APPROVED, REASON, GLASS = Requirements(approval=1), Requirements(reason=""), Requirements(break_glass=True)
+BOB, BOB_AND_CAROL = (
+    Approvers(principals=tuple(map(PrincipalPattern.parse, who))) for who in (("bob@R",), ("bob@R", "carol@R"))
+)
+
+
+@pytest.mark.parametrize("require", [APPROVED, REASON, GLASS], ids=["approval", "reason", "glass"])
+def test_a_rule_that_gives_without_what_another_asks_for_is_an_error(require):
+    approvers = BOB_AND_CAROL if require.approval else Approvers()
+    found = _found(made("asks", "alice@R", require=require, approvers=approvers), made("gives", "*@R"))
+    assert ("step-up-bypassed", "rule asks") in found
+
+
+def test_fewer_approvals_or_other_approvers_are_no_way_round_that_is_hidden():
+    two = made("two", "alice@R", require=Requirements(approval=2), approvers=BOB_AND_CAROL)
+    one = made("one", "alice@R", require=APPROVED, approvers=BOB_AND_CAROL)
+    assert ("step-up-bypassed", "rule two") in _found(two, one)
+    other = made("other", "alice@R", require=APPROVED, approvers=Approvers(groups=("S-1-1",)))
+    assert not _found(two, other)
+
+
+def test_glass_beside_approval_is_meant():
+    assert not _found(
+        made("two", "alice@R", require=APPROVED, approvers=BOB_AND_CAROL), made("emergency", "alice@R", require=GLASS)
+    )
+
+
+@pytest.mark.parametrize(
+    ("who", "approvers", "wanted"),
+    [
+        (["bob@R"], BOB, 1),
+        (["bob/admin@R"], BOB, 1),
+        (["alice@R", "bob@R"], BOB_AND_CAROL, 2),
+        (["S-1-1"], BOB, 2),
+        (["*@R"], BOB_AND_CAROL, 3),
+    ],
+)
+def test_approval_that_can_never_be_had_is_an_error(who, approvers, wanted):
+    found = _found(made("r", *who, require=Requirements(approval=wanted), approvers=approvers))
+    assert ("too-few-approvers", "rule r") in found
+
+
+def test_approval_that_can_be_had_is_none():
+    assert not _found(made("r", "alice@R", require=APPROVED, approvers=BOB))
+    assert not _found(made("r", "bob@R", require=APPROVED, approvers=Approvers(groups=("S-1-1",))))
+
+
+def test_glass_whose_alarm_nobody_hears_is_a_warning():
+    quiet = Surroundings(accounts=HERE.accounts, networks=None, tells_people=False)
+    assert _found(made("r", "alice@R", require=GLASS), around=quiet) == [("break-glass-unheard", "rule r")]
+    assert not _found(made("r", "alice@R", require=GLASS))

@@ -49,6 +49,7 @@ from broker.issuing.issue import Issuer
 from broker.keys.hierarchy import DailyEnvelope, KeyHierarchy, Use
 from broker.sts.console import Console
 from tests.fakes.cache import cache_of
+from tests.fakes.elevation import elevating
 from tests.fakes.epochs import epochs_without_redis
 
 HOUR = timedelta(hours=1)
@@ -196,7 +197,9 @@ class Diary(AuditLog):
 
 
 class House:
-    def __init__(self) -> None:
+    """``rules`` stand in the place of the one that lets alice, and whoever is in a group, be developer."""
+
+    def __init__(self, *rules: Rule) -> None:
         self.clock = MovedClock()
         self.diary: list[str] = []
         self.names = Names(self.clock)
@@ -212,7 +215,7 @@ class House:
             require=Requirements(),
             roles=frozenset({ROLE.name}),
         )
-        hierarchy = KeyHierarchy(master=b"m" * 32)
+        hierarchy = self.hierarchy = KeyHierarchy(master=b"m" * 32)
         self.epochs = epochs_without_redis(hierarchy, clock=self.clock)
         sessions = Sessions(
             envelope=DailyEnvelope(hierarchy=hierarchy, use=Use.SESSION_SEAL, clock=self.clock),
@@ -238,11 +241,21 @@ class House:
             epochs=self.epochs,
             audit=self.audit,
         )
+        self.policies = Policies(Policy(roles={ROLE.name: ROLE}, rules=rules or [rule]))
+        self.elevating = elevating(
+            hierarchy,
+            entrance=entrance,
+            policies=self.policies,
+            epochs=self.epochs,
+            audit=self.audit,
+            clock=self.clock,
+        )
         self.issuer = Issuer(
             entrance=entrance,
             sessions=sessions,
+            boxes=self.elevating.boxes,
             epochs=self.epochs,
-            policies=Policies(Policy(roles={ROLE.name: ROLE}, rules=[rule])),
+            policies=self.policies,
             cache=cache_of(self.clock, epoch=self.epochs.of_credentials),
             sts=cast("Any", self.sts),
             console=Console(),
@@ -261,8 +274,9 @@ class House:
             binding=None,
         )
 
-    async def ask(self, who: str | None = "alice@R", role: str = "developer") -> Credentials:
-        return await self.issuer.issue(self.asking(authorization=who and token_for(who)), role=role)
+    async def ask(self, who: str | None = "alice@R", role: str = "developer", reason: str | None = None) -> Credentials:
+        asking = self.asking(authorization=who and token_for(who))
+        return await self.issuer.issue(asking, role=role, reason=reason)
 
     async def refused(self, error: type[BrokerError], **asked: Any) -> BrokerError:
         with pytest.raises(error) as caught:

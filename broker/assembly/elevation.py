@@ -1,0 +1,71 @@
+"""Time boxes: in Redis for all instances that share it, or in this process; broken glass on the disk of this host."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from redis import asyncio as redis
+
+from broker.audit.log import AuditLog
+from broker.audit.signer import signers_of
+from broker.authz.elevation import Rows
+from broker.authz.elevation_store import MemoryStore, RedisStore
+from broker.authz.policies import Policies
+from broker.config.model import Settings
+from broker.core.clock import Clock
+from broker.issuing.ask import Entrance
+from broker.issuing.boxes import Boxes
+from broker.issuing.elevate import Elevation
+from broker.issuing.review import Reviews
+from broker.keys.envelope import Envelope
+from broker.keys.hierarchy import KeyHierarchy, Use
+from broker.revocation.epochs import Epochs
+from broker.watch.metrics import Metrics
+
+
+@dataclass(frozen=True, slots=True)
+class Elevating:
+    """The desk, and what it keeps things in."""
+
+    desk: Elevation
+    boxes: Boxes
+    reviews: Reviews
+
+
+def elevating(
+    settings: Settings,
+    *,
+    hierarchy: KeyHierarchy,
+    client: redis.Redis | None,
+    entrance: Entrance,
+    policies: Policies,
+    epochs: Epochs,
+    audit: AuditLog,
+    metrics: Metrics,
+    clock: Clock,
+) -> Elevating:
+    """All of it, and its metrics."""
+    rows = Rows(
+        envelope=Envelope(keys=hierarchy.derive_all(Use.ELEVATION_SEAL)),
+        name_key=hierarchy.derive(Use.ELEVATION_NAME),
+    )
+    reviews = Reviews(
+        directory=settings.state_directory,
+        records=settings.audit.directory,
+        rows=rows,
+        signer=signers_of(settings.encryption.all_key_bytes())[0],
+        audit=audit,
+        epochs=epochs,
+        clock=clock,
+    )
+    metrics.gauge(
+        "broker_reviews_open",
+        "Time boxes that were broken open on this host and whose review nobody has closed",
+        lambda: float(reviews.unclosed),
+    )
+    store = MemoryStore(clock=clock) if client is None else RedisStore(client=client, clock=clock)
+    boxes = Boxes(policies=policies, store=store, rows=rows, reviews=reviews, epochs=epochs, clock=clock)
+    desk = Elevation(
+        entrance=entrance, policies=policies, boxes=boxes, reviews=reviews, epochs=epochs, audit=audit, clock=clock
+    )
+    return Elevating(desk=desk, boxes=boxes, reviews=reviews)

@@ -1,0 +1,193 @@
+"""Which time boxes are open, and where requests for them stand: read from rows that nobody need be trusted with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from broker.audit.event import Event
+from broker.authz.elevation import REQUEST, Approval, Request, Rows, Standing, State
+from broker.authz.elevation import standing as standing_of
+from broker.authz.elevation_store import EVERYBODY, Store
+from broker.authz.policies import Policies
+from broker.core.clock import Clock, rfc3339
+from broker.core.elevation import Box, Evidence, person
+from broker.core.errors import ApprovalRequired, ApprovalsUnavailable, DirectoryUnavailable, NotFound
+from broker.core.grant import Grant
+from broker.core.identity import Identity
+from broker.core.roles import RoleName
+from broker.core.rule import Address, Rule
+from broker.issuing.review import Reviews
+from broker.revocation.epochs import Epochs
+
+_Found = tuple[Request, list[Approval]]
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A request as somebody may see it: whether it is theirs, and whether they may approve it."""
+
+    standing: Standing
+    is_mine: bool
+    may_decide: bool
+
+
+class Boxes:
+    """What is asked of them at each use, and what the desk keeps in them."""
+
+    def __init__(
+        self, *, policies: Policies, store: Store, rows: Rows, reviews: Reviews, epochs: Epochs, clock: Clock
+    ) -> None:
+        self._policies = policies
+        self._store = store
+        self._rows = rows
+        self._reviews = reviews
+        self._epochs = epochs
+        self._clock = clock
+
+    # ---- asked at each use ----
+
+    async def evidence(
+        self, identity: Identity, *, role: RoleName, address: Address | None, reason: str | None
+    ) -> Evidence:
+        """What can be shown for a role beside a ticket. Redis is asked only where a rule that concerns them needs a box."""
+        policy = self._policies.current
+        is_boxed = policy.uses_boxes and any(
+            rule.require.needs_box for rule in policy.rules_for(identity, address, role)
+        )
+        if not is_boxed:
+            return Evidence(reason=reason)
+        user, unknown = str(identity.principal), None
+        found: list[_Found] = [(request, []) for request in self._reviews.broken_by(user)]
+        try:
+            found += await self._of(self._rows.owner(user))
+        except ApprovalsUnavailable as error:
+            unknown = error.reason
+        boxes = (self.standing(request, approvals).box for request, approvals in found)
+        return Evidence(reason=reason, boxes=tuple(filter(None, boxes)), unknown=unknown)
+
+    def require_open(self, grant: Grant) -> None:
+        """To be asked before something leaves that rests on a box: whoever closed it meanwhile meant it.
+
+        Raises:
+            ApprovalRequired: It was closed.
+        """
+        box = grant.box
+        if box is not None and self._epochs.is_ended(box.user, Request.ending_of(box.id)):
+            raise ApprovalRequired(reason="box_closed", hint="the time box was closed: ask for approval anew")
+
+    # ---- kept ----
+
+    async def keep(self, request: Request) -> None:
+        """From here on others can see it.
+
+        Raises:
+            ApprovalsUnavailable: They cannot.
+        """
+        await self._add(request, REQUEST, self._rows.seal_request(request))
+
+    async def approve(self, request: Request, approval: Approval) -> None:
+        """From here on it counts. Raises like ``keep``."""
+        row = self._rows.seal_approval(request, approval)
+        await self._add(request, self._rows.approval_name(approval.person), row)
+
+    async def _add(self, request: Request, name: bytes, row: bytes) -> None:
+        owner = self._rows.owner(request.user)
+        await self._store.add(request.id, {name: row}, owner=owner, until=request.latest_end)
+
+    # ---- seen ----
+
+    async def _of(self, owner: str) -> list[tuple[Request, list[Approval]]]:
+        listed = (await self._store.of(owner)).items()
+        return [found for identifier, rows in listed if (found := self._rows.opened(identifier, rows)) is not None]
+
+    async def seen(self, identity: Identity, identifier: str) -> Seen:
+        """A request that somebody may see.
+
+        Raises:
+            NotFound: There is none, or others'.
+            DirectoryUnavailable: Nobody can say whether they may approve it.
+        """
+        here = self._reviews.broken(identifier)
+        found = (here, []) if here else self._rows.opened(identifier, await self._store.get(identifier))
+        if found is not None:
+            seen = self._judged(identity, self.standing(*found))
+            if seen.is_mine or seen.may_decide:
+                return seen
+            rule = self._rule_of(found[0])
+            if rule is not None and rule.approvers.groups and identity.groups_unknown is not None:
+                raise DirectoryUnavailable(reason=identity.groups_unknown)
+        raise NotFound(reason="request_unknown", hint="there is no such request of yours, nor for you to approve")
+
+    def _judged(self, identity: Identity, found: Standing) -> Seen:
+        request = found.request
+        rule = self._rule_of(request)
+        is_approver = rule is not None and rule.approvers.names(identity)
+        is_own = person(identity.principal) == request.person
+        return Seen(found, is_mine=str(identity.principal) == request.user, may_decide=is_approver and not is_own)
+
+    async def all_for(self, identity: Identity) -> list[Seen]:
+        """Somebody's own requests and those that they may approve, the latest first. Raises like ``keep``."""
+        broken: list[_Found] = [(request, []) for request in self._reviews.broken_by(str(identity.principal))]
+        found = {request.id: (request, approvals) for request, approvals in [*broken, *await self._of(EVERYBODY)]}
+        judged = [self._judged(identity, self.standing(*one)) for one in found.values()]
+        mine = [seen for seen in judged if seen.is_mine or seen.may_decide]
+        return sorted(mine, key=lambda seen: seen.standing.request.asked, reverse=True)
+
+    async def pending(self, user: str) -> int:
+        """How many requests of somebody's wait for approval. Raises like ``keep``."""
+        found = [self.standing(*one) for one in await self._of(self._rows.owner(user))]
+        return sum(one.state is State.PENDING for one in found)
+
+    def standing(self, request: Request, approvals: Iterable[Approval]) -> Standing:
+        """Where a request stands, by what is known and in force now."""
+        found = standing_of(
+            request,
+            approvals,
+            now=self._clock.now(),
+            epoch=self._epochs.of_credentials,
+            is_ended=self._epochs.is_ended,
+        )
+        is_over = found.state in (State.DENIED, State.ENDED, State.EXPIRED)
+        return found if is_over or self._rule_of(request) else found.voided()
+
+    def _rule_of(self, request: Request) -> Rule | None:
+        """The rule that it was asked under, if that is still what it was; and the role, and its scope."""
+        policy = self._policies.current
+        rule = policy.boxed_rule(request.rule)
+        if rule is None or request.role not in policy.roles:
+            return None
+        return rule if policy.terms(rule, request.role, request.scope) == request.terms else None
+
+
+def described(seen: Seen) -> dict[str, object]:
+    """A request for JSON; times as in ``Expiration``."""
+    found, request = seen.standing, seen.standing.request
+    return {
+        "id": request.id,
+        "state": found.state.value,
+        "user": request.user,
+        "role": request.role,
+        "scope": request.scope,
+        "reason": request.reason,
+        "asked": rfc3339(request.asked),
+        "expires": rfc3339(request.expires),
+        "duration": int(request.duration.total_seconds()),
+        "ends": _time(found.ends),
+        "needed": request.needed,
+        "approvals": [approval.user for approval in found.approvals],
+        "break_glass": request.is_broken_glass,
+        "mine": seen.is_mine,
+        "may_decide": seen.may_decide,
+    }
+
+
+def _time(moment: datetime | None) -> str | None:
+    return None if moment is None else rfc3339(moment)
+
+
+def name_box(event: Event, box: Box | None) -> None:
+    """Say in a record by which box something is handed out, and why that was opened."""
+    if box is not None:
+        event.details |= {"elevation": box.id, "stated_reason": box.reason, "break_glass": box.is_broken_glass}

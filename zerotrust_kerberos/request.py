@@ -1,0 +1,46 @@
+"""``zerotrust request``: ask others to open a time box for a role."""
+
+from __future__ import annotations
+
+import json
+
+from broker import wire
+from zerotrust_kerberos.ask import ask
+from zerotrust_kerberos.failures import Failure, clean
+from zerotrust_kerberos.questions import object_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from zerotrust_kerberos.settings import Settings
+    from zerotrust_kerberos.watch import Watch
+
+
+def request(settings: Settings, watch: Watch, *, duration: str | None, as_json: bool) -> str:
+    """``ID pending: 0 of 2 approvals, until 2026-01-31T12:34:56Z``.
+
+    Raises:
+        Failure: Nobody was asked.
+    """
+    if settings.role is None or settings.reason is None:
+        raise Failure("usage", "request needs --role and --reason")
+    members: dict[str, object] = {"role": settings.role, "reason": settings.reason}
+    members |= {} if settings.scope is None else {"scope": settings.scope}
+    members |= {} if duration is None else {"duration": duration}
+    answer = ask(settings, watch, method="POST", path=wire.REQUESTS_PATH, body=json.dumps(members).encode())
+    found = object_of(answer)
+    if as_json:
+        return json.dumps(found)
+    needed, approvals = found.get("needed"), found.get("approvals")
+    if not isinstance(needed, int) or not isinstance(approvals, list):
+        raise Failure("unexpected_answer", "needed or approvals is missing")
+    identifier, state, expires = (clean(_text(found, name)) for name in ("id", "state", "expires"))
+    return f"{identifier} {state}: {len(approvals)} of {needed} approvals, until {expires}"
+
+
+def _text(members: Mapping[str, object], name: str) -> str:
+    value = members.get(name)
+    if not isinstance(value, str):
+        raise Failure("unexpected_answer", f"{name} is missing")
+    return value
