@@ -156,9 +156,10 @@ class Witnesses:
         try:
             line = await self._cosigned(session, standing, note)
         except NotCosigned as error:
-            _log.warning("audit: witness %s: %s", standing.name, error)
             standing.failing_since = standing.failing_since or now
             was, standing.fault = standing.fault, str(error)
+            if was != standing.fault:
+                _log.warning("audit: witness %s: %s", standing.name, error)
             if error.is_alarming and not (standing.is_alarmed and was == standing.fault):
                 standing.is_alarmed = await self._alarm(standing)
             return ""
