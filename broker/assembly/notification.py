@@ -25,8 +25,9 @@ from broker.watch.channels.pagerduty import PagerDuty
 from broker.watch.channels.port import Channel
 from broker.watch.channels.slack import Slack
 from broker.watch.channels.webhook import Webhook
+from broker.watch.gathering import Gathering
 from broker.watch.metrics import Metrics
-from broker.watch.notice import notice_of, rank
+from broker.watch.notice import Notice, notice_of, rank
 from broker.watch.spool import Letter, SpoolFile
 from broker.watch.wording import BrokenTemplate, Escape, Wording, plain
 
@@ -139,17 +140,15 @@ class Postbox:
     def __init__(self, settings: Settings) -> None:
         self._entries = _entries(settings)
         self._spool = _spool(settings, hierarchy_of(settings.encryption))
-        self._letters: list[Letter] = []
+        self._gathering = Gathering()
+        self._notices: list[Notice] = []
 
     def observe(self, event: Event) -> None:
         """Keep what is to be told."""
         notice = notice_of(event)
         if notice is not None:
-            self._letters += [
-                Letter(channel=name, notice=notice)
-                for name, entry in zip(_names(self._entries), self._entries, strict=True)
-                if rank(notice.severity) >= rank(Severity(_outgoing(entry).min_severity))
-            ]
+            # All that such a program finds, it finds within one window.
+            self._notices += self._gathering.take(notice, now=0.0)
 
     def leave(self) -> None:
         """Write it down.
@@ -157,8 +156,14 @@ class Postbox:
         Raises:
             OSError: It is not.
         """
-        if self._letters:
-            self._spool.write([*self._spool.open(), *self._letters])
+        letters = [
+            Letter(channel=name, notice=notice)
+            for notice in (*self._notices, *self._gathering.rest())
+            for name, entry in zip(_names(self._entries), self._entries, strict=True)
+            if rank(notice.severity) >= rank(Severity(_outgoing(entry).min_severity))
+        ]
+        if letters:
+            self._spool.write([*self._spool.open(), *letters])
             self._spool.close()
 
 

@@ -35,8 +35,8 @@ def rank(severity: Severity) -> int:
 class Notice:
     """One thing to tell. ``id`` is the same however often it is sent; ``detected`` is when the broker recorded it.
 
-    ``about`` is whose doing or whose access it is, ``by`` who did it where that is somebody else. ``do`` are commands.
-    ``number`` counts the records that it stands for, the last of them at ``until``.
+    ``about`` is whose doing or whose access it is, or which role of AWS; ``by`` who did it, where that is somebody else. ``do``
+    are commands. ``number`` counts the records that it stands for, the last of them at ``until``.
     """
 
     id: str
@@ -269,6 +269,8 @@ def _about(event: Event) -> str | None:
     about = event.details.get("about")
     if isinstance(about, str):
         return _EVERYBODY if about == "*" else about
+    if event.kind is Kind.NOT_ENFORCED:
+        return event.resource
     return str(event.principal) if event.principal else None
 
 

@@ -16,11 +16,17 @@ from click.testing import CliRunner, Result
 
 from broker.admin.assembled import Assembled
 from broker.admin.cli import main
+from broker.assembly.audit import own_keys
+from broker.assembly.evidence import key_ages_of, setup_of
 from broker.assembly.probe import caller, probe
 from broker.audit.signer import jwks_of, signer_of
 from broker.audit.verify import verify
 from broker.audit.writer import Writer
+from broker.config.load import load
 from broker.core.clock import SystemClock
+from broker.keys.envelope import Envelope
+from broker.keys.hierarchy import KeyHierarchy, Use
+from broker.watch.spool import SpoolFile
 from tests.fakes.audit import an_event
 from tests.fakes.sts import StrictSts, World, demo
 from tests.fakes.trust import DIRECT, MIDDLE, applied, configuration, documents, world_of
@@ -32,6 +38,9 @@ TRIES = ["right", "without", "wrong"]
 BY_OPERATOR = Assembled(
     probe=lambda settings: probe(settings, clock=SystemClock()),
     caller=lambda settings: caller(settings, clock=SystemClock()),
+    setup=setup_of,
+    key_ages=key_ages_of,
+    own_keys=own_keys,
 )
 
 
@@ -143,6 +152,27 @@ def test_a_probe_beside_a_running_broker_leaves_both_chains_whole(site: Site, st
     broker.close()
     report = verify([site.folder / "audit"], jwks=jwks_of(signer))
     assert (report.findings, report.instances) == ([], 2)
+
+
+def test_what_the_probe_finds_waits_on_the_disk_for_the_broker_of_its_host_to_tell(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    channels = "[{slack: {webhook_url: 'https://hooks.example.com/x'}}]"
+    monkeypatch.setenv("ZEROTRUST_SECURITY_BREACH_NOTIFICATION_CHANNELS", channels)
+    left = site.folder / "audit" / "notifications-1"
+    with StrictSts(world(lax={})) as sts:
+        assert site.probe(sts).exit_code == 0
+        assert not left.exists(), "nothing was found"
+    with StrictSts(world(lax={DIRECT: {}})) as sts:
+        assert site.probe(sts).exit_code == 1
+    key = load(site.config, environ=dict(os.environ)).encryption.key_bytes()
+    envelope = Envelope(keys=[KeyHierarchy(master=key).derive(Use.NOTIFICATION_SEAL)])
+    letters = SpoolFile(directory=left.parent, envelope=envelope).open()
+    assert {(letter.channel, letter.notice.name) for letter in letters} == {("slack", "external_id_not_enforced")}
+    told, counted = (letter.notice for letter in letters)
+    assert told.happened == f"A role does not demand its external ID: {DIRECT}"
+    # It is reached in two ways, and let in without any external ID and with a wrong one.
+    assert (told.about, counted.number) == (DIRECT, 3)
 
 
 def test_hops_that_do_not_demand_their_external_id_are_alarms_and_records(site: Site) -> None:

@@ -265,6 +265,20 @@ async def test_what_was_not_delivered_is_delivered_by_the_next_process(tmp_path:
         assert w.pigeon.carried == [], "what was delivered is off the disk"
 
 
+async def test_what_was_delivered_a_moment_before_a_kill_is_not_delivered_again(tmp_path: Path) -> None:
+    async with world(tmp_path, killed=True) as w:
+        # The first look for what others left, which writes as well, is over.
+        await asyncio.sleep(0.05)
+        # Slow enough for the letter to be on the disk before it is delivered.
+        w.pigeon.fails = 0.1
+        await w.tell(1)
+        await w.until(lambda: w.records(Kind.NOTIFIED))
+        await asyncio.sleep(0.05)
+    async with world(tmp_path) as w:
+        await asyncio.sleep(0.1)
+        assert w.pigeon.tries == 0
+
+
 async def test_recipients_who_have_it_are_not_sent_it_again_not_even_by_the_next_process(tmp_path: Path) -> None:
     async with world(tmp_path) as w:
         w.pigeon.fails = Undelivered("b@x: 451 later", done=["a@x"])
