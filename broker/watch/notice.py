@@ -276,9 +276,8 @@ def _about(event: Event) -> str | None:
 
 def _by(event: Event) -> str | None:
     """Who did it, where that is not whom it is about."""
-    if not isinstance(event.details.get("about"), str):
-        return None
-    return str(event.principal) if event.principal else None
+    who = str(event.principal) if event.principal else None
+    return None if who == _about(event) else who
 
 
 def _trace(event: Event) -> tuple[str, ...]:

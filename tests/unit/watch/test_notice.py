@@ -11,7 +11,7 @@ from broker.audit.event import Event, Kind
 from broker.core.principal import Principal
 from broker.watch.notice import notice_of, notice_of_members
 from tests.fakes.audit import an_event
-from tests.fakes.notices import ALICE, ROOT, notice, recorded
+from tests.fakes.notices import ALICE, ROOT, alarm, notice, recorded
 
 
 def revocation(**details: object) -> Event:
@@ -45,6 +45,14 @@ def test_a_revocation_says_by_whom_and_about_whom() -> None:
     assert (told.name, told.about, told.by) == ("access_revoked", "alice@EXAMPLE.COM", "root/admin@EXAMPLE.COM")
     assert told.happened == "Access was revoked: credentials of alice@EXAMPLE.COM, by root/admin@EXAMPLE.COM"
     assert told.do[-1] == "zerotrust-admin restore --user alice@EXAMPLE.COM"
+
+
+def test_who_broke_the_glass_for_themselves_is_named_once() -> None:
+    event = alarm(name="break_glass")
+    event.details["about"] = "alice@EXAMPLE.COM"
+    told = notice_of(event)
+    assert told is not None
+    assert (told.happened, told.about, told.by) == ("Break glass: alice@EXAMPLE.COM", "alice@EXAMPLE.COM", None)
 
 
 def test_a_revocation_of_everybody_names_everybody() -> None:
