@@ -9,6 +9,7 @@ from typing import Any
 from broker.audit.cosignature import BadWitnessKey, WitnessKey
 from broker.audit.log import AuditLog, Observer
 from broker.audit.signer import jwks_of, signers_of
+from broker.audit.sinks.forward import Forwarder
 from broker.audit.witnesses import WitnessAddress, Witnesses
 from broker.config.audit import Witness
 from broker.config.encryption import Hsm
@@ -28,11 +29,24 @@ def hsm_of(section: Hsm) -> HsmKey | None:
     return HsmKey(token=token, label=place.key_label)
 
 
-def audit_log(settings: Settings, *, hsm: HsmKey | None, clock: Clock, observers: Sequence[Observer]) -> AuditLog:
+def audit_log(
+    settings: Settings,
+    *,
+    hsm: HsmKey | None,
+    clock: Clock,
+    observers: Sequence[Observer],
+    sinks: Sequence[Forwarder] = (),
+) -> AuditLog:
     """The log of this process."""
     signer, *former = signers_of(settings.encryption.all_key_bytes())
     return AuditLog(
-        directory=settings.audit.directory, signer=signer, former=former, hsm=hsm, clock=clock, observers=observers
+        directory=settings.audit.directory,
+        signer=signer,
+        former=former,
+        hsm=hsm,
+        clock=clock,
+        observers=observers,
+        sinks=sinks,
     )
 
 

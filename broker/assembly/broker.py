@@ -22,6 +22,7 @@ from broker.assembly.operators import operators_door
 from broker.assembly.reload import PolicyReload, Source
 from broker.assembly.revocation import epochs_of
 from broker.assembly.shared import redis_client
+from broker.assembly.sinks import forwarders_of
 from broker.audit.log import AuditLog
 from broker.audit.signer import JWKS_PATH
 from broker.audit.witnesses import Witnesses
@@ -133,8 +134,9 @@ def assemble(settings: Settings, checked: Checked, *, source: Source, clock: Clo
     hierarchy = hierarchy_of(settings.encryption)
     metrics = Metrics()
     hsm = hsm_of(settings.encryption.hsm)
+    sinks = forwarders_of(settings.audit, clock=clock, metrics=metrics)
     observers = [metrics.observe]
-    audit = audit_log(settings, hsm=hsm, clock=clock, observers=observers)
+    audit = audit_log(settings, hsm=hsm, clock=clock, observers=observers, sinks=sinks)
     witnesses = witnesses_of(settings, audit=audit, metrics=metrics, clock=clock)
     notifier = notifier_of(settings, hierarchy=hierarchy, audit=audit, metrics=metrics, clock=clock)
     if notifier is not None:
@@ -205,6 +207,7 @@ def assemble(settings: Settings, checked: Checked, *, source: Source, clock: Clo
     health = Health(
         probes={
             "audit": audit.ping,
+            **{f"audit_sink_{sink.name}": sink.ping for sink in sinks},
             "cache": cache.ping,
             "sts": sts.ping,
             "replay_guard": entry.replay_guard.ping,
@@ -215,7 +218,8 @@ def assemble(settings: Settings, checked: Checked, *, source: Source, clock: Clo
             **entry.directories.probes(),
             **({"notifications": notifier.ping} if notifier else {}),
         },
-        vital=frozenset({"audit", "replay_guard"}),
+        vital=frozenset({"audit", "replay_guard"})
+        | {f"audit_sink_{sink.name}" for sink in sinks if sink.gate is not None},
         metrics=metrics.text,
         documents={JWKS_PATH: partial(public_keys, settings, hsm=hsm), **documents_of(checked.base)},
     )

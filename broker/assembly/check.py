@@ -10,6 +10,7 @@ from broker.assembly.aws import base_credentials
 from broker.assembly.notification import problems_of as notification_problems
 from broker.assembly.operators import registered_keys
 from broker.assembly.revocation import ledger_file
+from broker.assembly.sinks import sink_problems
 from broker.authn.acceptor import Binding
 from broker.authn.keytab import AcceptorKeys
 from broker.authn.signature import Registered
@@ -64,6 +65,7 @@ def check(settings: Settings) -> Checked:
         problems += error.problems
     problems += _socket_problems(settings) + _ledger_problems(settings)
     problems += problems_of_audit(settings) + notification_problems(settings)
+    problems += sink_problems(settings.audit)
     if problems or keys is None or base is None:
         raise ConfigurationError(problems)
     policies = Policies(Policy(roles=settings.roles, rules=settings.grants))

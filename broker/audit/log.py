@@ -2,7 +2,8 @@
 
 Events that arrive together are signed, chained and brought to the disk together (group commit), on a thread of the log's
 own; each caller waits until its record is durable. A disk that is full, read-only or gone fails the callers at once;
-one that hangs fails them after ``DEADLINE``, and everybody behind them immediately, until it answers again.
+one that hangs fails them after ``DEADLINE``, and everybody behind them immediately, until it answers again. Where a sink is
+required, a caller waits for its word too, within the same time.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import TypeVar
 from broker.audit.alert import Severity, alert
 from broker.audit.chain import BrokenRecord, Position, require_recordable
 from broker.audit.event import Event, Kind
+from broker.audit.sinks.forward import Forwarder
 from broker.audit.statement import hsm_line
 from broker.audit.writer import Draft, Members, Writer
 from broker.core.clock import Clock
@@ -65,6 +67,7 @@ class AuditLog:
         hsm: HsmKey | None = None,
         clock: Clock,
         observers: Sequence[Observer],
+        sinks: Sequence[Forwarder] = (),
     ) -> None:
         """Take who signs.
 
@@ -75,11 +78,14 @@ class AuditLog:
             hsm: What signs checkpoints too.
             clock: The time.
             observers: Told of each record when it is durable.
+            sinks: Where records go beside the file; started and ended here.
         """
         self._writer = Writer(directory=directory, signer=signer, former=former, clock=clock)
         self._hsm = hsm
         self._clock = clock
         self._observers = observers
+        self.sinks = sinks
+        self._gates = [sink.gate for sink in sinks if sink.gate is not None]
         self._worker = Workers(name="audit", number=1)
         self._waiting: list[_Waiting] = []
         self._in_flight: asyncio.Future[list[Position]] | None = None
@@ -93,6 +99,8 @@ class AuditLog:
 
     async def open(self) -> None:
         """Record the start. A log that cannot be written yet is not fatal: every request is refused until it can."""
+        for sink in self.sinks:
+            sink.start(note=self.note)
         await self._note(Kind.START)
         await self._alarm_if_cut()
         await self.checkpoint()
@@ -102,6 +110,7 @@ class AuditLog:
         await self._note(Kind.STOP)
         await self.checkpoint()
         self._shut = _CLOSED
+        await asyncio.gather(*(sink.finish() for sink in self.sinks))
         try:
             await self._at_the_disk(self._writer.close)
         except (OSError, TimeoutError) as error:
@@ -109,11 +118,29 @@ class AuditLog:
         self._worker.stop()
 
     async def record(self, event: Event) -> None:
-        """Return when the record is durable.
+        """Return when the record is durable and, where it is of a success, every sink that is required has it.
+
+        On a refusal or an alarm nothing is handed out: it waits for the disk alone, and is told to whoever observes.
 
         Raises:
             AuditUnavailable: It is not, and nothing may be handed out on it.
         """
+        deadline = asyncio.get_running_loop().time() + DEADLINE.total_seconds()
+        position = await self._write(event, deadline=deadline)
+        for gate in self._gates if event.success else ():
+            await gate.passed(position, deadline=deadline)
+        self._tell(event)
+
+    async def note(self, event: Event) -> None:
+        """Return when the record is durable: for what the broker says of itself, and nothing is handed out on.
+
+        Raises:
+            AuditUnavailable: It is not.
+        """
+        await self._write(event, deadline=asyncio.get_running_loop().time() + DEADLINE.total_seconds())
+        self._tell(event)
+
+    async def _write(self, event: Event, *, deadline: float) -> Position:
         if self._shut is not None:
             raise AuditUnavailable(self._shut)
         event.timestamp = self._clock.now()
@@ -122,13 +149,15 @@ class AuditLog:
             require_recordable(members)
         except BrokenRecord as error:
             raise AuditUnavailable(f"an event cannot be recorded: {error}", reason="unrecordable") from error
-        loop = asyncio.get_running_loop()
-        durable: asyncio.Future[Position] = loop.create_future()
-        self._waiting.append(_Waiting(members, durable, loop.time() + DEADLINE.total_seconds()))
+        durable: asyncio.Future[Position] = asyncio.get_running_loop().create_future()
+        self._waiting.append(_Waiting(members, durable, deadline))
         if self._in_flight is None:
             self._commit_waiting()
         where = await durable
         event.instance, event.seq = where.instance, where.head.seq
+        return where
+
+    def _tell(self, event: Event) -> None:
         for observer in self._observers:
             observer(event)
 
@@ -228,7 +257,7 @@ class AuditLog:
             "Records are there to be compared with copies.",
         )
         try:
-            await self.record(alert("audit_log_cut", severity=Severity.HIGH, why=why, cause="audit"))
+            await self.note(alert("audit_log_cut", severity=Severity.HIGH, why=why, cause="audit"))
         except AuditUnavailable as error:
             self._writer.cut = what
             _log.error("audit: that the log was cut is not recorded: %s", error)
@@ -236,7 +265,7 @@ class AuditLog:
     async def _note(self, kind: Kind, **details: str) -> None:
         event = Event(action="run", resource="broker", kind=kind, success=True, reason=None, details=details)
         try:
-            await self.record(event)
+            await self.note(event)
         except AuditUnavailable as error:
             _log.error("audit: %s not recorded: %s", kind, error)
 
@@ -261,6 +290,8 @@ class AuditLog:
         error = asyncio.CancelledError("cancelled") if commit.cancelled() else commit.exception()
         if error is None:
             self.failure = None
+            for sink in self.sinks:
+                sink.durable(commit.result()[-1])
             for waiting, position in zip(batch, commit.result(), strict=True):
                 if not waiting.durable.done():
                     waiting.durable.set_result(position)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from broker.config.fault import fault
 from broker.config.section import Section
+from broker.config.sinks import Sink, distinct
 from broker.config.values import AbsolutePath, AsText, matching, split_url
 
 
@@ -38,4 +39,7 @@ class Audit(Section):
     )
     witnesses: tuple[Witness, ...] = Field(
         default=(), description="Each is shown every checkpoint; what it refuses to sign for is an alarm."
+    )
+    sinks: Annotated[tuple[Sink, ...], AfterValidator(distinct)] = Field(
+        default=(), description="Where records go beside the files."
     )

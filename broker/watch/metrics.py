@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.core import CounterMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from broker.audit.event import Event, Kind
@@ -24,6 +24,26 @@ class _Count(Collector):
 
     def collect(self) -> Iterator[CounterMetricFamily]:
         yield CounterMetricFamily(self._name, self._text, value=self._value())
+
+
+class _OfEach(Collector):
+    """A value for each of what assembly knows by name, under one label."""
+
+    def __init__(
+        self,
+        family: type[CounterMetricFamily | GaugeMetricFamily],
+        name: str,
+        text: str,
+        label: str,
+        values: Callable[[], Mapping[str, float]],
+    ) -> None:
+        self._family, self._name, self._text, self._label, self._values = family, name, text, label, values
+
+    def collect(self) -> Iterator[CounterMetricFamily | GaugeMetricFamily]:
+        found = self._family(self._name, self._text, labels=[self._label])
+        for name, value in self._values().items():
+            found.add_metric([name], value)
+        yield found
 
 
 class Metrics:
@@ -78,6 +98,13 @@ class Metrics:
     def counter(self, name: str, text: str, value: Callable[[], float]) -> None:
         """Add a count that somebody else keeps; Prometheus sees it as ``NAME_total``."""
         self._registry.register(_Count(name, text, value))
+
+    def of_each(
+        self, name: str, text: str, label: str, values: Callable[[], Mapping[str, float]], *, counts: bool = False
+    ) -> None:
+        """Add one that has a value for each of a few names; as ``counter`` where it ``counts``, else as ``gauge``."""
+        family = CounterMetricFamily if counts else GaugeMetricFamily
+        self._registry.register(_OfEach(family, name, text, label, values))
 
     def sts_failed(self, region: str, reason: str) -> None:
         """Count a call to STS: a failure that another region makes good is in no audit event."""

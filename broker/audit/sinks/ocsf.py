@@ -62,8 +62,11 @@ _MEANINGS: Mapping[Kind, _Meaning] = {
     Kind.CONFIG_REFUSED: _Meaning(_Class.APPLICATION_LIFECYCLE, 8, "Update"),
     Kind.NOTIFIED: _Meaning(_Class.APPLICATION_LIFECYCLE, _OTHER, "Notify"),
     Kind.NOT_NOTIFIED: _Meaning(_Class.APPLICATION_LIFECYCLE, _OTHER, "Notify"),
+    Kind.TESTED: _Meaning(_Class.APPLICATION_LIFECYCLE, _OTHER, "Notify"),
     Kind.SEGMENT: _Meaning(_Class.EVENT_LOG_ACTIVITY, 5, "Rotate"),
     Kind.NEIGHBOUR: _Meaning(_Class.EVENT_LOG_ACTIVITY, _OTHER, "Witness"),
+    Kind.KEY_SUCCEEDED: _Meaning(_Class.EVENT_LOG_ACTIVITY, _OTHER, "Change key"),
+    Kind.KEY_CHANGED: _Meaning(_Class.DETECTION_FINDING, *_CREATE, _HIGH),
     Kind.RECOVERY: _Meaning(_Class.EVENT_LOG_ACTIVITY, _OTHER, "Recover"),
     Kind.RECOVERED: _Meaning(_Class.EVENT_LOG_ACTIVITY, 6, "Start"),
     Kind.INTENT: _Meaning(_Class.API_ACTIVITY, _OTHER, "Intent"),
@@ -76,15 +79,23 @@ _MEANINGS: Mapping[Kind, _Meaning] = {
     Kind.RENEWED: _Meaning(_Class.ENTITY_MANAGEMENT, *_UPDATE),
     Kind.ATTENUATED: _Meaning(_Class.ENTITY_MANAGEMENT, *_CREATE),
     Kind.CANCELLED: _Meaning(_Class.ENTITY_MANAGEMENT, *_DELETE),
+    Kind.ELEVATION_REQUESTED: _Meaning(_Class.ENTITY_MANAGEMENT, *_CREATE),
+    Kind.ELEVATION_APPROVED: _Meaning(_Class.ENTITY_MANAGEMENT, 10, "Activate"),
+    Kind.ELEVATION_DENIED: _Meaning(_Class.ENTITY_MANAGEMENT, *_DELETE),
+    Kind.REVIEW_SEALED: _Meaning(_Class.ENTITY_MANAGEMENT, *_CREATE),
+    Kind.REVIEW_CLOSED: _Meaning(_Class.ENTITY_MANAGEMENT, *_UPDATE),
     Kind.ENDED: _Meaning(_Class.AUTHENTICATION, 2, "Logoff"),
     Kind.REVOKED: _Meaning(_Class.ACCOUNT_CHANGE, 5, "Disable"),
     Kind.RESTORED: _Meaning(_Class.ACCOUNT_CHANGE, 2, "Enable"),
+    Kind.BREAK_GLASS: _Meaning(_Class.DETECTION_FINDING, *_CREATE, _HIGH),
     Kind.NOT_ENFORCED: _Meaning(_Class.DETECTION_FINDING, *_CREATE, _HIGH),
     Kind.TAMPER: _Meaning(_Class.DETECTION_FINDING, *_CREATE, _HIGH),
     Kind.ALERT: _Meaning(_Class.DETECTION_FINDING, *_CREATE),
 }
 # Whoever was refused without having been named failed to log on.
 _NOBODY = _Meaning(_Class.AUTHENTICATION, 1, "Logon", _LOW)
+# What is managed, by the first word of the kind.
+_ENTITIES = {"pass": "job pass", "elevation": "request for elevation", "review": "review"}
 # Of a newer broker, whose records this one found unsent.
 _UNKNOWN = _Meaning(_Class.API_ACTIVITY, _OTHER, "Other")
 
@@ -206,7 +217,7 @@ def _account_change(members: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _entity_management(members: Mapping[str, Any]) -> dict[str, Any]:
-    entity = {"name": str(members.get("resource")), "type": "job pass"}
+    entity = {"name": str(members.get("resource")), "type": _ENTITIES[str(members["event"]).partition("_")[0]]}
     return {
         "actor": _actor(members),
         "entity": entity | _some(uid=members.get("pass_id")),
