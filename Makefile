@@ -34,6 +34,7 @@ demo-down:  ## ends what demo-up started
 test: setup  ## all tests, with no way out but loopback
 	@requirements/system.sh demo test
 	@requirements/javascript.sh
+	@requirements/ministack.sh
 	$(MAKE) --no-print-directory contracts
 	.ci/loopback-only $(BIN)/pytest -n 2 $(PYTEST_ARGS)
 
@@ -64,6 +65,7 @@ lock:  ## writes the lock files anew
 	$(LOCK) --group build --output-file requirements/build.txt
 	$(LOCK) pyproject.toml $(EXTRAS) --output-file requirements/broker.txt
 	$(LOCK) pyproject.toml $(EXTRAS) --group test --group build --output-file requirements/dev.txt
+	$(LOCK) --group ministack --output-file requirements/ministack.txt
 	PATH="$(CURDIR)/$(BIN):$$PATH" npm --prefix requirements/javascript install --silent --package-lock-only --omit-lockfile-registry-resolved
 
 clean:  ## removes what the other commands left, except .venv

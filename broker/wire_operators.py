@@ -29,23 +29,24 @@ PASS_ID_LENGTH = 32  # 128 bits in hex
 
 @dataclass(frozen=True, slots=True)
 class RevocationRequest:
-    """What is revoked (``sessions`` or ``credentials``), of a ``user`` or of everybody, or would be (``dry_run``)."""
+    """What is revoked (``sessions`` or ``credentials``), of a ``user`` or of everybody, or would be (``dry_run``); ``aws``: there too."""
 
     what: str
     user: str | None
     role: str | None
     dry_run: bool
+    aws: bool = False
 
 
 def parse_revocation(body: bytes) -> RevocationRequest:
     """Read one of these strictly. Raises like those of ``wire``.
 
     ``{"what": "sessions", "user": P or "everybody": true, "dry_run"?: true}``,
-    ``{"what": "credentials", "user": P, "role"?: R, "dry_run"?: true}``.
+    ``{"what": "credentials", "user": P, "role"?: R, "dry_run"?: true, "aws"?: true}``.
     """
-    members = _members(body, ("what", "user", "everybody", "role", "dry_run"))
+    members = _members(body, ("what", "user", "everybody", "role", "dry_run", "aws"))
     what, user, role = (_text(members, name) for name in ("what", "user", "role"))
-    everybody, dry_run = (_flag(members, name) for name in ("everybody", "dry_run"))
+    everybody, dry_run, aws = (_flag(members, name) for name in ("everybody", "dry_run", "aws"))
     if what not in ("sessions", "credentials"):
         raise ValueError('"what" must be "sessions" or "credentials".')
     if everybody == (user is not None):
@@ -54,27 +55,31 @@ def parse_revocation(body: bytes) -> RevocationRequest:
         raise ValueError('Credentials are revoked of one "user".')
     if what == "sessions" and role is not None:
         raise ValueError("Sessions are of no role.")
-    return RevocationRequest(what=what, user=user, role=role, dry_run=dry_run)
+    if what == "sessions" and aws:
+        raise ValueError("At AWS credentials are denied, not sessions.")
+    return RevocationRequest(what=what, user=user, role=role, dry_run=dry_run, aws=aws)
 
 
 def revocation(wanted: RevocationRequest) -> bytes:
     """The body that ``parse_revocation`` reads."""
     members = {"what": wanted.what, "user": wanted.user, "role": wanted.role, "dry_run": wanted.dry_run}
     members["everybody"] = True if wanted.user is None else None
+    members["aws"] = True if wanted.aws else None
     return _encode({name: value for name, value in members.items() if value is not None})
 
 
-def parse_restoration(body: bytes) -> str:
-    """Read ``{"user": PRINCIPAL}`` strictly. Raises like the others."""
-    user = _text(_members(body, ("user",)), "user")
+def parse_restoration(body: bytes) -> tuple[str, bool]:
+    """Read ``{"user": PRINCIPAL, "aws"?: true}`` strictly: whom, and whether at AWS too. Raises like the others."""
+    members = _members(body, ("user", "aws"))
+    user = _text(members, "user")
     if user is None:
         raise ValueError('The member "user" is missing.')
-    return user
+    return user, _flag(members, "aws")
 
 
-def restoration(*, user: str) -> bytes:
+def restoration(*, user: str, aws: bool = False) -> bytes:
     """The body that ``parse_restoration`` reads."""
-    return _encode({"user": user})
+    return _encode({"user": user, "aws": True} if aws else {"user": user})
 
 
 def parse_pass_cancellation(body: bytes) -> tuple[str, str]:
@@ -126,7 +131,7 @@ def operator_body(
 
 
 def revocations_body(revocations: Iterable[Mapping[str, object]]) -> bytes:
-    """What is revoked, the latest first: ``{"revocations": [{"user", "role", "at", "by", "state"}, ...]}``."""
+    """What is revoked, the latest first: ``{"revocations": [{"user", "role", "at", "by", "state", "until", "why"}, ...]}``."""
     return _encode({"revocations": [dict(revocation) for revocation in revocations]})
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import click
@@ -42,26 +42,30 @@ def revoke_sessions(*, user: str | None, everybody: bool, dry_run: bool, as_json
 @click.command("revoke-credentials")
 @_user
 @click.option("--role", help="Only of this role. Without it: of every role, and their sessions and job passes end too.")
+@click.option("--aws", is_flag=True, help="Deny their AWS sessions as well, at each role; needs aws.revocation.")
 @_dry_run
 @_json
 @broker_options
-def revoke_credentials(*, user: str, role: str | None, dry_run: bool, as_json: bool, **where: Any) -> None:
-    """Give somebody nothing more, until `restore`. What AWS has handed out goes on until it expires: the answer says when."""
-    wanted = RevocationRequest(what="credentials", user=user, role=role, dry_run=dry_run)
+def revoke_credentials(*, user: str, role: str | None, aws: bool, dry_run: bool, as_json: bool, **where: Any) -> None:
+    """Give somebody nothing more, until `restore`. What AWS has handed out goes on until it expires, unless --aws denies it."""
+    wanted = RevocationRequest(what="credentials", user=user, role=role, dry_run=dry_run, aws=aws)
     _revoke(wanted, where, as_json=as_json)
 
 
 @click.command()
 @_user
+@click.option("--aws", is_flag=True, help="Lift denies at AWS as well: their sessions of before work again.")
 @_json
 @broker_options
-def restore(*, user: str, as_json: bool, **where: Any) -> None:
-    """Lift what `revoke-credentials` holds from somebody. What was ended stays ended."""
-    receipt = connection(**where).ask("POST", wire_operators.RESTORE_PATH, wire_operators.restoration(user=user))
+def restore(*, user: str, aws: bool, as_json: bool, **where: Any) -> None:
+    """Lift what `revoke-credentials` holds from somebody. What was ended stays ended, at AWS too unless --aws lifts that."""
+    body = wire_operators.restoration(user=user, aws=aws)
+    receipt = connection(**where).ask("POST", wire_operators.RESTORE_PATH, body)
     if as_json:
         click.echo(json.dumps(receipt))
     else:
         click.echo(f"{receipt['user']} may have credentials again, as the rules say")
+        _tell_more(receipt)
     _confirm(receipt)
 
 
@@ -75,7 +79,9 @@ def revocations(*, as_json: bool, **where: Any) -> None:
         click.echo(json.dumps(found))
         return
     for one in found["revocations"]:
-        click.echo(f"{one['at']}  {one['state']:8}  {one['user'] or 'everybody'}  {one['role'] or '-'}  by {one['by']}")
+        more = (f" until {one['until']}" if one["until"] else "") + (f": {one['why']}" if one["why"] else "")
+        who = one["user"] or "everybody"
+        click.echo(f"{one['at']}  {one['state']:8}  {who}  {one['role'] or '-'}  by {one['by']}{more}")
 
 
 def _revoke(wanted: RevocationRequest, where: Mapping[str, Any], *, as_json: bool) -> None:
@@ -86,15 +92,33 @@ def _revoke(wanted: RevocationRequest, where: Mapping[str, Any], *, as_json: boo
     else:
         verb = "would be stopped" if receipt["dry_run"] else "stopped"
         click.echo(f"{receipt['user'] or 'everybody'}: {verb}: {', '.join(receipt['stopped'])}")
-        for sentence in receipt["runs_on"]:
-            click.echo(sentence)
+        _tell_more(receipt)
     _confirm(receipt)
 
 
+def _tell_more(receipt: Mapping[str, Any]) -> None:
+    for one in receipt["aws"]:
+        click.echo(f"{one['arn']} ({', '.join(one['roles']) or 'no role of the configuration'}): {one['said']}")
+    for sentence in receipt["runs_on"]:
+        click.echo(sentence)
+
+
 def _confirm(receipt: Mapping[str, Any]) -> None:
-    """Say who has not confirmed it, and end with that."""
-    if receipt["told"] and not receipt["not_heard"]:
-        return
-    who = ", ".join(receipt["not_heard"]) or "every other instance: Redis did not take the news"
-    click.echo(f"done here, but not confirmed by {who} [unconfirmed] — run: zerotrust-admin revocations", err=True)
-    sys.exit(EXIT_UNCONFIRMED)
+    """Say what is not done everywhere, and end with that."""
+    lines = list(_unconfirmed(receipt))
+    for line in lines:
+        click.echo(line, err=True)
+    if lines:
+        sys.exit(EXIT_UNCONFIRMED)
+
+
+def _unconfirmed(receipt: Mapping[str, Any]) -> Iterator[str]:
+    denying = receipt["aws"]
+    denying = receipt["aws"]
+    undone = [one for one in denying if not one["done"] and (one["reason"] or not receipt["dry_run"])]
+    if undone:
+        what = f"{len(undone)} of {len(denying)} AWS roles are not as they should be"
+        yield f"{what} [aws_unfinished] — run: zerotrust-admin revocations"
+    if not receipt["told"] or receipt["not_heard"]:
+        who = ", ".join(receipt["not_heard"]) or "every other instance: Redis did not take the news"
+        yield f"done here, but not confirmed by {who} [unconfirmed] — run: zerotrust-admin revocations"

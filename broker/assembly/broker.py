@@ -20,7 +20,7 @@ from broker.assembly.hierarchy import hierarchy_of
 from broker.assembly.notification import notifier_of
 from broker.assembly.operators import operators_door
 from broker.assembly.reload import PolicyReload, Source
-from broker.assembly.revocation import epochs_of
+from broker.assembly.revocation import denies_of, epochs_of
 from broker.assembly.shared import redis_client
 from broker.assembly.sinks import forwarders_of
 from broker.audit.log import AuditLog
@@ -31,6 +31,7 @@ from broker.cache.sealed import CredentialCache
 from broker.config.model import Settings
 from broker.config.restart import digests
 from broker.core.clock import Clock
+from broker.issuing.deny import Denies
 from broker.issuing.explain import Explainer
 from broker.issuing.issue import Issuer
 from broker.issuing.notify import NotificationTest
@@ -41,6 +42,7 @@ from broker.keys.pkcs11 import HsmKey
 from broker.revocation.epochs import Epochs
 from broker.sts.client import StsClient
 from broker.sts.console import Console
+from broker.sts.iam import RolePolicies
 from broker.watch.breach import Notifier
 from broker.watch.files import FileWatch
 from broker.watch.metrics import Metrics
@@ -65,6 +67,8 @@ class Broker:
     cache: CredentialCache
     files: FileWatch
     epochs: Epochs
+    denies: Denies
+    role_policies: RolePolicies | None
     policy: PolicyReload
     hsm: HsmKey | None
     witnesses: Witnesses | None
@@ -90,6 +94,7 @@ class Broker:
             self.audit.keep_checkpointing,
             self.files.keep_looking,
             self.epochs.keep_in_step,
+            self.denies.keep_in_force,
             self.policy.keep_giving_back,
             *([self.witnesses.keep_submitting] if self.witnesses else []),
             *([self.notifier.keep_notifying] if self.notifier else []),
@@ -113,6 +118,8 @@ class Broker:
         if self.hsm is not None:
             self.hsm.close()
         self.sts.close()
+        if self.role_policies is not None:
+            self.role_policies.close()
         await self.console.close()
         self.directories.close()
         self.reviews.stop()
@@ -152,6 +159,7 @@ def assemble(settings: Settings, checked: Checked, *, source: Source, clock: Clo
         clock=clock,
     )
     sts = sts_client(settings.aws, base=checked.base, clock=clock, on_failure=metrics.sts_failed)
+    denies, role_policies = denies_of(settings, sts=sts, epochs=epochs, audit=audit, metrics=metrics, clock=clock)
     console = Console(endpoint=settings.aws.signin_endpoint)
     entry = entry_of(
         settings,
@@ -215,6 +223,7 @@ def assemble(settings: Settings, checked: Checked, *, source: Source, clock: Clo
             "revocations": epochs.ping,
             **({"hsm": hsm.ping} if hsm else {}),
             **({"witnesses": witnesses.ping} if witnesses else {}),
+            "aws_denies": denies.ping,
             **entry.directories.probes(),
             **({"notifications": notifier.ping} if notifier else {}),
         },
@@ -230,7 +239,12 @@ def assemble(settings: Settings, checked: Checked, *, source: Source, clock: Clo
         office=PassOffice(entrance=entry.entrance, passes=entry.passes, policies=policies, clock=clock),
         operators=operators,
         revocations=Revocations(
-            operators=operators, epochs=epochs, policies=policies, realms=settings.kerberos.realms, clock=clock
+            operators=operators,
+            epochs=epochs,
+            denies=denies,
+            policies=policies,
+            realms=settings.kerberos.realms,
+            clock=clock,
         ),
         notification_test=NotificationTest(operators=operators, notifier=notifier),
         elevation=elevation.desk,
@@ -255,6 +269,8 @@ def assemble(settings: Settings, checked: Checked, *, source: Source, clock: Clo
         cache=cache,
         files=files,
         epochs=epochs,
+        denies=denies,
+        role_policies=role_policies,
         policy=policy,
         hsm=hsm,
         witnesses=witnesses,

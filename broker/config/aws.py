@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, ValidationInfo
 
+from broker.config.aws_revocation import AwsRevocation
 from broker.config.external_ids import ExternalIds
 from broker.config.fault import fault
 from broker.config.section import Section
@@ -185,6 +186,11 @@ class Aws(Section):
         description="Another STS endpoint: a VPC endpoint by https, or a test double by http on loopback. "
         "Without it: the region's.",
     )
+    iam_endpoint: _StsEndpoint | None = Field(
+        default=None,
+        description="Another IAM endpoint for `revocation`: by https, or a test double by http on loopback. "
+        "Without it: the partition's.",
+    )
     signin_endpoint: Annotated[str, AsText(parse_signin_endpoint)] | None = Field(
         default=None,
         description="Another endpoint to sign in to the console: a region's by https, or a test double by http on loopback. "
@@ -223,4 +229,8 @@ class Aws(Section):
     external_ids: ExternalIds | None = Field(
         default=None,
         description="The key of the external IDs that the broker computes for hops with `derive_external_id`.",
+    )
+    revocation: AwsRevocation | None = Field(
+        default=None,
+        description="How `revoke-credentials --aws` denies sessions that AWS has handed out. Without it: it cannot.",
     )

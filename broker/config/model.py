@@ -8,7 +8,8 @@ it gives the validators what they must compare with (``Elsewhere``). A key exist
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -17,6 +18,7 @@ from pydantic import AfterValidator, Field, ValidationInfo
 from broker.config.admin import Admin
 from broker.config.audit import Audit
 from broker.config.aws import Aws
+from broker.config.aws_revocation import DenyHop
 from broker.config.ciphers import OPENSSL_NAMES, known_suite
 from broker.config.elsewhere import Elsewhere
 from broker.config.encryption import Encryption
@@ -40,7 +42,7 @@ from broker.config.values import (
     parse_listener,
     parse_redis_url,
 )
-from broker.core.roles import Hop, Role, RoleName
+from broker.core.roles import SHORTEST_MAX_SESSION, Hop, Role, RoleArn, RoleName
 from broker.core.rule import Rule as CoreRule
 
 # --- server and tls --------------------------------------------------------------------------------------------------
@@ -176,7 +178,7 @@ class Settings(Section):
         """The roles as the other rooms know them."""
         aliases = {account: alias for alias, account in self.aws.account_aliases.items()}
         return {
-            name: entry.made(name, hop=self._hop, alias=aliases.get(entry.chain[-1].arn.account))
+            name: entry.made(name, hop=self._given, alias=aliases.get(entry.chain[-1].arn.account))
             for name, entry in self.role_entries.items()
         }
 
@@ -185,17 +187,20 @@ class Settings(Section):
         """The rules as the other rooms know them, in their order."""
         return [rule.made() for rule in self.rules]
 
-    def _hop(self, entry: HopEntry) -> Hop:
-        longest = entry.max_session_duration
+    def _given(self, entry: HopEntry) -> Hop:
+        return self._hop(entry, entry.arn, longest=entry.max_session_duration)
+
+    @property
+    def denying(self) -> Callable[[str], Sequence[Hop]] | None:
+        """The chain of `aws.revocation` that leads into an account; None without that section."""
+        section = self.aws.revocation
+        return None if section is None else lambda account: [self._hop(hop, hop.at(account)) for hop in section.chain]
+
+    def _hop(self, entry: HopEntry | DenyHop, arn: RoleArn, *, longest: timedelta = SHORTEST_MAX_SESSION) -> Hop:
         if not entry.derive_external_id:
-            return Hop(arn=entry.arn, external_id=entry.external_id, max_session_duration=longest)
+            return Hop(arn=arn, external_id=entry.external_id, max_session_duration=longest)
         if self.aws.external_ids is None:
             # Refused at loading. A hop that goes without would be the worst way to find out.
             raise ValueError("derive_external_id without aws.external_ids")
         key = self.aws.external_ids.made()
-        return Hop(
-            arn=entry.arn,
-            external_id=key.current(entry.arn),
-            next_external_id=key.next(entry.arn),
-            max_session_duration=longest,
-        )
+        return Hop(arn=arn, external_id=key.current(arn), next_external_id=key.next(arn), max_session_duration=longest)

@@ -94,6 +94,15 @@ class Principal:
         return encoded[: SESSION_NAME_MAX - _DIGEST_CHARS - 2] + "==" + digest
 
 
+def session_names(text: str) -> tuple[str, ...]:
+    """Every ``session_name()`` that whoever is printed so may have had: one for each name type, the plain one first.
+
+    Raises:
+        MalformedPrincipal: The text is no principal.
+    """
+    return tuple(Principal.parse(text, name_type=name_type).session_name() for name_type in NameType)
+
+
 def canonical(text: str) -> str:
     """A principal's printed form, exactly as ``str()`` gives it for whoever comes with a ticket.
 

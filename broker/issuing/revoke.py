@@ -2,14 +2,14 @@
 
 ``revoke_sessions``: what was made so far (sessions, job passes, cached credentials) is dead; a new ticket works at once.
 ``revoke_credentials``: nothing more is handed out until ``restore``: the answer is 403 ``revoked``. What AWS has handed out is
-AWS's: it goes on until it expires, and the receipt says until when at the latest.
+AWS's: it goes on until it expires, and the receipt says until when at the latest. Where the operator asks for it, AWS denies it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
@@ -21,6 +21,9 @@ from broker.core.errors import BadRequest
 from broker.core.principal import MalformedPrincipal, canonical
 from broker.core.roles import RoleName
 from broker.issuing.ask import Ask, printable
+from broker.issuing.denied import Outcome, Phase, targets, told, why
+from broker.issuing.deny import Denies
+from broker.issuing.receipt import Receipt, Revocation
 from broker.revocation.epochs import Epochs
 from broker.revocation.ledger import EVERY_ROLE, Entry, Kind, Subject
 
@@ -28,6 +31,7 @@ from broker.revocation.ledger import EVERY_ROLE, Entry, Kind, Subject
 _PATIENCE = timedelta(milliseconds=1_200)
 
 _EVERYBODY = "*"
+_STAYS_DENIED = "AWS sessions of before the revocation stay denied until they have expired; new ones work; `restore --aws` lifts that too"
 
 
 class Operators(Protocol):
@@ -41,67 +45,23 @@ class Operators(Protocol):
         """
 
 
-@dataclass(frozen=True, slots=True)
-class Revocation:
-    """One that is known. ``user`` None: everybody. ``role`` None: all roles.
-
-    ``state``: ``held`` (until it is restored), ``restored`` (at that time), ``ended`` (what was made before that time).
-    """
-
-    user: str | None
-    role: str | None
-    at: datetime
-    by: str
-    state: str
-
-    def members(self) -> dict[str, Any]:
-        """For JSON."""
-        return {"user": self.user, "role": self.role, "at": rfc3339(self.at), "by": self.by, "state": self.state}
-
-
-@dataclass(frozen=True, slots=True)
-class Receipt:
-    """What was done, and what it does not reach.
-
-    ``stopped`` and ``runs_on`` are sentences. ``aws_until`` is when the last credentials that AWS may have handed out before have
-    expired. ``told`` is False where Redis did not take the news; ``not_heard`` are instances that have not said within a second
-    that they know.
-    """
-
-    user: str | None
-    role: str | None
-    dry_run: bool
-    at: datetime
-    stopped: tuple[str, ...]
-    runs_on: tuple[str, ...]
-    aws_until: datetime | None
-    told: bool
-    not_heard: tuple[str, ...]
-
-    def members(self) -> dict[str, Any]:
-        """For JSON."""
-        return {
-            "user": self.user,
-            "role": self.role,
-            "dry_run": self.dry_run,
-            "at": rfc3339(self.at),
-            "stopped": list(self.stopped),
-            "runs_on": list(self.runs_on),
-            "aws_until": rfc3339(self.aws_until) if self.aws_until else None,
-            "told": self.told,
-            "not_heard": list(self.not_heard),
-        }
-
-
 class Revocations:
     """What can be revoked, restored and listed."""
 
     def __init__(
-        self, *, operators: Operators, epochs: Epochs, policies: Policies, realms: Iterable[str], clock: Clock
+        self,
+        *,
+        operators: Operators,
+        epochs: Epochs,
+        denies: Denies,
+        policies: Policies,
+        realms: Iterable[str],
+        clock: Clock,
     ) -> None:
         """Take the parts; ``realms`` are those whose principals can come at all."""
         self._operators = operators
         self._epochs = epochs
+        self._denies = denies
         self._policies = policies
         self._realms = frozenset(realms)
         self._clock = clock
@@ -128,14 +88,18 @@ class Revocations:
             return await self._done(event, subjects, user=user, role=None, dry_run=dry_run, stopped=stopped)
 
     async def revoke_credentials(
-        self, ask: Ask, *, user: str, role: str | None = None, dry_run: bool = False
+        self, ask: Ask, *, user: str, role: str | None = None, dry_run: bool = False, aws: bool = False
     ) -> Receipt:
         """Give somebody nothing more until ``restore``: of one role, or at all; then their sessions and passes end too.
 
-        Raises like ``revoke_sessions``, and BadRequest for a role that is none.
+        With ``aws`` the roles deny what AWS has handed out so far, from when every instance has heard.
+
+        Raises like ``revoke_sessions``, and BadRequest for a role that is none, or for ``aws`` where AWS cannot be asked: then
+        nothing is done, for an operator who asked for both would take one for both.
         """
         async with self._attempt(ask, action="revoke_credentials", user=user) as event:
             user = self._known(user)
+            self._require_aws(aws=aws)
             if role is None:
                 subjects = [Subject(Kind.CREDENTIALS, user, EVERY_ROLE), Subject(Kind.USER, user)]
                 stopped: tuple[str, ...] = ("new credentials of every role", "new sessions and job passes")
@@ -145,33 +109,86 @@ class Revocations:
                 event.role = role
                 subjects = [Subject(Kind.CREDENTIALS, user, role)]
                 stopped = (f"new credentials of {role}", "credentials kept for the next request")
-            return await self._done(event, subjects, user=user, role=role, dry_run=dry_run, stopped=stopped)
+            receipt = await self._done(event, subjects, user=user, role=role, dry_run=dry_run, stopped=stopped)
+            return await self._denied(event, receipt) if aws else receipt
 
-    async def restore(self, ask: Ask, *, user: str) -> Receipt:
+    async def restore(self, ask: Ask, *, user: str, aws: bool = False) -> Receipt:
         """Lift all that ``revoke_credentials`` holds from somebody; what was ended stays ended. Raises like it.
+
+        So do their sessions at AWS of before: whoever stole one has it still. Only ``aws`` takes those denies away as well.
 
         Raises:
             BadRequest: Nothing is held from them.
         """
         async with self._attempt(ask, action="restore", user=user) as event:
             user = self._known(user)
+            self._require_aws(aws=aws)
             held = [entry.subject for entry in self._epochs.entries if entry.held and _is_hold(entry, user)]
-            if not held:
+            denied = self._denies.subjects(user)
+            if not held and not (aws and denied):
                 raise BadRequest(
                     reason="nothing_to_restore",
                     hint=f"no credentials are revoked from {user}: see `zerotrust-admin revocations`",
                 )
-            told = await self._epochs.enter(held, by=_name_of(event), held=False)
-            event.details |= {"about": user, "revocation_told": told}
+            told = await self._epochs.enter(held, by=_name_of(event), held=False) if held else True
+            event.details |= {"about": user, "revocation_told": told, "aws": aws}
             event.done(Happened.RESTORED)
-            return self._receipt(user=user, role=None, dry_run=False, stopped=(), told=told)
+            receipt = self._receipt(user=user, role=None, dry_run=False, stopped=(), told=told)
+            if aws:
+                return await self._lifted(event, receipt, user)
+            return replace(receipt, runs_on=(_STAYS_DENIED,)) if denied else receipt
 
     async def listing(self, ask: Ask) -> list[Revocation]:
         """All that is known, the latest first; single sessions that their holders ended are not in it. Raises like it."""
         async with self._attempt(ask, action="list_revocations", user=None) as event:
             event.shown()
-            found = [_shown(entry) for entry in self._epochs.entries if entry.subject.kind is not Kind.SESSION]
+            found = [self._shown(entry) for entry in self._epochs.entries if entry.subject.kind is not Kind.SESSION]
             return sorted(found, key=lambda revocation: revocation.at, reverse=True)
+
+    # ---- at AWS ----
+
+    def _require_aws(self, *, aws: bool) -> None:
+        if aws and not self._denies.is_configured:
+            raise BadRequest(
+                reason="aws_revocation_not_configured",
+                hint="nothing was done: set aws.revocation, the role that may deny at AWS (docs/revocation.md), or leave out --aws",
+            )
+
+    async def _denied(self, event: Event, receipt: Receipt) -> Receipt:
+        user = receipt.user or ""
+        wanted = targets(self._policies.current.roles, only=receipt.role)
+        if receipt.dry_run:
+            outcomes = await self._denies.look(user, wanted)
+        else:
+            outcomes = await self._denies.deny(user, wanted, by=_name_of(event))
+        event.details |= _counted(outcomes)
+        return replace(
+            receipt, aws=told(wanted, outcomes, dry_run=receipt.dry_run), runs_on=self._goes_on(receipt, outcomes)
+        )
+
+    def _goes_on(self, receipt: Receipt, outcomes: Sequence[Outcome]) -> tuple[str, ...]:
+        """What the deny does not reach, in place of the first sentence, which says that nothing does."""
+        until, (_, *others) = rfc3339(receipt.aws_until or receipt.at), receipt.runs_on
+        found = [
+            f"AWS makes a deny known everywhere within minutes; until then AWS sessions go on, at the latest until {until}"
+        ]
+        if any(not outcome.done and outcome.reason for outcome in outcomes):
+            found.append(f"AWS sessions of roles that do not deny go on until they expire, at the latest {until}")
+        if receipt.role is not None:
+            found.append("AWS sessions of other roles go on until they expire")
+        found.append(
+            "sessions that were made with these, of roles that are none of the broker's, go on for an hour at the most"
+        )
+        return (*found, *others)
+
+    async def _lifted(self, event: Event, receipt: Receipt, user: str) -> Receipt:
+        outcomes = await self._denies.lift(user, by=_name_of(event))
+        event.details |= _counted(outcomes)
+        wanted = targets(self._policies.current.roles, only=None)
+        said = ("AWS sessions of before the revocation that have not expired work again, whoever has them",) * bool(
+            outcomes
+        )
+        return replace(receipt, aws=told(wanted, outcomes), runs_on=said)
 
     # ---- inside ----
 
@@ -215,7 +232,10 @@ class Revocations:
         until = now + longest if stopped else None
         runs_on: tuple[str, ...] = ()
         if until is not None:
-            runs_on = (f"AWS sessions that were handed out go on until they expire, at the latest {rfc3339(until)}",)
+            runs_on = (
+                f"AWS sessions that were handed out go on until they expire, at the latest {rfc3339(until)}; "
+                f"`zerotrust-admin revoke-credentials --user {user or 'PRINCIPAL'} --aws` denies them",
+            )
             runs_on += tuple(f"{name}, who is somebody else: the rules name them so" for name in self._namesakes(user))
         return Receipt(
             user=user,
@@ -254,6 +274,21 @@ class Revocations:
             raise BadRequest(reason="revocation_of_whom", hint=f"no such realm is served; these are: {served}")
         return user
 
+    def _shown(self, entry: Entry) -> Revocation:
+        subject = entry.subject
+        known = Revocation(
+            user=subject.user or None,
+            role=None if subject.which in ("", EVERY_ROLE) else subject.which,
+            at=datetime.fromtimestamp(entry.stamp / 1000, UTC),
+            by=entry.by,
+            state="ended" if subject.kind is not Kind.CREDENTIALS else "held" if entry.held else "restored",
+        )
+        if subject.kind is not Kind.AWS_DENY:
+            return known
+        outcome = self._denies.outcome(entry)
+        until = datetime.fromtimestamp(entry.until, UTC) if outcome.phase is Phase.DENY else None
+        return replace(known, state=outcome.state, until=until, why=why(outcome.reason) if outcome.reason else None)
+
     def _require_role(self, role: str) -> None:
         roles = self._policies.current.roles
         if RoleName(role) not in roles:
@@ -262,19 +297,16 @@ class Revocations:
             )
 
 
+def _counted(outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    """For the record: which roles, and which of them are not as they should be yet."""
+    return {
+        "aws_roles": [outcome.arn for outcome in outcomes],
+        "aws_pending": [outcome.arn for outcome in outcomes if not outcome.done],
+    }
+
+
 def _is_hold(entry: Entry, user: str) -> bool:
     return entry.subject.kind is Kind.CREDENTIALS and entry.subject.user == user
-
-
-def _shown(entry: Entry) -> Revocation:
-    subject = entry.subject
-    return Revocation(
-        user=subject.user or None,
-        role=None if subject.which in ("", EVERY_ROLE) else subject.which,
-        at=datetime.fromtimestamp(entry.stamp / 1000, UTC),
-        by=entry.by,
-        state="ended" if subject.kind is not Kind.CREDENTIALS else "held" if entry.held else "restored",
-    )
 
 
 def _name_of(event: Event) -> str:

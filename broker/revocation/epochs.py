@@ -109,6 +109,22 @@ class Epochs:
         self._ledger.take(entries)
         return self._spread is None or await self._spread.tell(entries)
 
+    @property
+    def denies(self) -> list[Entry]:
+        """The denies at AWS that are wanted, or are still to be taken away."""
+        return self._ledger.denies
+
+    async def settle(self, entry: Entry, *, until: int) -> None:
+        """A deny at AWS was taken away: remember so until then (Unix seconds), so that all instances hear. Raises like ``enter``.
+
+        It is of the same revocation, and loses to any that came after, also where that was not heard of here yet.
+        """
+        gone = Entry(subject=entry.subject, stamp=entry.stamp + 1, held=False, by=entry.by, until=until)
+        await self._kept([gone])
+        self._ledger.take([gone])
+        if self._spread is not None:
+            await self._spread.tell([gone])
+
     async def end_session(self, principal: Principal | str, session: str, *, until: int) -> None:
         """End this one session (``until``: its own end, Unix seconds), everywhere. Raises like ``enter``."""
         user = str(principal)

@@ -33,6 +33,13 @@ class Kind(enum.StrEnum):
     CREDENTIALS = "credentials"
     # One session, until it would have ended by itself; ``which`` is its id.
     SESSION = "session"
+    # A deny at AWS against one person's sessions of one AWS role; ``which`` is the role's ARN. Held: it is wanted until
+    # ``until``, and to be taken away from then on; not held: it was taken away.
+    AWS_DENY = "aws_deny"
+
+
+# What ends nothing that is sealed or kept here.
+_OF_NO_EPOCH = frozenset({Kind.SESSION, Kind.AWS_DENY})
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -71,9 +78,10 @@ class Ledger:
         self._users: dict[str, int] = {}
         self._held: dict[str, set[str]] = {}
         self._top = 0
-        # Grows with each change, but for single sessions.
+        self._denies: dict[Subject, Entry] = {}
+        # Grows with each change that ends something of somebody's here, but for single sessions.
         self.turn = 0
-        self._digest = -1, ""
+        self._digest: str | None = None
         self.take(entries)
 
     def __iter__(self) -> Iterator[Entry]:
@@ -101,7 +109,7 @@ class Ledger:
     def epoch_of_credentials(self, user: str) -> int:
         """What credentials of this person are cached under: it rises with each hold and each restore as well."""
         own = self._by_user.get(user, {})
-        return self._everybody + sum(entry.stamp for entry in own.values() if entry.subject.kind is not Kind.SESSION)
+        return self._everybody + sum(entry.stamp for entry in own.values() if entry.subject.kind not in _OF_NO_EPOCH)
 
     def is_held(self, user: str, role: str = EVERY_ROLE) -> bool:
         """Whether this person gets no credentials: of this role, or none at all."""
@@ -133,11 +141,16 @@ class Ledger:
 
     @property
     def digest(self) -> str:
-        """The same for two instances that know the same; but for single sessions, which come and go."""
-        if self._digest[0] != self.turn:
-            common = sorted(entry for entry in self._entries.values() if entry.subject.kind is not Kind.SESSION)
-            self._digest = self.turn, hashlib.sha256(encoded(common)).hexdigest()
-        return self._digest[1]
+        """The same for two instances that know the same; but for what comes and goes: single sessions, denies that are gone."""
+        if self._digest is None:
+            common = sorted(entry for entry in self._entries.values() if not _is_passing(entry))
+            self._digest = hashlib.sha256(encoded(common)).hexdigest()
+        return self._digest
+
+    @property
+    def denies(self) -> list[Entry]:
+        """The denies at AWS that are wanted, or are still to be taken away."""
+        return list(self._denies.values())
 
     def _put(self, entry: Entry) -> None:
         subject = entry.subject
@@ -151,14 +164,25 @@ class Ledger:
         elif subject.kind is Kind.CREDENTIALS:
             held = self._held.setdefault(subject.user, set())
             (held.add if entry.held else held.discard)(subject.which)
+        elif subject.kind is Kind.AWS_DENY:
+            self._denies.pop(subject, None)
+            if entry.held:
+                self._denies[subject] = entry
         if subject.kind is not Kind.SESSION:
+            self._digest = None
+        if subject.kind not in _OF_NO_EPOCH:
             self.turn += 1
             self._changed[subject.user] = self.turn
 
 
 def is_over(entry: Entry, now: int) -> bool:
-    """Whether an entry is of no more use (``now`` in Unix seconds)."""
-    return entry.until != 0 and entry.until <= now
+    """Whether an entry is of no more use (``now`` in Unix seconds). A deny is, once it was taken away."""
+    is_owed = entry.subject.kind is Kind.AWS_DENY and entry.held
+    return entry.until != 0 and entry.until <= now and not is_owed
+
+
+def _is_passing(entry: Entry) -> bool:
+    return entry.subject.kind is Kind.SESSION or (entry.subject.kind is Kind.AWS_DENY and not entry.held)
 
 
 def encoded(entries: Iterable[Entry]) -> bytes:

@@ -14,7 +14,7 @@ Three tries of a call at the most (or one in each region), and 4.5 s for everyth
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -25,7 +25,6 @@ from broker.core.clock import Clock
 from broker.core.credentials import Credentials
 from broker.core.errors import Overloaded, StsError, StsRejected, StsTimeout, StsUnavailable
 from broker.core.grant import Grant
-from broker.core.principal import Principal
 from broker.core.rate import Rate
 from broker.sts.base import BaseCredentials, Signing
 from broker.sts.budget import Budget
@@ -92,10 +91,16 @@ class StsClient:
             StsTimeout: No answer in time.
             Overloaded: More chains wait than can be walked in time.
         """
-        calls = plan(grant, event=event)
+        return await self.walk(plan(grant, event=event), owner=grant.principal, waited=waited)
+
+    async def walk(self, calls: Sequence[Call], *, owner: Hashable, waited: timedelta = _NOT_AT_ALL) -> Credentials:
+        """The credentials of the last of these calls, each signed with the one before; ``owner`` is whose turn it takes.
+
+        What is for people comes of a grant, by ``assume``; this is for what the broker does of its own. Raises like it.
+        """
         try:
             async with asyncio.timeout((DEADLINE - waited).total_seconds()):
-                credentials = await self._chain(calls, grant.principal)
+                credentials = await self._chain(calls, owner)
         except TimeoutError as error:
             self._on_failure(_NO_REGION, TIMEOUT)
             raise StsTimeout("no answer from STS in time", reason=TIMEOUT) from error
@@ -148,7 +153,7 @@ class StsClient:
         self._budget.close()
         self._endpoints.close()
 
-    async def _chain(self, calls: Sequence[Call], owner: Principal) -> Credentials:
+    async def _chain(self, calls: Sequence[Call], owner: Hashable) -> Credentials:
         """The whole chain, and once more from its beginning where what stopped it can be mended."""
         await self._budget.begin(owner)
         keys: tuple[str, ...] = ()

@@ -8,26 +8,21 @@ a region that hangs holds up its own callers only.
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Callable, Mapping, Sequence
-from contextvars import ContextVar
 from datetime import timedelta
 from typing import Any, NamedTuple
 
-import boto3
 from botocore import exceptions
-from botocore import session as botocore_session
 from botocore.config import Config
-from botocore.credentials import Credentials as BotoCredentials
 from botocore.credentials import ReadOnlyCredentials
 from botocore.parsers import ResponseParserError
 
 from broker.core.errors import StsRejected, StsTimeout, StsUnavailable
 from broker.core.workers import Workers
-from broker.sts import quiet
 from broker.sts.base import Signing
 from broker.sts.chain import Call
 from broker.sts.refusals import MALFORMED, TIMEOUT, UNREACHABLE, refusal
+from broker.sts.signed import shared_session, signed_by
 from broker.sts.web_identity import TokenIssuer
 
 # A connection stands after one round trip around the world, or not at all.
@@ -35,33 +30,12 @@ _CONNECT_SECONDS = 1.0
 # Each call is mostly waiting: this many serve 100 calls a second of a quarter of a second each. They are started when needed.
 _THREADS = 32
 
-# What the SDK would take from its files and variables, and what it gets: a profile or a file that is not there is no reason
-# not to start, and "legacy" would send all regions' calls to one endpoint. What we ask of STS is in our own configuration.
-_NOT_OURS = {
-    "profile": (None, None, None, None),
-    "config_file": (None, None, os.devnull, None),
-    "credentials_file": (None, None, os.devnull, None),
-    "sts_regional_endpoints": (None, None, "regional", None),
-}
-
-_signing: ContextVar[ReadOnlyCredentials] = ContextVar("_signing")
-
 
 class Region(NamedTuple):
     """A region by its name, and another address than its public one where ``endpoint`` is not None."""
 
     name: str
     endpoint: str | None
-
-
-class _CredentialsOfTheCall(BotoCredentials):  # type: ignore[misc]  # botocore has no types
-    """What a shared client signs with: whatever the current call says."""
-
-    def __init__(self) -> None:
-        super().__init__("unset", "unset")
-
-    def get_frozen_credentials(self) -> ReadOnlyCredentials:
-        return _signing.get()
 
 
 class Endpoint:
@@ -108,12 +82,8 @@ class Endpoint:
     def _signed(
         self, ask: Callable[..., Mapping[str, Any]], credentials: ReadOnlyCredentials, parameters: Mapping[str, Any]
     ) -> Mapping[str, Any]:
-        token = _signing.set(credentials)
-        try:
-            answer = ask(**parameters)
-        finally:
-            _signing.reset(token)
-        return answer
+        with signed_by(credentials):
+            return ask(**parameters)
 
     def _shown(self, call: Call, issuer: TokenIssuer) -> Mapping[str, Any]:
         token = issuer.token(
@@ -144,10 +114,7 @@ def _with_our_errors(ask: Callable[[], Mapping[str, Any]], place: int) -> Mappin
 
 def endpoints(regions: Sequence[Region], *, patience: timedelta) -> list[Endpoint]:
     """One for each region, in their order; each gives an answer, or gives up, within ``patience``."""
-    quiet.pin()
-    underneath = botocore_session.Session(session_vars=_NOT_OURS)
-    underneath._credentials = _CredentialsOfTheCall()  # noqa: SLF001  # botocore has no public way to pass an object
-    session = boto3.Session(botocore_session=underneath)
+    session = shared_session()
     config = Config(
         connect_timeout=_CONNECT_SECONDS,
         read_timeout=patience.total_seconds(),

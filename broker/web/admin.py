@@ -17,7 +17,8 @@ from broker.core.identity import UnverifiedRequest
 from broker.issuing.ask import Ask
 from broker.issuing.notify import NotificationTest
 from broker.issuing.operators import OperatorsDoor
-from broker.issuing.revoke import Receipt, Revocations
+from broker.issuing.receipt import Receipt
+from broker.issuing.revoke import Revocations
 from broker.web.negotiate import ask_of
 
 _T = TypeVar("_T")
@@ -63,14 +64,14 @@ class Admin:
             )
         else:
             receipt = await self._revocations.revoke_credentials(
-                ask, user=wanted.user or "", role=wanted.role, dry_run=wanted.dry_run
+                ask, user=wanted.user or "", role=wanted.role, dry_run=wanted.dry_run, aws=wanted.aws
             )
         return _receipt(receipt)
 
     async def restore(self, request: web.Request) -> web.Response:
         """Give again."""
-        ask, user = await self._read(request, wire_operators.parse_restoration)
-        return _receipt(await self._revocations.restore(ask, user=user))
+        ask, (user, aws) = await self._read(request, wire_operators.parse_restoration)
+        return _receipt(await self._revocations.restore(ask, user=user, aws=aws))
 
     async def revocations(self, request: web.Request) -> web.Response:
         """What is revoked."""

@@ -18,12 +18,14 @@ ID = "0123456789abcdef" * 2
         RevocationRequest(what="sessions", user=ALICE, role=None, dry_run=True),
         RevocationRequest(what="credentials", user=ALICE, role=None, dry_run=True),
         RevocationRequest(what="credentials", user=ALICE, role="developer", dry_run=False),
+        RevocationRequest(what="credentials", user=ALICE, role="developer", dry_run=True, aws=True),
     ],
     ids=str,
 )
 def test_what_the_client_writes_the_broker_reads(wanted: RevocationRequest) -> None:
     assert wire.parse_revocation(wire.revocation(wanted)) == wanted
-    assert wire.parse_restoration(wire.restoration(user=ALICE)) == ALICE
+    for aws in (False, True):
+        assert wire.parse_restoration(wire.restoration(user=ALICE, aws=aws)) == (ALICE, aws)
     assert wire.parse_pass_cancellation(wire.pass_cancellation(user=ALICE, identifier=ID)) == (ALICE, ID)
 
 
@@ -49,6 +51,8 @@ def test_what_the_client_writes_the_broker_reads(wanted: RevocationRequest) -> N
         '{"what":"sessions","user":"\u0430lice@EXAMPLE.COM"}'.encode(),
         b'{"what":"sessions","user":"' + b"a" * 601 + b'"}',
         b'{"what":"credentials","everybody":true}',
+        b'{"what":"sessions","user":"canary","aws":true}',
+        b'{"what":"credentials","user":"canary","aws":"yes"}',
         b'{"what":"credentials","user":["canary"]}',
         b'{"what":"credentials","user":"canary","role":null}',
     ],

@@ -19,6 +19,7 @@ from broker.core.pattern import PrincipalPattern
 from broker.core.principal import Principal
 from broker.core.rule import Requirements
 from broker.issuing.ask import Ask
+from broker.issuing.deny import Denies
 from broker.issuing.operators import OperatorsDoor
 from broker.issuing.revoke import Revocations
 from broker.revocation.ledger import EVERY_ROLE, Kind, Subject
@@ -48,11 +49,17 @@ async def house() -> House:
     return House()
 
 
+def denies_of(house: House) -> Denies:
+    """Of a broker that may not tell AWS anything."""
+    return Denies(roles=None, epochs=house.epochs, audit=house.audit, clock=house.clock, chance=lambda: 0.5)
+
+
 @pytest.fixture
 def revocations(house: House) -> Revocations:
     return Revocations(
         operators=Office(house),
         epochs=house.epochs,
+        denies=denies_of(house),
         policies=house.issuer._policies,
         realms=["R"],
         clock=house.clock,
@@ -289,7 +296,14 @@ async def test_an_operator_who_is_revoked_while_they_ask_does_not_restore_themse
         clock=house.clock,
     )
     policies = house.issuer._policies
-    own = Revocations(operators=door, epochs=house.epochs, policies=policies, realms=["R"], clock=house.clock)
+    own = Revocations(
+        operators=door,
+        epochs=house.epochs,
+        denies=denies_of(house),
+        policies=policies,
+        realms=["R"],
+        clock=house.clock,
+    )
     with pytest.raises(Revoked):
         await own.restore(house.asking(authorization=token_for("alice@R")), user="alice@R")
     assert house.epochs.entries[0].held
