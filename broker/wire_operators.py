@@ -29,7 +29,10 @@ PASS_ID_LENGTH = 32  # 128 bits in hex
 
 @dataclass(frozen=True, slots=True)
 class RevocationRequest:
-    """What is revoked (``sessions`` or ``credentials``), of a ``user`` or of everybody, or would be (``dry_run``); ``aws``: there too."""
+    """What is revoked (``sessions`` or ``credentials``), of a ``user`` or of everybody, or would be (``dry_run``).
+
+    ``aws``: what AWS has handed out is denied there.
+    """
 
     what: str
     user: str | None

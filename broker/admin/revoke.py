@@ -117,8 +117,9 @@ def _unconfirmed(receipt: Mapping[str, Any]) -> Iterator[str]:
     denying = receipt["aws"]
     undone = [one for one in denying if not one["done"] and (one["reason"] or not receipt["dry_run"])]
     if undone:
-        what = f"{len(undone)} of {len(denying)} AWS roles are not as they should be"
-        yield f"{what} [aws_unfinished] — run: zerotrust-admin revocations"
+        what = "could not be reached" if receipt["dry_run"] else "are not as they should be, and are tried again"
+        fix = "journalctl -u zerotrust-broker" if receipt["dry_run"] else "zerotrust-admin revocations"
+        yield f"{len(undone)} of {len(denying)} AWS roles {what} [aws_unfinished] — run: {fix}"
     if not receipt["told"] or receipt["not_heard"]:
         who = ", ".join(receipt["not_heard"]) or "every other instance: Redis did not take the news"
         yield f"done here, but not confirmed by {who} [unconfirmed] — run: zerotrust-admin revocations"

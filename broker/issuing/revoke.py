@@ -7,6 +7,7 @@ AWS's: it goes on until it expires, and the receipt says until when at the lates
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
@@ -31,7 +32,9 @@ from broker.revocation.ledger import EVERY_ROLE, Entry, Kind, Subject
 _PATIENCE = timedelta(milliseconds=1_200)
 
 _EVERYBODY = "*"
-_STAYS_DENIED = "AWS sessions of before the revocation stay denied until they have expired; new ones work; `restore --aws` lifts that too"
+_STAYS_DENIED = (
+    "AWS sessions of before the revocation stay denied until they have expired; `restore --aws` lifts that too"
+)
 
 
 class Operators(Protocol):
@@ -151,7 +154,7 @@ class Revocations:
         if aws and not self._denies.is_configured:
             raise BadRequest(
                 reason="aws_revocation_not_configured",
-                hint="nothing was done: set aws.revocation, the role that may deny at AWS (docs/revocation.md), or leave out --aws",
+                hint="nothing was done: set aws.revocation, as whom to deny at AWS (docs/revocation.md), or leave out --aws",
             )
 
     async def _denied(self, event: Event, receipt: Receipt) -> Receipt:
@@ -232,10 +235,9 @@ class Revocations:
         until = now + longest if stopped else None
         runs_on: tuple[str, ...] = ()
         if until is not None:
-            runs_on = (
-                f"AWS sessions that were handed out go on until they expire, at the latest {rfc3339(until)}; "
-                f"`zerotrust-admin revoke-credentials --user {user or 'PRINCIPAL'} --aws` denies them",
-            )
+            command = f"zerotrust-admin revoke-credentials --user {shlex.quote(user or 'PRINCIPAL')} --aws"
+            until_then = f"until they expire, at the latest {rfc3339(until)}"
+            runs_on = (f"AWS sessions that were handed out go on {until_then}; `{command}` denies them",)
             runs_on += tuple(f"{name}, who is somebody else: the rules name them so" for name in self._namesakes(user))
         return Receipt(
             user=user,

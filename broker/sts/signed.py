@@ -1,4 +1,4 @@
-"""One client of boto3 for many signers: it signs with whatever the current call says, and takes nothing from the SDK's own files."""
+"""One client of boto3 for many signers: it signs with what the current call says, and takes nothing from the SDK's own files."""
 
 from __future__ import annotations
 
