@@ -156,11 +156,14 @@ class Denies:
     async def ping(self) -> str | None:
         """None, or what is not as it should be at AWS for longer than it takes."""
         if self._roles is None and self._epochs.denies:
-            return f"{len(self._epochs.denies)} denies at AWS wait for aws.revocation"
+            return f"denies at AWS that wait for aws.revocation: {self.number}"
         late = [job for job in self._jobs.values() if self._is_late(job)]
         said = [
-            f"{len(jobs)} {words}: {', '.join(sorted({job.reason or 'not tried yet' for job in jobs}))}"
-            for phase, words in ((Phase.DENY, "not denied at AWS yet"), (Phase.REMOVE, "denies at AWS overdue to go"))
+            f"{words}: {len(jobs)} ({', '.join(sorted({job.reason or 'not tried yet' for job in jobs}))})"
+            for phase, words in (
+                (Phase.DENY, "AWS roles that do not deny yet"),
+                (Phase.REMOVE, "denies at AWS overdue to go"),
+            )
             if (jobs := [job for job in late if job.phase is phase])
         ]
         return "; ".join(said) or None

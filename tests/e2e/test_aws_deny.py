@@ -34,9 +34,7 @@ ROOT, ALICE, MALLORY = "root/admin@EXAMPLE.COM", "alice@EXAMPLE.COM", "mallory@E
 DENY_ROLE = "arn:aws:iam::111122223333:role/ZeroTrustRevocation"
 DENY_EXTERNAL_ID = "deny-44d0"
 # As docs/revocation.md prints it, but for roles: ministack knows them without their paths.
-MAY_DENY = allow(
-    ["iam:GetRolePolicy", "iam:PutRolePolicy", "iam:DeleteRolePolicy"], "arn:aws:iam::111122223333:role/*"
-)
+MAY_DENY = allow(["iam:GetRolePolicy", "iam:PutRolePolicy", "iam:DeleteRolePolicy"], "arn:aws:iam::111122223333:role/*")
 REVOCATION = {
     "chain": [
         {"arn": HUB_ROLE, "external_id": HUB_EXTERNAL_ID},
