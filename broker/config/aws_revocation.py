@@ -72,6 +72,9 @@ def _reaches_all(chain: tuple[DenyHop, ...], info: ValidationInfo) -> tuple[Deny
     if chain and Elsewhere.seen_by(info).keyless and (chain[0].external_id or chain[0].derive_external_id):
         what = "has an external ID at its first hop, which is taken with a token and cannot send one"
         raise fault(what, "remove it there (the trust policy names issuer and audience instead)")
+    if chain and ACCOUNT not in chain[-1].arn:
+        what = "ends in one account, and an inline policy is put from inside the account of its role"
+        raise fault(what, "write {account} in the last arn", shown=chain[-1].arn)
     return chain
 
 

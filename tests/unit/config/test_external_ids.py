@@ -65,3 +65,20 @@ def test_a_version_that_is_no_number_is_refused(host, text):
 def test_a_hop_shows_no_external_id(host):
     for hop in chain(host):
         assert hop.external_id not in repr(hop)
+
+
+def test_the_chain_that_denies_leads_into_the_account_that_is_asked_for(host):
+    revocation = (
+        "revocation: {chain: [{arn: 'arn:aws:iam::999900001111:role/Hub', external_id: hub-1}, "
+        "{arn: 'arn:aws:iam::{account}:role/Deny', derive_external_id: true}]}"
+    )
+    key = host.file("external_id_key", base64.b64encode(bytes(32)).decode())
+    settings = host.load(TEXT.replace("aws: {", f"aws: {{{revocation}, ") + HOPS, EXTERNAL_ID_KEY=str(key))
+    hub, one = settings.denying("111122223333")
+    _, other = settings.denying("444455556666")
+    assert (hub.arn.text, hub.external_id) == ("arn:aws:iam::999900001111:role/Hub", "hub-1")
+    assert one.arn.text == "arn:aws:iam::111122223333:role/Deny"
+    assert other.arn.text == "arn:aws:iam::444455556666:role/Deny"
+    assert one.external_id == settings.roles["developer"].chain[1].external_id, "one account's roles share theirs"
+    assert one.external_id != other.external_id
+    assert host.load(TEXT + HOPS, EXTERNAL_ID_KEY=str(key)).denying is None

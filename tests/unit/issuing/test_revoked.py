@@ -192,6 +192,7 @@ async def test_the_receipt_says_what_stops_and_that_aws_goes_on_and_until_when(
     assert "sessions" in receipt.stopped
     assert receipt.aws_until == house.clock.now() + timedelta(hours=1)
     assert "until they expire" in receipt.runs_on[0]
+    assert "`zerotrust-admin revoke-credentials --user alice@R --aws` denies them" in receipt.runs_on[0]
     assert receipt.told
     assert receipt.not_heard == ()
     assert receipt.members()["aws_until"] == "2026-01-31T13:00:00Z"
@@ -307,3 +308,19 @@ async def test_an_operator_who_is_revoked_while_they_ask_does_not_restore_themse
     with pytest.raises(Revoked):
         await own.restore(house.asking(authorization=token_for("alice@R")), user="alice@R")
     assert house.epochs.entries[0].held
+
+
+async def test_a_deny_at_aws_that_nobody_may_ask_for_leaves_everything_as_it_is(
+    house: House, revocations: Revocations
+) -> None:
+    for action in (
+        revocations.revoke_credentials(ask(house), user="alice@R", aws=True),
+        revocations.revoke_credentials(ask(house), user="alice@R", aws=True, dry_run=True),
+        revocations.restore(ask(house), user="alice@R", aws=True),
+    ):
+        with pytest.raises(BadRequest) as caught:
+            await action
+        assert "set aws.revocation" in str(caught.value.hint)
+    assert house.audit.events[-1].reason == "aws_revocation_not_configured"
+    assert house.epochs.entries == []
+    await house.ask()

@@ -17,6 +17,7 @@ subjects = st.one_of(
     st.builds(Subject, st.just(Kind.USER), st.sampled_from([ALICE, BOB])),
     st.builds(Subject, st.just(Kind.CREDENTIALS), st.sampled_from([ALICE, BOB]), st.sampled_from([EVERY_ROLE, "dev"])),
     st.builds(Subject, st.just(Kind.SESSION), st.sampled_from([ALICE, BOB]), st.sampled_from(["s1", "s2"])),
+    st.builds(Subject, st.just(Kind.AWS_DENY), st.sampled_from([ALICE, BOB]), st.sampled_from(["arn:1", "arn:2"])),
 )
 # Few stamps, so that they meet.
 entries = st.builds(
@@ -172,3 +173,42 @@ def test_an_ended_session_is_remembered_until_it_would_have_ended() -> None:
     assert not ledger.is_ended(ALICE, "s1")
     assert ledger.ended_sessions(ALICE) == 0
     assert ledger.epoch(ALICE) == 2
+
+
+# ---- denies at AWS ----
+
+WANTED = revoked(Kind.AWS_DENY, ALICE, "arn:1", stamp=7, until=100)
+GONE = revoked(Kind.AWS_DENY, ALICE, "arn:1", stamp=8, held=False, until=200)
+
+
+def test_a_deny_is_owed_until_it_was_taken_away_however_late_that_is() -> None:
+    ledger = Ledger([WANTED])
+    ledger.forget(10**9)
+    assert ledger.denies == [WANTED]
+    ledger.take([GONE])
+    assert ledger.denies == []
+    ledger.take([WANTED])
+    assert ledger.denies == [], "an old dump brings back nothing"
+    ledger.forget(199)
+    assert list(ledger) == [GONE]
+    ledger.forget(200)
+    assert list(ledger) == []
+
+
+def test_what_lies_at_aws_ends_nothing_of_anybodys_here() -> None:
+    """Above all not when it is taken away, hours later, in the middle of somebody's request."""
+    ledger = Ledger([revoked(Kind.USER, ALICE, stamp=1)])
+    before = ledger.epoch(ALICE), ledger.epoch_of_credentials(ALICE), ledger.turn
+    for entry in (WANTED, GONE):
+        ledger.take([entry])
+        assert (ledger.epoch(ALICE), ledger.epoch_of_credentials(ALICE), ledger.turn) == before
+        assert not ledger.changed_since(before[2], ALICE)
+        assert not ledger.is_held(ALICE, "arn:1")
+
+
+def test_instances_are_in_step_when_they_know_the_same_denies_and_whoever_forgot_sooner_is_too() -> None:
+    none, wanted, gone = Ledger(), Ledger([WANTED]), Ledger([WANTED, GONE])
+    assert wanted.digest != none.digest
+    assert gone.digest == none.digest
+    wanted.take([GONE])
+    assert wanted.digest == none.digest
