@@ -19,7 +19,7 @@ _WORDS = {
     NO_ROLE: "there is no such role",
     "access_denied": "IAM does not let the broker: aws.revocation needs iam:GetRolePolicy, :PutRolePolicy, :DeleteRolePolicy",
     "no_room": "the role's inline policies have no room (10,240 characters): revoke all its sessions in the IAM console",
-    "service_linked_role": "nobody may change a service-linked role",
+    "service_linked_role": "AWS lets nobody change a service-linked role: its sessions go on",
     "throttled": "IAM throttles",
     "timeout": "no answer in time",
 }
