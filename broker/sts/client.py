@@ -91,7 +91,8 @@ class StsClient:
             StsTimeout: No answer in time.
             Overloaded: More chains wait than can be walked in time.
         """
-        return await self.walk(plan(grant, event=event), owner=grant.principal, waited=waited)
+        credentials = await self.walk(plan(grant, event=event), owner=grant.principal, waited=waited)
+        return replace(credentials, minted_by=event)
 
     async def walk(self, calls: Sequence[Call], *, owner: Hashable, waited: timedelta = _NOT_AT_ALL) -> Credentials:
         """The credentials of the last of these calls, each signed with the one before; ``owner`` is whose turn it takes.
@@ -112,7 +113,7 @@ class StsClient:
                 self._own_failure = error.reason
             raise
         self._own_failure = None
-        return replace(credentials, minted_by=event)
+        return credentials
 
     async def one(self, call: Call, *, by: Credentials | None, place: int) -> Credentials:
         """One call alone, signed with the session before it, or with the broker's own credentials; for the probe of external IDs.
