@@ -10,12 +10,12 @@ from typing import Any
 
 from broker.core.roles import LONGEST, LONGEST_CHAINED, Role, RoleArn, RoleName
 
-ANOTHERS = "another_policy"
+FOREIGN = "another_policy"
 NO_ROLE = "no_such_role"
 
 # What the reasons mean, with what to do. Those of STS speak of the chain of `aws.revocation`.
 _WORDS = {
-    ANOTHERS: "a policy of our name that is not ours lies there and is left alone: look who put it there",
+    FOREIGN: "a policy of our name that is not ours lies there and is left alone: look who put it there",
     NO_ROLE: "there is no such role",
     "access_denied": "IAM does not let the broker: aws.revocation needs iam:GetRolePolicy, :PutRolePolicy, :DeleteRolePolicy",
     "no_room": "the role's inline policies have no room (10,240 characters): revoke all its sessions in the IAM console",

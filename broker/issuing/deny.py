@@ -20,7 +20,7 @@ from broker.audit.log import AuditLog
 from broker.core.clock import Clock, rfc3339
 from broker.core.errors import AuditUnavailable, RevocationsUnavailable
 from broker.core.roles import RoleArn
-from broker.issuing.denied import ANOTHERS, NO_ROLE, Outcome, Phase, Target
+from broker.issuing.denied import FOREIGN, NO_ROLE, Outcome, Phase, Target
 from broker.revocation.deny import boundary, document, policy_name, stamp_of
 from broker.revocation.epochs import Epochs
 from broker.revocation.ledger import Entry, Kind, Subject
@@ -257,7 +257,7 @@ class Denies:
         if found.document is not None:
             stamp = stamp_of(found.document, user)
             if stamp is None:
-                raise IamFailed(f"{arn.text}: {name} is not ours", reason=ANOTHERS)
+                raise IamFailed(f"{arn.text}: {name} is not ours", reason=FOREIGN)
             if stamp >= entry.stamp:
                 # Put by another instance, or by this one before it was killed; or of a later one, which will be heard of.
                 await self._settled(job)
@@ -332,7 +332,7 @@ class Denies:
             async with self._places, asyncio.timeout(_EACH.total_seconds()):
                 if self._roles is not None:
                     found = (await self._roles.look(arn, policy_name(user))).document
-                    reason = ANOTHERS if found is not None and stamp_of(found, user) is None else None
+                    reason = FOREIGN if found is not None and stamp_of(found, user) is None else None
         except IamFailed as error:
             reason = error.reason
         except TimeoutError:

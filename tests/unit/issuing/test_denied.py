@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from broker.core.roles import Hop, Role, RoleArn, RoleName
-from broker.issuing.denied import ANOTHERS, NO_ROLE, Outcome, Phase, targets, told, why
+from broker.issuing.denied import FOREIGN, NO_ROLE, Outcome, Phase, targets, told, why
 
 HUB = "arn:aws:iam::999900001111:role/Hub"
 ONE, TWO = "arn:aws:iam::111122223333:role/One", "arn:aws:iam::444455556666:role/Two"
@@ -73,6 +73,6 @@ def test_a_role_that_left_the_configuration_has_no_name_here() -> None:
     assert told([], [Outcome(ONE, Phase.REMOVE, done=True)])[0]["roles"] == []
 
 
-@pytest.mark.parametrize("reason", [ANOTHERS, "access_denied", "no_room", "service_linked_role"])
+@pytest.mark.parametrize("reason", [FOREIGN, "access_denied", "no_room", "service_linked_role"])
 def test_what_an_operator_has_to_mend_is_explained(reason: str) -> None:
     assert len(why(reason)) > len(reason) + 20
