@@ -234,7 +234,12 @@ class Denies:
             async with self._places:
                 await self._try(job, roles)
         finally:
-            self._busy.discard(job.entry.subject)
+            subject = job.entry.subject
+            self._busy.discard(subject)
+            newer = self._jobs.get(subject)
+            if job.phase is Phase.REMOVE and newer is not None and newer is not job:
+                # What another instance put there meanwhile may have been taken away with it: look at once.
+                newer.next_at = self._clock.boottime()
             self._woken.set()
             self._moved.set()
 

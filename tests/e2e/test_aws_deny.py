@@ -15,7 +15,7 @@ from broker import wire
 from broker.revocation.deny import policy_name
 from tests.fakes.broker import BrokerProcess, configuration
 from tests.fakes.ministack import Keys, MiniStack
-from tests.fakes.operator import Operator
+from tests.fakes.operator import Operator, send
 from tests.fakes.realm import Realm
 from tests.fakes.sts.demo import (
     ASSUME_ACTIONS,
@@ -62,6 +62,10 @@ class House:
         answer = self.users[who].ask(self.broker.url, "POST", wire.CREDENTIALS_PATH, body)
         assert answer.status == 200, answer.body
         return Keys.of(answer.json)
+
+    def get(self, path: str) -> str:
+        host = ("Host", self.broker.url.partition("//")[2])
+        return send(self.broker.url, "GET", path, [host]).body.decode()
 
     def denied_at(self) -> list[str]:
         return [arn for arn in (DEVELOPER_ROLE, READ_ONLY_ROLE) if OURS in self.aws.inline(arn)]
@@ -127,6 +131,8 @@ def test_sessions_of_before_are_denied_and_nobody_elses_and_none_of_after(house:
     assert [house.aws.may(keys) for keys in others] == [True, True]
     assert all(map(house.aws.may, [house.credentials("mallory")]))
     assert {name for arn in house.denied_at() for name in house.aws.inline(arn)} == {"own", OURS}
+    assert "broker_aws_denies 2.0" in house.get("/metrics")
+    assert json.loads(house.get("/readyz"))["dependencies"]["aws_denies"] == {"status": "ok"}
     listed = house.admin("revocations")
     assert f"aws_denied  {ALICE}  {DEVELOPER_ROLE}  by {ROOT} until " in listed
     kept = {record["resource"]: record for record in house.records("aws_denied")}

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from broker.core.errors import StsDenied
-from broker.core.roles import LONGEST
+from broker.core.roles import LONGEST, RoleArn
 from broker.issuing import deny as module
 from broker.issuing.denied import Phase
-from broker.revocation.deny import document, policy_name
+from broker.revocation.deny import document, policy_name, stamp_of
 from broker.revocation.ledger import Kind
 from tests.fakes.denying import ALICE, ROOT, AheadClock, Instance, arn, target, until
 from tests.fakes.iam_roles import ROOM, Fault, IamRoles
@@ -299,6 +299,35 @@ async def test_who_takes_an_old_one_away_leaves_a_newer_one_that_it_has_not_hear
     assert iam.documents("Developer")[OURS] == newer
     gone = next(entry for entry in one.epochs.entries if entry.subject.kind is Kind.AWS_DENY)
     assert (gone.held, gone.stamp) == (False, entry.stamp + 1), "it loses to the newer one, whenever that is heard of"
+
+
+async def test_who_was_slow_to_take_an_old_one_away_and_took_a_newer_one_puts_it_back(
+    one: Instance, iam: IamRoles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It had looked before the newer one was there, and IAM deletes by name."""
+    async with one.running():
+        await one.denies.deny(ALICE, [DEVELOPER], by=ROOT)
+    one.clock.ahead = 2 * HOUR
+    slow, quick = (Instance(tmp_path, iam.url, clock=one.clock) for _ in range(2))
+    delete, looked, go_on = slow.roles.delete, asyncio.Event(), asyncio.Event()
+
+    async def delayed(role: RoleArn, name: str) -> None:
+        looked.set()
+        await go_on.wait()
+        await delete(role, name)
+
+    monkeypatch.setattr(slow.roles, "delete", delayed)
+    async with slow.running():
+        await asyncio.wait_for(looked.wait(), 8)
+        async with quick.running():
+            await until(lambda: quick.denies.number == 0)
+            await quick.denies.deny(ALICE, [DEVELOPER], by=ROOT)
+            (newer,) = quick.epochs.denies
+            await until(lambda: [job.entry for job in slow.denies._jobs.values()] == [newer])
+            go_on.set()
+            await until(lambda: iam.number("DeleteRolePolicy") == 2)
+            await until(lambda: OURS in iam.documents("Developer"))
+    assert stamp_of(iam.documents("Developer")[OURS], ALICE) == newer.stamp
 
 
 async def test_an_old_entry_that_comes_back_takes_nothing_away_and_is_settled_again(
