@@ -137,7 +137,7 @@ def test_who_am_i_and_what_may_i_have(house: House, alice: Tickets, mallory: Tic
     who = house.send("GET", "/v1/whoami", token=token(alice)).json
     assert (who["principal"], who["realm"], who["type"]) == ("alice@EXAMPLE.COM", "EXAMPLE.COM", "principal")
     roles = house.send("GET", "/v1/roles", token=token(alice)).json["roles"]
-    role = {"name": "developer", "account": "111122223333", "role_arn": DEVELOPER_ROLE, "scopes": []}
+    role = {"name": "developer", "account": "111122223333", "role_arn": DEVELOPER_ROLE, "scopes": [], "needs": []}
     assert roles == [role]
     assert house.send("GET", "/v1/roles", token=token(mallory)).json["roles"] == []
 

@@ -180,6 +180,7 @@ def test_roles_and_whoami_name_scopes_and_what_accounts_are_called(house: House,
         "account_alias": "prod",
         "role_arn": DEVELOPER_ROLE,
         "scopes": ["readonly", "mine"],
+        "needs": [],
     }
     assert long["scopes"] == []
     assert get(house, alice, wire.WHOAMI_PATH)["accounts"] == [{"account": "111122223333", "account_alias": "prod"}]
