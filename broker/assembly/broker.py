@@ -17,6 +17,7 @@ from broker.assembly.elevation import elevating
 from broker.assembly.entrance import entry_of
 from broker.assembly.gauges import add_gauges
 from broker.assembly.hierarchy import hierarchy_of
+from broker.assembly.neighbours import neighbours_of
 from broker.assembly.notification import notifier_of
 from broker.assembly.operators import operators_door
 from broker.assembly.reload import PolicyReload, Source
@@ -24,6 +25,7 @@ from broker.assembly.revocation import denies_of, epochs_of
 from broker.assembly.shared import redis_client
 from broker.assembly.sinks import forwarders_of
 from broker.audit.log import AuditLog
+from broker.audit.neighbours import Neighbours
 from broker.audit.signer import JWKS_PATH
 from broker.audit.witnesses import Witnesses
 from broker.authn.directory import Directories
@@ -60,6 +62,7 @@ class Broker:
     health: Health
     issuer: Issuer
     audit: AuditLog
+    neighbours: Neighbours
     sts: StsClient
     console: Console
     directories: Directories
@@ -92,6 +95,7 @@ class Broker:
         """What goes on beside requests until the broker is told to stop."""
         return [
             self.audit.keep_checkpointing,
+            self.neighbours.keep_looking,
             self.files.keep_looking,
             self.epochs.keep_in_step,
             self.denies.keep_in_force,
@@ -262,6 +266,7 @@ def assemble(settings: Settings, checked: Checked, *, source: Source, clock: Clo
         health=health,
         issuer=issuer,
         audit=audit,
+        neighbours=neighbours_of(settings, audit=audit, client=client, clock=clock),
         sts=sts,
         console=console,
         directories=entry.directories,

@@ -97,6 +97,11 @@ class AuditLog:
         self._owes_hsm_line = False
         self._told_of_checkpoints: list[Callable[[str], None]] = []
 
+    @property
+    def instance(self) -> str | None:
+        """Whose log this is, once there is a file."""
+        return self._writer.instance
+
     async def open(self) -> None:
         """Record the start. A log that cannot be written yet is not fatal: every request is refused until it can."""
         for sink in self.sinks:

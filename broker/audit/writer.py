@@ -79,7 +79,8 @@ class Writer:
         self._in_charge: str | None = None
         self._clock = clock
         self._file: RecordFile | None = None
-        self._instance: str | None = None
+        # Whose slot this process has, once it has one.
+        self.instance: str | None = None
         self._head = Head()
         self._tree = Frontier()
         self._checkpointed = Head()
@@ -221,9 +222,9 @@ class Writer:
 
     def _resume(self, file: RecordFile) -> None:
         """Go on behind the furthest record that is known to have been written."""
-        if file.instance != self._instance:
+        if file.instance != self.instance:
             # The slot that this process had is another's now.
-            self._instance, self._head, self._tree = file.instance, Head(), Frontier()
+            self.instance, self._head, self._tree = file.instance, Head(), Frontier()
         running = self._head.seq > 0
         behind = [] if running else file.heads_behind()
         stated = None if running else self._stated(file.instance)

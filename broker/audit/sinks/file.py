@@ -121,6 +121,7 @@ class RecordFile:
         if descriptor is None:
             raise OSError(errno.EBUSY, "is held by another process", str(ready))
         try:
+            self._forget_half_a_segment()
             os.ftruncate(descriptor, 0)
             # Not rename(): that would do away with whatever has this name.
             os.link(self.path, closed, follow_symlinks=False)
@@ -154,7 +155,7 @@ class RecordFile:
         os.close(self._descriptor)
 
     def _forget_half_a_segment(self) -> None:
-        """A crash came between the second and the third step of ``begin_segment``: one file has both names."""
+        """A crash or a fault came between the second and the third step of ``begin_segment``: one file has both names."""
         first = self._first()
         closed = self._segment(first[0]) if first else None
         if closed is not None and is_at(self._descriptor, closed):
