@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,11 +10,13 @@ from pathlib import Path
 import click
 
 from broker.admin.offline import EXIT_BAD, config_option, fail, keys_of, settings_of
+from broker.admin.prove import audit_check_proof, audit_prove
 from broker.admin.tail import audit_tail
 from broker.admin.trace import audit_trace
 from broker.admin.witness import witness
 from broker.audit.cosignature import BadWitnessKey, WitnessKey
-from broker.audit.verify import Report, verify
+from broker.audit.logs import Report
+from broker.audit.verify import verify
 
 
 @click.group()
@@ -23,6 +26,8 @@ def audit() -> None:
 
 audit.add_command(audit_trace)
 audit.add_command(audit_tail)
+audit.add_command(audit_prove)
+audit.add_command(audit_check_proof)
 audit.add_command(witness)
 
 
@@ -56,7 +61,13 @@ def audit_verify(
     keys = keys_of(jwks, config)
     roots = list(files) or [settings_of(config).audit.directory]
     try:
-        report = verify(roots, jwks=keys, witnesses=_witnesses(witness_keys), elsewhere=checkpoints)
+        report = verify(
+            roots,
+            jwks=keys,
+            witnesses=_witnesses(witness_keys),
+            elsewhere=checkpoints,
+            processes=len(os.sched_getaffinity(0)),
+        )
     except OSError as error:
         fail(f"{error.filename}: {error.strerror} — fix: name record files or the audit directory, readable to you")
     except ValueError as error:

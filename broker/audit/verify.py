@@ -7,72 +7,24 @@ neighbours in their own records, is held against it on the way: it shows where t
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from broker.audit.backing import Backing, require_vouched
 from broker.audit.backing import elsewhere as elsewhere_checkpoint
-from broker.audit.chain import RECORD_MAX, BrokenRecord, Head, Position, check, follow, position_of
-from broker.audit.checkpoint import Checkpoint, root_text
+from broker.audit.chain import RECORD_MAX, BrokenRecord, Head, check, follow
+from broker.audit.checkpoint import root_text
 from broker.audit.claims import VIA_DIRECTORY, Claim, Claims, all_claims, neighbour_in
 from broker.audit.cosignature import WitnessKey
 from broker.audit.event import Kind
 from broker.audit.inspector import Inspected, Inspector, NoLineFeed
-from broker.audit.reading import lines, record_files
+from broker.audit.logs import TORN, Finding, InstanceLog, Report, logs_of
+from broker.audit.reading import lines
 from broker.audit.succession import Succession, certified
 from broker.audit.tree import Frontier
 from broker.keys.signing import KeySet
-
-_CHECKPOINT_FILE = re.compile(r"checkpoints-(.+)\.(?:notes|jws)")
-_TORN = "ends in half a record, as after a crash; nothing was handed out on it"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What is wrong, and the sequence number of the first record that is not as it was written, where it is a record."""
-
-    path: Path
-    seq: int | None
-    fault: str
-
-    def __str__(self) -> str:
-        number = "" if self.seq is None else f"first bad sequence number {self.seq}: "
-        return f"{self.path}: {number}{self.fault}"
-
-
-@dataclass(slots=True)
-class Report:
-    """The outcome over all files. ``remarks`` are no findings, but the reader should know them."""
-
-    records: int = 0
-    instances: int = 0
-    checkpoints: int = 0
-    findings: list[Finding] = field(default_factory=list)
-    remarks: list[str] = field(default_factory=list)
-
-
-@dataclass(slots=True)
-class _Chain:
-    """What there is of one instance. ``whole`` where a directory was named: its checkpoints must then be there."""
-
-    instance: str
-    keys: KeySet
-    files: list[tuple[int, Path]] = field(default_factory=list)
-    checkpoint_files: set[Path] = field(default_factory=set)
-    whole: bool = False
-    elsewhere: list[tuple[Path, Checkpoint]] = field(default_factory=list)
-
-    @property
-    def paths(self) -> list[Path]:
-        """Its record files, in their order."""
-        return [path for _, path in sorted(self.files)]
-
-    @property
-    def last_path(self) -> Path:
-        return self.paths[-1] if self.files else min(self.checkpoint_files)
 
 
 def verify(
@@ -97,7 +49,7 @@ def verify(
         OSError: A file or directory cannot be read.
     """
     report = Report()
-    chains = _chains(roots, KeySet(jwks=jwks), report)
+    chains = logs_of(roots, KeySet(jwks=jwks), report)
     certificates = [certified(chain.paths, jwks=jwks) for chain in chains]
     for chain, found in zip(chains, certificates, strict=True):
         chain.keys = KeySet(jwks={"keys": [*jwks["keys"], *found]})
@@ -136,7 +88,7 @@ class _Mention:
 
 
 def _walk(
-    chain: _Chain,
+    chain: InstanceLog,
     others: Sequence[Path],
     inspector: Inspector,
     turns: Succession,
@@ -168,7 +120,7 @@ def _walk(
         for path, found in inspector.inspected((each, line) for each in chain.paths for line in lines(each)):
             if isinstance(found, NoLineFeed):
                 _require_torn(found.line, after=head, keys=chain.keys)
-                report.remarks.append(f"{path}: {_TORN}")
+                report.remarks.append(f"{path}: {TORN}")
                 continue
             if isinstance(found, BrokenRecord):
                 raise found
@@ -190,7 +142,7 @@ def _walk(
 
 
 def _take_elsewhere(
-    paths: Sequence[Path], chains: Sequence[_Chain], witnesses: Sequence[WitnessKey], report: Report
+    paths: Sequence[Path], chains: Sequence[InstanceLog], witnesses: Sequence[WitnessKey], report: Report
 ) -> None:
     """Give each checkpoint that was kept elsewhere to the log that it speaks of."""
     of = {chain.instance: chain for chain in chains}
@@ -210,7 +162,7 @@ def _take_elsewhere(
             report.findings.append(Finding(path, None, fault))
 
 
-def _next(found: Inspected, chain: _Chain, *, after: Head) -> Head:
+def _next(found: Inspected, chain: InstanceLog, *, after: Head) -> Head:
     if found.record.get("instance") != chain.instance:
         raise BrokenRecord("a record of another instance")
     return follow(found.record, after=after, digest=found.digest)
@@ -218,7 +170,7 @@ def _next(found: Inspected, chain: _Chain, *, after: Head) -> Head:
 
 def _hear(
     record: Mapping[str, Any],
-    chain: _Chain,
+    chain: InstanceLog,
     path: Path,
     before: Frontier,
     *,
@@ -243,7 +195,7 @@ def _hear(
         mentions[instance] = _Mention(path, by, size, expected=chain.whole and via == VIA_DIRECTORY)
 
 
-def _no_checkpoint(chain: _Chain, report: Report) -> None:
+def _no_checkpoint(chain: InstanceLog, report: Report) -> None:
     missing = f"no checkpoint beside it: records cut off its end would not be missed ({chain.instance})"
     if chain.whole:
         report.findings.append(Finding(chain.last_path, None, missing))
@@ -260,42 +212,3 @@ def _require_torn(line: bytes, *, after: Head, keys: KeySet) -> None:
     except BrokenRecord:
         return
     raise BrokenRecord("does not end in a line feed")
-
-
-def _chains(roots: Sequence[Path], keys: KeySet, report: Report) -> list[_Chain]:
-    chains: dict[str, _Chain] = {}
-    seen: set[tuple[int, int]] = set()
-    for root in roots:
-        whole = root.is_dir()
-        for path in record_files(root) if whole else [root]:
-            # A crash while a segment began leaves one file with two names.
-            file = path.stat().st_dev, path.stat().st_ino
-            position = None if file in seen else _first_position(path, report)
-            seen.add(file)
-            if position is not None:
-                chain = chains.setdefault(position.instance, _Chain(position.instance, keys))
-                chain.files.append((position.head.seq, path))
-                chain.whole |= whole
-                beside = {path.with_name(f"checkpoints-{position.instance}.{suffix}") for suffix in ("notes", "jws")}
-                chain.checkpoint_files |= {path for path in beside if path.exists()}
-        # A checkpoint without records speaks of a file that is gone.
-        for path in sorted(root.iterdir()) if whole else ():
-            if name := _CHECKPOINT_FILE.fullmatch(path.name):
-                chains.setdefault(name[1], _Chain(name[1], keys, whole=True)).checkpoint_files.add(path)
-    return list(chains.values())
-
-
-def _first_position(path: Path, report: Report) -> Position | None:
-    """Whose file it is and where it begins, by the first line that says so; what is wrong with the others shows later."""
-    before, line = 0, b""
-    for before, line in enumerate(lines(path)):
-        try:
-            found = position_of(line.rstrip(b"\n"))
-        except BrokenRecord:
-            continue
-        return Position(instance=found.instance, head=Head(seq=found.head.seq - before))
-    if before == 0 and line and not line.endswith(b"\n") and len(line) < RECORD_MAX:
-        report.remarks.append(f"{path}: {_TORN}")
-    else:
-        report.findings.append(Finding(path, 1, "holds no records"))
-    return None

@@ -9,10 +9,11 @@ from pathlib import Path
 from broker.audit.chain import Head, link
 from broker.audit.checkpoint import Checkpoint, origin_of, seal_checkpoint
 from broker.audit.event import Event, Kind
+from broker.audit.logs import Report
 from broker.audit.note import Ed25519NoteSigner
 from broker.audit.signer import signer_of
 from broker.audit.tree import Frontier, leaf_hash
-from broker.audit.verify import Report, verify
+from broker.audit.verify import verify
 from broker.core.principal import Principal
 from broker.keys.signing import Ed25519Signer
 
