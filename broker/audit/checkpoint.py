@@ -26,6 +26,8 @@ from broker.audit.tree import Frontier
 from broker.keys.signing import KeySet
 
 _ORIGIN = "zerotrust.audit/"
+_DASH = "— ".encode()
+_SIGNATURE_BEGUN = re.compile(r"— [^\s+]+ ?[A-Za-z0-9+/]*={0,2}")
 _NODE = r"[A-Za-z0-9+/]{43}="
 _TEXT = re.compile(
     rf"{re.escape(_ORIGIN)}(?P<instance>[A-Za-z0-9._-]{{1,128}})\n(?P<size>0|[1-9][0-9]{{0,15}})\n(?P<root>{_NODE})\n"
@@ -105,7 +107,7 @@ def read_checkpoint(note: str) -> Checkpoint:
         raise BrokenRecord("a checkpoint is damaged: not the text of one")
     try:
         nodes = tuple(base64.b64decode(node) for node in found["frontier"].split())
-        tree = Frontier(int(found["size"]), nodes)
+        tree = Frontier.stated(int(found["size"]), nodes)
     except ValueError as error:
         raise BrokenRecord(f"a checkpoint is damaged: {error}") from error
     checkpoint = Checkpoint(
@@ -122,12 +124,14 @@ def read_checkpoint(note: str) -> Checkpoint:
 
 def is_cut_short(data: bytes, *, instance: str) -> bool:
     """Whether bytes are the beginning of a note of this instance, as a kill in the middle of a write leaves it."""
-    text, blank, signatures = data.decode("utf-8", "ignore").partition("\n\n")
-    *whole, last = (signatures if blank else text).split("\n")
+    text, blank, signatures = data.partition(b"\n\n")
+    *whole, last = (line.decode("utf-8", "replace") for line in (signatures if blank else text).split(b"\n"))
     if blank:
-        begun = re.fullmatch(r"(— ?)?|— [^\s+]+ ?[A-Za-z0-9+/]*={0,2}", last)
-        return bool(_TEXT.fullmatch(f"{text}\n") and begun and all(map(is_signature_line, whole)))
-    begun = re.fullmatch(r"[ -~]*", last) if whole or origin_of(instance).startswith(last) else None
+        begun = _DASH.startswith(signatures.rpartition(b"\n")[2]) or bool(_SIGNATURE_BEGUN.fullmatch(last))
+        return bool(
+            _TEXT.fullmatch(f"{text.decode('utf-8', 'replace')}\n") and begun and all(map(is_signature_line, whole))
+        )
+    begun = bool(re.fullmatch(r"[ -~]*", last)) if whole else origin_of(instance).startswith(last)
     shapes = [
         re.escape(origin_of(instance)),
         r"\d+",
@@ -137,7 +141,7 @@ def is_cut_short(data: bytes, *, instance: str) -> bool:
         f"frontier( {_NODE})*",
         "quiet",
     ]
-    return bool(begun) and len(whole) <= len(shapes) and all(map(re.fullmatch, shapes, whole))
+    return begun and len(whole) <= len(shapes) and all(map(re.fullmatch, shapes, whole))
 
 
 def _text(checkpoint: Checkpoint) -> str:

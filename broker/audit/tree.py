@@ -44,16 +44,18 @@ class Frontier:
     size: int = 0
     nodes: tuple[bytes, ...] = ()
 
-    def __post_init__(self) -> None:
-        """Hold nodes against the size.
+    @classmethod
+    def stated(cls, size: int, nodes: tuple[bytes, ...]) -> Frontier:
+        """One that somebody else states.
 
         Raises:
-            ValueError: They are not as many as the size has bits, or are no hashes.
+            ValueError: The nodes are not as many as the size has bits, or are no hashes.
         """
-        if self.size < 0 or len(self.nodes) != self.size.bit_count():
-            raise ValueError(f"a tree of {self.size} leaves has {self.size.bit_count()} perfect subtrees")
-        if any(len(node) != HASH_BYTES for node in self.nodes):
+        if size < 0 or len(nodes) != size.bit_count():
+            raise ValueError(f"a tree of {size} leaves has {size.bit_count()} perfect subtrees")
+        if any(len(node) != HASH_BYTES for node in nodes):
             raise ValueError(f"a node has {HASH_BYTES} bytes")
+        return cls(size, nodes)
 
     def with_leaf(self, leaf: bytes) -> Frontier:
         """The tree with one more leaf, given as ``leaf_hash`` makes it."""

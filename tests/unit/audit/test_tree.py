@@ -166,7 +166,7 @@ def test_there_is_no_proof_where_there_is_nothing_to_prove() -> None:
 )
 def test_a_frontier_that_is_none_is_not_made(size: int, nodes: tuple[bytes, ...]) -> None:
     with pytest.raises(ValueError, match=r"a tree of|a node has"):
-        Frontier(size, nodes)
+        Frontier.stated(size, nodes)
 
 
 def test_a_node_is_never_taken_for_a_record() -> None:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 import pytest
 
-from broker.audit.chain import RECORD_MAX, BrokenRecord, Head, check
+from broker.audit.chain import RECORD_MAX
 from broker.audit.signer import signer_of
 from broker.audit.verify import verify
-from broker.keys.signing import KeySet
+from broker.keys.signing import KeySet, verify_ed25519
 from tests.fakes.audit import Directory, Log
 
 COUNT = 12
@@ -32,6 +33,7 @@ def remembered(monkeypatch: pytest.MonkeyPatch) -> None:
             good.add((jws, kid, payload))
 
     monkeypatch.setattr(KeySet, "verify_detached", once)
+    monkeypatch.setattr("broker.audit.note.verify_ed25519", functools.cache(verify_ed25519))
 
 
 def flips(content: bytes) -> list[tuple[int, bytes]]:
@@ -48,26 +50,14 @@ def test_an_untouched_log_is_good(directory: Directory) -> None:
     assert (report.records, report.instances, report.checkpoints) == (COUNT, 1, 2)
 
 
-def test_every_single_bit_of_every_record_counts(directory: Directory) -> None:
-    log, head, keys = a_log(), Head(), KeySet(jwks=directory.jwks)
-    for line in log.lines:
-        for place, flipped in flips(line):
-            if b"\n" in flipped:
-                continue  # Then the line is two: the next test.
-            with pytest.raises(BrokenRecord):
-                check(flipped, after=head, keys=keys)
-            assert flipped != line, place
-        _, head = check(line, after=head, keys=keys)
-
-
 @pytest.mark.usefixtures("remembered")
 def test_a_flipped_bit_is_found_in_the_file_and_its_record_is_named(directory: Directory) -> None:
-    """One bit of every third byte, each in its turn, and every bit that makes a line feed or unmakes one."""
+    """One bit of every ninth byte, each in its turn, and every bit that makes a line feed or unmakes one."""
     log = a_log()
     directory.put(log)
     content = log.records()
     for number, (place, flipped) in enumerate(flips(content)):
-        sampled = place % 3 == 0 and number % 8 == place // 3 % 8
+        sampled = place % 9 == 0 and number % 8 == place // 9 % 8
         if sampled or content[place] == 0x0A or flipped[place] == 0x0A:
             directory.records(flipped)
             assert directory.first_bad() == content.count(b"\n", 0, place) + 1, (place, flipped[place])
@@ -75,7 +65,7 @@ def test_a_flipped_bit_is_found_in_the_file_and_its_record_is_named(directory: D
 
 @pytest.mark.usefixtures("remembered")
 def test_every_single_bit_of_every_checkpoint_counts(directory: Directory) -> None:
-    log = Log().add().checkpoint()
+    log = Log().checkpoint().add().checkpoint()
     directory.put(log)
     assert not directory.verify().findings
     for place, flipped in flips(log.statements()):
