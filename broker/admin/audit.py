@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from broker.admin.offline import EXIT_BAD, config_option, fail, keys_of, settings_of
+from broker.admin.offline import EXIT_BAD, config_option, fail, own_keys, read_jwks, settings_of
 from broker.admin.prove import audit_check_proof, audit_prove
 from broker.admin.tail import audit_tail
 from broker.admin.trace import audit_trace
@@ -58,7 +58,7 @@ def audit_verify(
     FILES are record files or audit directories. Without them the configured directory is checked; without --jwks
     the configured keys' public halves are used.
     """
-    keys = keys_of(jwks, config)
+    keys = read_jwks(jwks) if jwks else own_keys(settings_of(config))
     roots = list(files) or [settings_of(config).audit.directory]
     try:
         report = verify(

@@ -42,12 +42,12 @@ def settings_of(config: Path) -> Settings:
 
 
 def keys_of(jwks: Path | None, config: Path) -> Mapping[str, Any]:
-    """The public keys that are named, or the configured ones; or the end."""
-    return read_jwks(jwks) if jwks else own_keys(settings_of(config))
+    """The public keys of records that are named, or the configured ones; or the end. An HSM is not asked for its own."""
+    return read_jwks(jwks) if jwks else jwks_of(*signers_of(settings_of(config).encryption.all_key_bytes()))
 
 
 def own_keys(settings: Settings) -> Mapping[str, Any]:
-    """The configured keys' public halves; or the end, where an HSM does not show its own."""
+    """The configured keys' public halves, for checkpoints too; or the end, where an HSM does not show its own."""
     if not settings.encryption.hsm.enabled:
         return jwks_of(*signers_of(settings.encryption.all_key_bytes()))
     assembled = click.get_current_context().find_object(Assembled)

@@ -15,6 +15,7 @@ from typing import Any
 from broker.audit.chain import BrokenRecord, signed
 from broker.audit.event import Kind
 from broker.audit.search import Chain, Found, said, search, search_members, value
+from broker.audit.succession import certified
 from broker.core.access_key import ACCESS_KEY_ID
 from broker.keys.signing import KeySet
 
@@ -66,7 +67,7 @@ def story(chains: Sequence[Chain], asked: Asked, *, jwks: Mapping[str, Any]) -> 
         OSError: A file cannot be read.
         UnusableKeySet: The JWKS (RFC 7517) cannot verify anything.
     """
-    keys = KeySet(jwks=jwks)
+    keys, believed = KeySet(jwks=jwks), False
     if asked.what is What.ACCESS_KEY:
         found: Iterable[Found] = _of_keys(chains, {asked.text})
     elif asked.what is What.NAME:
@@ -74,13 +75,23 @@ def story(chains: Sequence[Chain], asked: Asked, *, jwks: Mapping[str, Any]) -> 
     else:
         found = _of_identifier(chains, asked.text)
     for one in found:
-        yield Shown(one, _fault(one.line, keys))
+        fault = _fault(one.line, keys)
+        if fault and not believed:
+            # The JWKS may be of an earlier day than the record: later keys are certified in the logs.
+            keys, believed = _all_keys(chains, jwks), True
+            fault = _fault(one.line, keys)
+        yield Shown(one, fault)
 
 
 def minted_by(record: Mapping[str, Any]) -> str | None:
     """The request that a record's credentials were made for; older brokers said it only of those made just then."""
     found = record.get("minted_by") or (record.get("request_id") if record.get("origin") == "sts" else None)
     return found if isinstance(found, str) else None
+
+
+def _all_keys(chains: Sequence[Chain], jwks: Mapping[str, Any]) -> KeySet:
+    found = [key for chain in chains for key in certified(chain, jwks=jwks)]
+    return KeySet(jwks={"keys": [*jwks["keys"], *found]})
 
 
 def _fault(line: bytes, keys: KeySet) -> str | None:

@@ -12,13 +12,16 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
+from broker.audit.cosignature import Cosigner
 from broker.audit.log import AuditLog
 from broker.audit.signer import jwks_of, signer_of
 from broker.audit.statement import hsm_line
 from broker.audit.verify import Report, verify
+from broker.audit.witness import Refused, Witness, request_of
 from broker.core.secret import Secret
 from broker.keys.es256 import Es256PublicKey
 from broker.keys.pkcs11 import HsmKey, Token
+from broker.keys.signing import Ed25519Signer
 from tests.fakes.audit import MASTER, Directory, Log, SetClock, an_event
 from tests.fakes.hsm import KEY, MODULE, PIN, TOKEN, SoftHsm
 
@@ -155,3 +158,17 @@ def test_the_line_is_one_that_other_programs_check(directory: Directory, key: Hs
     assert name == "zerotrust.audit/host-1"
     assert raw[:4] == hashlib.sha256(spki).digest()[:4]
     load_der_public_key(spki).verify(raw[4:], (text + "\n").encode(), ec.ECDSA(SHA256()))
+
+
+def test_a_witness_that_knows_the_hsm_s_key_signs_nothing_without_its_line(
+    directory: Directory, key: HsmKey, tmp_path: Path
+) -> None:
+    log = Log().add(3).checkpoint()
+    signed = hsm_signed(Log().add(3), key).checkpoints[0]
+    jwks = jwks_of(signer_of(MASTER), hsm=public_of(key))
+    cosigner = Cosigner(name="witness.example.com/w1", signer=Ed25519Signer(seed=b"w" * 32))
+    witness = Witness(directory=tmp_path / "state", cosigner=cosigner, jwks=lambda: jwks, clock=SetClock())
+    with pytest.raises(Refused, match="not signed by the HSM"):
+        witness.add(request_of(old=0, proof=[], note=log.checkpoints[0]))
+    witness.add(request_of(old=0, proof=[], note=signed))
+    witness.close()

@@ -198,6 +198,8 @@ async def test_a_no_is_an_alarm_once_and_a_stumble_in_between_is_none(
     assert len(place.alarms) == alarming
     assert (await witnesses.ping() is not None) == alarming
     assert witnesses.last_cosigned == 0
+    if text == "99999\n":
+        assert "saw 99999 records of this log, which has 1: the log was set back" in place.alarms[0].details["why"][0]
     place.broken = None
     await until(lambda: witnesses.last_cosigned)
     assert await witnesses.ping() is None

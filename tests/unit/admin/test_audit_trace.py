@@ -14,6 +14,7 @@ from click.testing import CliRunner, Result
 from broker.admin.cli import main
 from broker.audit.event import Kind
 from broker.audit.signer import jwks_of, signer_of
+from broker.audit.succession import succeeded
 from broker.core.principal import Principal
 from tests.fakes.audit import MASTER, NOON, Directory, Log
 
@@ -245,3 +246,19 @@ def test_records_of_a_broker_that_did_not_say_for_whom_keys_were_made_tell_it_al
     older.put(Log().add(1, **intent(MADE)).add(1, request_id=MADE, access_key_id=KEY, details={"via": "ticket"}))
     records, summary = told(run(older, jwks, KEY, "--json"))
     assert (places(records), summary["minted_by"]) == (["host-1:1", "host-1:2"], MADE)
+
+
+def test_a_record_by_a_key_that_the_log_certifies_is_no_bad_one(tmp_path: Path) -> None:
+    directory = Directory(path=tmp_path, jwks=jwks_of(signer_of(MASTER)))
+    log, successor = Log(), signer_of(bytes(32))
+    log.append(succeeded(successor.jwk(), timestamp=NOON))
+    log.signer = successor
+    log.add(1, **issued(MADE, KEY, MADE))
+    directory.put(log)
+    (tmp_path / "jwks.json").write_text(json.dumps(directory.jwks))
+    result = run(directory, tmp_path / "jwks.json", KEY)
+    assert result.exit_code == 0, result.output
+    assert "no key" not in result.output
+    log.signer = signer_of(b"s" * 32)
+    directory.put(log.add(1, **issued(SHARED, KEY, MADE)))
+    assert "no key" in run(directory, tmp_path / "jwks.json", KEY).output

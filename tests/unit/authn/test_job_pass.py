@@ -70,14 +70,22 @@ class HandClock:
 class Instance:
     """One broker's passes, over a Redis that others may share."""
 
-    def __init__(self, server: FakeServer, *, clock: HandClock | None = None, master: bytes = b"m" * 32) -> None:
+    def __init__(
+        self,
+        server: FakeServer,
+        *,
+        clock: HandClock | None = None,
+        master: bytes = b"m" * 32,
+        former: tuple[bytes, ...] = (),
+    ) -> None:
         self.clock = clock or HandClock()
         self.epoch = 0
         self.redis = FakeAsyncRedis(server=server)
-        hierarchy = KeyHierarchy(master=master)
+        hierarchy = KeyHierarchy(master=master, former=former)
+        key, *former_keys = hierarchy.derive_all(Use.JOB_PASS_ENTRY)
         self.passes = JobPasses(
             envelope=DailyEnvelope(hierarchy=hierarchy, use=Use.JOB_PASS_SEAL, clock=self.clock, days=WEEK.days),
-            register=Register(client=self.redis, key=hierarchy.derive(Use.JOB_PASS_ENTRY), clock=self.clock),
+            register=Register(client=self.redis, key=key, former=former_keys, clock=self.clock),
             epoch=lambda _: self.epoch,
             clock=self.clock,
         )
@@ -562,3 +570,14 @@ async def test_where_a_directory_knows_better_a_pass_brings_no_groups_along() ->
     fresh = replace(ALICE, ticket_end=NOON + WEEK)
     assert decided(await left.complete(fresh), by_group)
     assert decided(await Directories({}).complete(JOB), by_group)
+
+
+async def test_a_pass_of_before_the_key_changed_counts_as_long_as_the_old_key_is_kept() -> None:
+    server = FakeServer()
+    text = await Instance(server).text()
+    rotated = Instance(server, master=b"n" * 32, former=(b"m" * 32,))
+    assert await rotated.reason(text) is None
+    # What is made now needs the new key, and the old one alone does not open it.
+    assert await Instance(server, master=b"n" * 32).reason(await rotated.text()) is None
+    assert await Instance(server).reason(await rotated.text()) is not None
+    assert await Instance(server, master=b"n" * 32).reason(text) is not None
