@@ -9,6 +9,7 @@ from functools import partial
 from aiohttp import web
 from redis import asyncio as redis
 
+from broker import __version__
 from broker.assembly.audit import audit_log, hsm_of, public_keys, witnesses_of
 from broker.assembly.aws import documents_of, reloads_of, sts_client
 from broker.assembly.cache import cache_of
@@ -31,7 +32,7 @@ from broker.audit.witnesses import Witnesses
 from broker.authn.directory import Directories
 from broker.cache.sealed import CredentialCache
 from broker.config.model import Settings
-from broker.config.restart import digests
+from broker.config.restart import digests, fingerprint
 from broker.core.clock import Clock
 from broker.issuing.deny import Denies
 from broker.issuing.explain import Explainer
@@ -77,10 +78,11 @@ class Broker:
     witnesses: Witnesses | None
     notifier: Notifier | None
     reviews: Reviews
+    configuration: str
 
     async def open(self) -> None:
-        """Record the start, and read what the last one left."""
-        await self.audit.open()
+        """Record what starts, and read what the last one left."""
+        await self.audit.open(version=__version__, configuration=self.configuration)
         await self.epochs.open()
         if self.notifier is not None:
             await self.notifier.open()
@@ -176,11 +178,12 @@ def assemble(settings: Settings, checked: Checked, *, source: Source, clock: Clo
         clock=clock,
     )
     policies = checked.policies
+    others, in_force = digests(settings), policies.current.fingerprint()
     policy = PolicyReload(
         source=source,
         policies=policies,
-        fingerprint=policies.current.fingerprint(),
-        needs_restart=digests(settings),
+        fingerprint=in_force,
+        needs_restart=others,
         directories=entry.directories,
         audit=audit,
     )
@@ -281,6 +284,7 @@ def assemble(settings: Settings, checked: Checked, *, source: Source, clock: Clo
         witnesses=witnesses,
         notifier=notifier,
         reviews=elevation.reviews,
+        configuration=fingerprint(others, policy=in_force),
     )
 
 

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from broker.assembly import policy_reader
+from broker.assembly.changes import changes
 from broker.assembly.policy_reader import LENGTH, Found, Refused
 from broker.audit.event import Event, Kind
 from broker.audit.log import AuditLog
@@ -135,17 +136,19 @@ class PolicyReload:
         return found, policy
 
     async def _put_in_force(self, found: Found, policy: Policy) -> None:
-        for key in differing(self._needs_restart, found.needs_restart):
+        waiting = differing(self._needs_restart, found.needs_restart)
+        for key in waiting:
             _log.warning("%s: %s differs, and needs a restart", self._source.config, key)
         before, self._fingerprint = self._fingerprint, found.fingerprint
         was_well, self.is_well = self.is_well, True
         if before == found.fingerprint and was_well:
             _log.info("%s: roles and rules are what they were", self._source.config)
             return
+        what = await changes(self._policies.current, policy) | ({"needs_restart": waiting} if waiting else {})
         self._directories.want(found.groups)
         old, self._policies.current = self._policies.current, policy
         _log.info("%s: %d roles and %d rules are in force", self._source.config, len(policy.roles), len(policy))
-        await self._say(Kind.CONFIG_RELOADED, before=before, after=found.fingerprint)
+        await self._say(Kind.CONFIG_RELOADED, before=before, after=found.fingerprint, **what)
         self._old.put_nowait((old.remains(), weakref.ref(old)))
 
     async def _refuse(self, problems: list[str]) -> None:
@@ -153,16 +156,16 @@ class PolicyReload:
         for problem in problems[:_PROBLEMS_LOGGED]:
             _log.error("%s", problem)
         _log.error("%s: %d problems, the old roles and rules stay in force", self._source.config, len(problems))
-        await self._say(Kind.CONFIG_REFUSED, before=self._fingerprint, after=None)
+        await self._say(Kind.CONFIG_REFUSED, before=self._fingerprint, after=None, problems=len(problems))
 
-    async def _say(self, kind: Kind, *, before: str, after: str | None) -> None:
+    async def _say(self, kind: Kind, *, before: str, after: str | None, **what: object) -> None:
         event = Event(
             action="reload",
             resource="config",
             kind=kind,
             success=after is not None,
             reason=None if after is not None else "unusable",
-            details={"policy_before": before, "policy_after": after or before},
+            details={"policy_before": before, "policy_after": after or before, **what},
         )
         try:
             await self._audit.record(event)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -91,6 +91,8 @@ class AuditLog:
         self._in_flight: asyncio.Future[list[Position]] | None = None
         # Why nothing is taken at all at the moment.
         self._shut: str | None = None
+        # What is running, as the records of its start and stop say it.
+        self._running: Mapping[str, str] = {}
         self.failure: str | None = None
         self.last_checkpoint: float | None = None
         # The last checkpoint went without the HSM: one more is due when it is back, whether anything happened or not.
@@ -102,17 +104,21 @@ class AuditLog:
         """Whose log this is, once there is a file."""
         return self._writer.instance
 
-    async def open(self) -> None:
-        """Record the start. A log that cannot be written yet is not fatal: every request is refused until it can."""
+    async def open(self, **running: str) -> None:
+        """Record the start, of what is ``running``, and later the stop with the same words.
+
+        A log that cannot be written yet is not fatal: every request is refused until it can.
+        """
+        self._running = running
         for sink in self.sinks:
             sink.start(note=self.note)
-        await self._note(Kind.START)
+        await self._note(Kind.START, **running)
         await self._alarm_if_cut()
         await self.checkpoint()
 
     async def close(self) -> None:
         """Record the stop, state where the chain stands, let the file go."""
-        await self._note(Kind.STOP)
+        await self._note(Kind.STOP, **self._running)
         await self.checkpoint()
         self._shut = _CLOSED
         await asyncio.gather(*(sink.finish() for sink in self.sinks))

@@ -19,7 +19,7 @@ from datetime import datetime, timedelta
 from broker.authn import dpop, sealed
 from broker.authn.dpop import ProofGuard
 from broker.core.clock import Clock
-from broker.core.errors import AuthFailed, BadRequest
+from broker.core.errors import AuthFailed, BadRequest, Bearer
 from broker.core.identity import Identity, SealedSession, UnverifiedProof
 from broker.core.principal import Principal
 from broker.core.secret import Secret
@@ -144,10 +144,10 @@ class Sessions:
         now, ends = self._clock.now(), sealed.moment(members["ends"])
         # A session from the future means that the clock was put back, so that its end would come too late.
         if now >= ends or now + sealed.CLOCK_SKEW < sealed.moment(members["made"]):
-            raise _refused("expired")
+            raise _refused("expired", of=identity)
         identifier = hashlib.sha256(unopened.text.encode()).hexdigest()[:_ID_CHARS]
         if members["epoch"] < self._epoch(identity.principal) or self._is_ended(identity.principal, identifier):
-            raise _refused("ended")
+            raise _refused("ended", of=identity)
         return Session(id=identifier, identity=identity, unopened=unopened, thumbprint=members["jkt"], ends=ends)
 
     async def prove(self, session: Session, proof: UnverifiedProof | None) -> None:
@@ -180,8 +180,12 @@ class Sessions:
         return SealedSession(value=Secret(text), lifetime=ends - made)
 
 
-def _refused(what: str) -> AuthFailed:
-    return AuthFailed(reason=f"session_{what}", hint=dpop.HINT)
+def _refused(what: str, *, of: Identity | None = None) -> AuthFailed:
+    """``of``: whose it was, where the seal proves it; their name belongs into the record of what was tried with it."""
+    error = AuthFailed(reason=f"session_{what}", hint=dpop.HINT)
+    if of is not None:
+        error.bearer = Bearer(of.principal, impersonated_by=of.impersonated_by)
+    return error
 
 
 def _context(kind: Kind) -> bytes:

@@ -27,6 +27,12 @@ def digests(settings: Settings) -> dict[str, str]:
     return found
 
 
+def fingerprint(found: Mapping[str, str], *, policy: str) -> str:
+    """Identifies a whole configuration by its ``digests`` and the policy's. Tells nobody a secret: the master key is in it."""
+    whole = repr((sorted(found.items()), policy))
+    return hashlib.sha256(whole.encode()).hexdigest()
+
+
 def differing(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
     """The keys whose values differ; of a section that came or went, all its keys."""
     return sorted(key for key in {*old, *new} if old.get(key) != new.get(key) and not _is_absence(key, old, new))

@@ -15,7 +15,10 @@ from broker.core.principal import Principal
 
 @dataclass(frozen=True, slots=True)
 class Bearer:
-    """Whom a ticket names that Kerberos has verified and that does not count all the same; ``impersonated_by`` as in Identity."""
+    """Whom a ticket names that Kerberos has verified, or a session that opened, and that does not count all the same.
+
+    ``impersonated_by`` as in Identity.
+    """
 
     principal: Principal
     impersonated_by: tuple[str, ...] | None
@@ -26,7 +29,7 @@ class BrokerError(Exception):
 
     ``reason`` is a short snake_case word for the audit record, ``str(error)`` a sentence for the operator's log. ``hint``
     alone is public: what the caller can do, where that is not the same for every error of the class. ``bearer`` is for the
-    record, where a ticket had named somebody before it failed.
+    record, where a ticket or session had named somebody before it failed.
     """
 
     code: ClassVar[str]

@@ -13,6 +13,8 @@ from broker.core.errors import AuditUnavailable, ConfigurationError
 
 # A rotation is taken over by itself within half a minute, or at once by SIGHUP.
 LOOK_EVERY = timedelta(seconds=30)
+# Characters of a fault in its record.
+_FAULT_MAX = 500
 
 _log = logging.getLogger(__name__)
 
@@ -65,6 +67,7 @@ class FileWatch:
             kind=Kind.RELOAD,
             success=fault is None,
             reason=None if fault is None else "unusable",
+            details={} if fault is None else {"fault": fault[:_FAULT_MAX]},
         )
         try:
             await self._audit.record(event)

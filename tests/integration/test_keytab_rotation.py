@@ -152,6 +152,7 @@ def test_what_cannot_be_used_keeps_the_last_good_keys_and_says_so_everywhere(
         spoil(keytab)
         record = reload(broker)
         assert (record["success"], record["reason"]) == (False, "unusable"), spoil.__name__
+        assert record["fault"].startswith(str(keytab))
         assert ask(broker.url, own_realm.client_token(alice)).status == 200
         assert metric(broker, "broker_keytabs_last_reload_successful") == 0
         ready = ask(broker.url, None, "/readyz")

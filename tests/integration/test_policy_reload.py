@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from broker import __version__
 from tests.fakes.broker import BrokerProcess, configuration
 from tests.fakes.conversation import ask
 from tests.fakes.realm import Realm
@@ -28,6 +30,22 @@ def broker(realm: Realm, tmp_path: Path) -> Iterator[BrokerProcess]:
     keytab = realm.keytab(tmp_path / "http.keytab", "HTTP/localhost")
     with BrokerProcess(tmp_path, configuration(tmp_path, keytab=keytab, sts_endpoint=NO_STS), env=realm.env) as running:
         yield running
+
+
+def test_start_and_stop_are_on_record_with_version_and_configuration(broker: BrokerProcess) -> None:
+    for _ in range(2):
+        assert broker.stop() == 0
+        broker.start()
+    broker.settings["server"] |= {"rate_limit": {"per_principal": "7/minute"}}
+    broker.write_configuration()
+    assert broker.stop() == 0
+    broker.start()
+    found = [record for record in broker.records() if record["event"] in {"broker_start", "broker_stop"}]
+    assert {record["version"] for record in found} == {__version__}
+    assert all(re.fullmatch("[0-9a-f]{64}", record["configuration"]) for record in found)
+    *same, last = [record["configuration"] for record in found]
+    assert len(set(same)) == 1
+    assert last not in same
 
 
 @pytest.fixture
@@ -76,6 +94,7 @@ def test_a_good_file_is_in_force_at_once_and_a_bad_one_changes_nothing_but_the_a
     taken = _reload(broker, rules=MALLORY_AS_WELL)
     assert (taken["event"], taken["success"], taken["resource"]) == ("config_reloaded", True, "config")
     assert taken["policy_before"] != taken["policy_after"]
+    assert (taken["rules_added"], "rules_changed" in taken, "needs_restart" in taken) == (["more"], False, False)
     assert _explain(broker, realm, mallory)["verdict"] == "allowed"
 
     refused = _reload(broker, rules=[*STRONG, {"name": "broken", "principals": ["*@*"], "roles": ["developr"]}])
@@ -91,8 +110,13 @@ def test_a_good_file_is_in_force_at_once_and_a_bad_one_changes_nothing_but_the_a
     assert "rules[1].principals[0]: '*@*' names no realm" in log
     assert "rules[1].roles[0]: 'developr' is no role of this configuration" in log
 
-    again = _reload(broker, rules=STRONG)
-    assert again["event"] == "config_reloaded"
+    again = _reload(broker, rules=STRONG, aws=broker.settings["aws"] | {"region": "eu-west-1"})
+    assert (again["event"], again["rules_removed"], again["rules_added"], again["needs_restart"]) == (
+        "config_reloaded",
+        ["engineers", "more"],
+        ["strong"],
+        ["aws.region"],
+    )
     assert _is_well(broker)
     hint = "this role needs a ticket obtained with otp: run kinit anew"
     assert _explain(broker, realm, alice) == {"verdict": "step_up", "hint": hint}

@@ -44,6 +44,16 @@ async def test_a_log_that_was_cut_is_an_alarm_at_the_next_start(directory: Direc
     assert alarm.details["why"][0] == f"{path.name} ends at record 1, but 5 were written: it was cut."
 
 
+async def test_start_and_stop_say_what_is_running(directory: Directory) -> None:
+    seen: list[Event] = []
+    log = log_of(directory, seen)
+    await log.open(version="1.2.3", configuration="c0ffee")
+    await log.close()
+    assert [(event.kind, event.details) for event in seen] == [
+        (kind, {"version": "1.2.3", "configuration": "c0ffee"}) for kind in (Kind.START, Kind.STOP)
+    ]
+
+
 async def test_a_log_that_ends_well_is_no_alarm_nor_is_one_that_a_kill_tore(directory: Directory) -> None:
     log = log_of(directory, [])
     await log.open()

@@ -441,6 +441,19 @@ async def test_a_session_stands_for_the_ticket_that_it_was_made_with_and_the_rec
     assert again.cookie is None, "a session that renews itself would never end"
 
 
+async def test_a_session_that_has_ended_is_refused_in_the_name_of_whose_it_was(house: House) -> None:
+    first = house.asking(authorization=token_for("alice@R"))
+    standing = await house.issuer.standing(first, action="open_page", remember=True)
+    assert standing.cookie is not None
+    house.clock.moment += timedelta(hours=10)
+    later = house.asking(cookie=standing.cookie.value.reveal())
+    with pytest.raises(AuthFailed):
+        await house.issuer.issue(later, role="developer")
+    last = house.audit.events[-1]
+    assert (last.success, last.reason, str(last.principal)) == (False, "session_expired", "alice@R")
+    assert later.identity is None
+
+
 async def test_a_session_that_is_altered_is_refused_and_recorded_as_nobodys(house: House) -> None:
     first = house.asking(authorization=token_for("alice@R"))
     standing = await house.issuer.standing(first, action="open_page", remember=True)
