@@ -29,8 +29,7 @@ def line_of(record: Mapping[str, Any]) -> str:
 
 def json_line(value: object) -> str:
     """JSON that a terminal shows as it is: ASCII without control characters."""
-    # DEL is the one character below 0x80 that JSON lets stand and terminals obey.
-    return json.dumps(value, separators=(",", ":")).replace("\x7f", "\\u007f")
+    return json.dumps(value, separators=(",", ":"))
 
 
 def printable(text: str) -> str:

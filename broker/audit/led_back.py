@@ -15,12 +15,13 @@ from typing import Any
 
 from broker.audit.cloudtrail import Happened, moment
 from broker.audit.event import Kind
-from broker.audit.search import Chain, search_members
+from broker.audit.search import Chain, Found, said, search_members
 
 _SESSION, _SERVICE = "AssumedRole", "AWSService"
 # A chain is walked within 5 s of its intent; CloudTrail cuts off fractions of a second; AWS's clock is not ours.
 _WALK = timedelta(seconds=5)
 _CLOCKS = timedelta(seconds=30)
+_OF_AN_INTENT = said("event", Kind.INTENT)
 # Of a person's records there may be thousands.
 _KEPT = (
     *("timestamp", "instance", "seq", "event", "user", "session_name", "source_identity", "role", "rule"),
@@ -78,19 +79,20 @@ def _look_up(chains: Sequence[Chain], events: Iterable[Happened]) -> _Known:
     requests = {name for one in events for name in one.requests}
     names = {one.session_name for one in events if one.assumes and one.session_name}
     known = _Known()
-    if not keys | requests | names:
-        return known
-    members = ("access_key_id", "request_id", "session_name")
-    for found in search_members(chains, members, keys | requests | names):
-        record = {member: found.says.get(member) for member in _KEPT}
-        if record["access_key_id"] in keys:
-            known.keys.setdefault(str(record["access_key_id"]), record)
-        if record["event"] == Kind.INTENT:
-            if record["request_id"] in requests:
-                known.requests[str(record["request_id"])].append(record)
-            if record["session_name"] in names:
-                known.names[str(record["session_name"])].append(record)
+    for found in search_members(chains, ("access_key_id",), keys):
+        record = _kept(found)
+        known.keys.setdefault(str(record["access_key_id"]), record)
+    for found in search_members(chains, ("request_id", "session_name"), requests | names, also=_OF_AN_INTENT):
+        record = _kept(found)
+        if record["request_id"] in requests:
+            known.requests[str(record["request_id"])].append(record)
+        if record["session_name"] in names:
+            known.names[str(record["session_name"])].append(record)
     return known
+
+
+def _kept(found: Found) -> Mapping[str, Any]:
+    return {member: found.says.get(member) for member in _KEPT}
 
 
 def _resolved(event: Happened, known: _Known) -> Resolved:

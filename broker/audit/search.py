@@ -88,13 +88,21 @@ def search(chains: Sequence[Chain], needles: Collection[bytes]) -> Iterator[Foun
     return _merged(chains, lambda path: _of_file(path, needles))
 
 
-def search_members(chains: Sequence[Chain], members: Sequence[str], values: Collection[str]) -> Iterator[Found]:
-    """The lines in which any of these members has any of these values, however many values there are. Order as for ``search``."""
+def search_members(
+    chains: Sequence[Chain], members: Sequence[str], values: Collection[str], *, also: bytes = b""
+) -> Iterator[Found]:
+    """The lines in which any of these members has any of these values, however many there are, and that hold ``also`` too.
+
+    Order and errors as for ``search``.
+    """
+    if not values:
+        return iter(())
     if len(values) * len(members) <= _BY_ITSELF:
-        return search(chains, [said(member, one) for member in members for one in values])
+        needles = [said(member, one) for member in members for one in values]
+        return (found for found in search(chains, needles) if also in found.line)
     wanted = frozenset(map(value, values))
     said_any = re.compile(rb'"(?:%b)":("(?:[^"\\]|\\.)*")' % "|".join(members).encode())
-    return _merged(chains, lambda path: _among(path, said_any, wanted))
+    return _merged(chains, lambda path: _among(path, said_any, wanted, also))
 
 
 def _merged(chains: Sequence[Chain], of_file: Callable[[Path], Iterator[Found]]) -> Iterator[Found]:
@@ -116,13 +124,14 @@ def _of_file(path: Path, needles: Collection[bytes]) -> Iterator[Found]:
             yield found_in(path, block[start:end])
 
 
-def _among(path: Path, said_any: re.Pattern[bytes], wanted: Collection[bytes]) -> Iterator[Found]:
+def _among(path: Path, said_any: re.Pattern[bytes], wanted: Collection[bytes], also: bytes) -> Iterator[Found]:
     for block in blocks(path):
         behind = 0
         for match in said_any.finditer(block):
             if match.start() >= behind and match[1] in wanted:
                 start, behind = _line_around(block, match.start())
-                yield found_in(path, block[start:behind])
+                if block.find(also, start, behind) >= 0:
+                    yield found_in(path, block[start:behind])
 
 
 def _line_around(block: bytes, at: int) -> tuple[int, int]:

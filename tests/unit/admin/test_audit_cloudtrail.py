@@ -13,6 +13,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from broker.admin.cli import main
+from broker.audit.cloudtrail import events_in
+from broker.audit.led_back import resolve
+from broker.audit.search import chains_of
 from broker.audit.signer import jwks_of, signer_of
 from tests.fakes import cloudtrail
 from tests.fakes.audit import MASTER, NOON, Directory, Log
@@ -175,6 +178,18 @@ def test_services_and_users_are_of_others(directory: Directory) -> None:
     result = run(directory, events)
     assert (result.exit_code, led(result)) == (0, ["GetObject 2 its key"])
     assert "2 are of others" in result.stderr
+
+
+def test_where_the_roles_are_known_others_are_passed_over_but_for_what_the_broker_s_own_identity_assumes(
+    directory: Directory,
+) -> None:
+    other = "arn:aws:iam::999900001111:role/Other"
+    somebody = "arn:aws:iam::999900001111:user/Somebody"
+    calls = [call(other, caller, None, after=50, session_name="x") for caller in (somebody, BROKER_USER)]
+    events = events_in(json.dumps([*walk(), *cloudtrail.of_calls(calls)]).encode())
+    found, others = resolve(chains_of([directory.path]), events, roles={HUB_ROLE, DEVELOPER_ROLE})
+    assert [(one.event.role, one.event.caller) for one in found if one.record is None] == [(other, BROKER_USER)]
+    assert (len(found), others) == (3, 1)
 
 
 def wrapped(events: list[dict[str, Any]]) -> dict[str, bytes]:

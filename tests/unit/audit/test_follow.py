@@ -99,6 +99,19 @@ def test_a_file_that_is_copied_and_emptied_in_its_place_is_followed_on(directory
     assert numbers(follower.new()) == [("host-1", 4), ("host-1", 5), ("host-1", 6)]
 
 
+def test_a_name_that_another_file_has_taken_in_between_is_not_read_as_the_old_one(
+    directory: Directory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = Log().add(6)
+    path = directory.records(log.lines[0] + b"\n")
+    follower = Follower([directory.path], everything)
+    follower.last(1)
+    seen = follower._present()
+    directory.records(b"".join(line + b"\n" for line in log.lines[2:]))
+    monkeypatch.setattr(follower, "_present", lambda: seen)
+    assert (list(seen.values()), follower.new()) == ([path], [])
+
+
 def test_an_instance_that_starts_later_is_followed_from_its_first_record(directory: Directory) -> None:
     directory.records(Log().add(2).records())
     follower = Follower([directory.path], everything)
