@@ -23,6 +23,13 @@ EVERYBODY = "*"
 # A session as CloudTrail names it, by ARN or by principalId: its name is what stands behind.
 _SESSION = re.compile(r"(?:arn:[a-z-]+:sts::[0-9]{12}:assumed-role/[^/]+/|[A-Z]{4}[A-Z0-9]{12,124}:)(?P<name>.+)")
 _HANDED_OUT = (Kind.ISSUED, Kind.FETCHED)
+_OF_AN_ELEVATION = (
+    Kind.ELEVATION_REQUESTED,
+    Kind.ELEVATION_APPROVED,
+    Kind.ELEVATION_DENIED,
+    Kind.BREAK_GLASS,
+    Kind.ALERT,
+)
 _OF_A_REVOCATION = (Kind.REVOKED, Kind.RESTORED)
 
 
@@ -124,6 +131,8 @@ def _of_keys(chains: Sequence[Chain], held: Collection[str]) -> list[Found]:
     made_for = {by for one in handed_out if (by := minted_by(one.says)) is not None}
     requests = made_for | {str(one.says["request_id"]) for one in handed_out if one.says.get("request_id")}
     whom = {str(one.says["user"]) for one in handed_out if one.says.get("user")}
+    boxes = {str(one.says["elevation"]) for one in handed_out if one.says.get("elevation")}
+    elevated = list(search_members(chains, ("elevation",), boxes))
     about = list(search(chains, [said("about", one) for one in (*whom, EVERYBODY)]))
     beside = [
         one
@@ -132,7 +141,8 @@ def _of_keys(chains: Sequence[Chain], held: Collection[str]) -> list[Found]:
     ]
     since = min(one.order for one in (*handed_out, *beside))
     later = [one for one in about if one.says.get("event") in _OF_A_REVOCATION and one.order > since]
-    return _in_order([*direct, *beside, *later])
+    asked = [one for one in elevated if one.says.get("event") in _OF_AN_ELEVATION]
+    return _in_order([*direct, *beside, *asked, *later])
 
 
 def _belongs(record: Mapping[str, Any], *, held: Collection[str], made_for: Collection[str]) -> bool:

@@ -220,6 +220,19 @@ def test_a_record_that_was_changed_is_shown_with_what_is_wrong(
     assert "[BAD: no key" in run(directory, foreign, KEY).stdout
 
 
+def test_who_asked_for_an_elevation_and_who_approved_it_belongs_to_the_story(
+    directory: Directory, jwks: Path, tmp_path: Path
+) -> None:
+    box, nothing = {"elevation": "box-1"}, dict.fromkeys(("access_key_id", "expiration", "origin"))
+    log = Log().add(1, kind=Kind.ELEVATION_REQUESTED, request_id="1" * 24, details=box, **nothing)
+    log.add(1, kind=Kind.ELEVATION_APPROVED, request_id="2" * 24, details=box, principal=BOB, **nothing)
+    log.add(1, kind=Kind.ELEVATION_APPROVED, request_id="3" * 24, details={"elevation": "box-2"}, **nothing)
+    log.add(1, request_id=MADE, access_key_id=KEY, details={"minted_by": MADE, **box})
+    log.add(1, request_id=SHARED, access_key_id=OTHER, details={"minted_by": SHARED, **box})
+    elevated = Directory(path=tmp_path, jwks=directory.jwks).put(log)
+    assert places(told(run(elevated, jwks, KEY, "--json"))[0]) == ["host-1:1", "host-1:2", "host-1:4"]
+
+
 def test_no_name_can_paint_the_terminal(directory: Directory, jwks: Path, tmp_path: Path) -> None:
     painted = Directory(path=tmp_path, jwks=directory.jwks)
     painter = Principal(("\x1b[2J\u202e\x9b31m\x7f",), "EXAMPLE.COM")
