@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,8 +10,10 @@ from typing import Any
 
 import pytest
 
+from broker.assembly.sinks import _context
 from tests.fakes.asker import Answer, Asker, get
 from tests.fakes.broker import BrokerProcess, configuration
+from tests.fakes.certificates import server_certificate
 from tests.fakes.journal import Journal
 from tests.fakes.realm import Realm
 from tests.fakes.receivers import Collector, Webhook
@@ -189,3 +192,19 @@ def test_journald_and_splunk_get_the_same_record_each_in_its_form(
         assert '"ecs":{"version":"8.17.0"}' in entry["ZEROTRUST_RECORD"]
         assert broker.stop() == 0
         assert collector.taken == broker.records()
+
+
+def test_a_client_certificate_with_another_key_is_found_before_the_start(prepared: StartBroker, tmp_path: Path) -> None:
+    one, other = (server_certificate(tmp_path / name, "ecdsa-sha256") for name in ("one", "other"))
+    pair = {"certificate": str(one.certificate), "private_key": str(other.key)}
+    done = prepared({"name": "loghost", "syslog": {"server": "localhost", **pair}}).check_config()
+    assert done.returncode == 78
+    assert "audit.sinks[0].syslog.private_key: does not belong to the certificate" in done.stderr
+
+
+def test_receivers_are_asked_for_their_name_and_for_tls_of_today(tmp_path: Path) -> None:
+    certificate = server_certificate(tmp_path, "ecdsa-sha256")
+    for context in (_context(None), _context(certificate.certificate)):
+        assert (context.check_hostname, context.verify_mode) == (True, ssl.CERT_REQUIRED)
+        assert context.minimum_version == ssl.TLSVersion.TLSv1_2
+    assert _context(certificate.certificate).cert_store_stats()["x509"] == 1
