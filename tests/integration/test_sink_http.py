@@ -197,11 +197,13 @@ async def test_a_receiver_that_takes_little_at_once_gets_little_at_once(
     hook: receivers.Webhook, directory: Directory
 ) -> None:
     hook.most_bytes = 6_000
+    hook.answers.clear()
     forwarder = forwarder_to(webhook(hook.url), directory.path)
     log = log_to(directory.path, forwarder)
     await log.open()
     for number in range(40):
         await log.note(an_event(number))
+    hook.answers.set()
     await caught_up(forwarder)
     await log.close()
     assert hook.numbers == [*range(1, 43)]
