@@ -12,7 +12,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from broker.authz.index import Index
 from broker.core.elevation import Box, Evidence
@@ -125,9 +125,8 @@ class Hindrance:
     needed: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Wanted:
-    """What is asked for, and what is shown for it."""
+class _Wanted(NamedTuple):
+    """What is asked for, and what is shown for it. A tuple: one is made for every request."""
 
     policy: Policy
     identity: Identity

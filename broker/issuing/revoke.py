@@ -87,7 +87,7 @@ class Revocations:
             else:
                 user = self._known(user)
                 subjects = [Subject(Kind.USER, user)]
-            stopped = ("sessions", "job passes", "credentials kept for the next request")
+            stopped = ("sessions", "job passes", "credentials kept for the next request", "time boxes")
             return await self._done(event, subjects, user=user, role=None, dry_run=dry_run, stopped=stopped)
 
     async def revoke_credentials(
@@ -106,12 +106,12 @@ class Revocations:
             if role is None:
                 subjects = [Subject(Kind.CREDENTIALS, user, EVERY_ROLE), Subject(Kind.USER, user)]
                 stopped: tuple[str, ...] = ("new credentials of every role", "new sessions and job passes")
-                stopped += ("sessions", "job passes", "credentials kept for the next request")
+                stopped += ("sessions", "job passes", "credentials kept for the next request", "time boxes")
             else:
                 self._require_role(role)
                 event.role = role
                 subjects = [Subject(Kind.CREDENTIALS, user, role)]
-                stopped = (f"new credentials of {role}", "credentials kept for the next request")
+                stopped = (f"new credentials of {role}", "credentials kept for the next request", "time boxes")
             receipt = await self._done(event, subjects, user=user, role=role, dry_run=dry_run, stopped=stopped)
             return await self._denied(event, receipt) if aws else receipt
 
