@@ -113,7 +113,7 @@ class Neighbours:
             found = open_checkpoint(note, keys=self._keys)
         except BrokenRecord:
             return
-        if found.instance != instance or found.quiet:
+        if found.instance != instance:
             return
         if via == VIA_REDIS and self._courier is not None and self._is_forgotten(found):
             await self._courier.forget(instance)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import errno
+import fcntl
 import json
 import logging
 import os
@@ -14,10 +15,11 @@ from pathlib import Path
 
 import pytest
 
+from broker.audit.regrow import regrown
 from broker.audit.signer import signer_of
-from broker.audit.tree import Frontier, leaf_hash
+from broker.audit.tree import LOST, Frontier, leaf_hash
 from broker.audit.writer import Writer
-from tests.fakes.audit import MASTER, Directory, SetClock, an_event
+from tests.fakes.audit import MASTER, Directory, Log, SetClock, an_event
 
 TOMORROW = timedelta(days=1)
 # Every call by which a segment begins, and the record behind it is written.
@@ -332,3 +334,44 @@ def test_without_a_checkpoint_to_go_on_from_the_tree_is_grown_from_all_files(
     second.close()
     stated.write_bytes(before + stated.read_bytes()[0 if lost == "checkpoints" else len(before) :])
     assert good(directory) == 6
+
+
+def test_a_file_that_is_renamed_between_opening_and_locking_is_not_taken(
+    directory: Directory, writer: MakeWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever held it may have begun a segment just then: what is open is the closed one."""
+    first = writer()
+    write(first, 1)
+    first.close()
+    original = fcntl.flock
+
+    def late(descriptor: int, operation: int) -> None:
+        if current(directory).stat().st_size:
+            current(directory).rename(directory.path / "audit-host-1.000000000001.jsonl")
+            current(directory).touch(mode=0o640)
+        original(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    second = writer()
+    write(second, 2)
+    second.close()
+    assert second.instance == "host-2"
+    assert len(records(directory.path / "audit-host-1.000000000001.jsonl")) == 1
+
+
+def test_a_record_that_was_lost_keeps_its_place_in_the_tree(directory: Directory) -> None:
+    log = Log().add(5)
+    first = directory.records(b"".join(line + b"\n" for line in log.lines[:2]))
+    second = first.with_name("b")
+    second.write_bytes(b"".join(line + b"\n" for line in log.lines[3:]))
+    expected = Frontier()
+    for leaf in (
+        leaf_hash(log.lines[0]),
+        leaf_hash(log.lines[1]),
+        LOST,
+        leaf_hash(log.lines[3]),
+        leaf_hash(log.lines[4]),
+        LOST,
+    ):
+        expected = expected.with_leaf(leaf)
+    assert regrown(Frontier(), [second, first], size=6) == expected
