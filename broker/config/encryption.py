@@ -74,9 +74,8 @@ class Encryption(Section):
     key: Annotated[Secret, AsText(parse_key)] = Field(
         description="Secret. 32 random bytes in base64: `head -c 32 /dev/urandom | base64`."
     )
-    previous_keys: Annotated[tuple[Annotated[Secret, AsText(_key_of_file)], ...], AfterValidator(_former)] = Field(
+    previous_key_files: Annotated[tuple[Annotated[Secret, AsText(_key_of_file)], ...], AfterValidator(_former)] = Field(
         default=(),
-        alias="previous_key_files",
         description="Private files with the keys that `key` followed, the latest first. What they sealed still opens, and the "
         "audit log's change to the new key is certified by the old one. Keep a key here for as long as sessions, job passes "
         "and records of its time count.",
@@ -89,4 +88,4 @@ class Encryption(Section):
 
     def all_key_bytes(self) -> tuple[bytes, ...]:
         """The key in force, then those it followed."""
-        return tuple(key_bytes(key) for key in (self.key, *self.previous_keys))
+        return tuple(key_bytes(key) for key in (self.key, *self.previous_key_files))
