@@ -184,7 +184,7 @@ GONE = revoked(Kind.AWS_DENY, ALICE, "arn:1", stamp=8, held=False, until=200)
 def test_a_deny_is_owed_until_it_was_taken_away_however_late_that_is() -> None:
     ledger = Ledger([WANTED])
     ledger.forget(10**9)
-    assert ledger.denies == [WANTED]
+    assert ledger.denies == list(ledger) == [WANTED]
     ledger.take([GONE])
     assert ledger.denies == []
     ledger.take([WANTED])
