@@ -17,6 +17,8 @@ CANCEL_PATH = "/v1/admin/passes/cancel"
 REVOCATIONS_PATH = "/v1/admin/revocations"
 RESTORE_PATH = "/v1/admin/revocations/restore"
 NOTIFICATION_TEST_PATH = "/v1/admin/notifications/test"
+ALERTS_PATH = "/v1/admin/alerts"
+CLEAR_PATH = "/v1/admin/alerts/clear"
 
 # RFC 9421: what a signed request covers; a request with a body its digest (RFC 9530) as well.
 SIGNED_COMPONENTS = ("@method", "@authority", "@path", "@query", "authorization", "x-zerotrust-request")
@@ -136,6 +138,16 @@ def operator_body(
 def revocations_body(revocations: Iterable[Mapping[str, object]]) -> bytes:
     """What is revoked, the latest first: ``{"revocations": [{"user", "role", "at", "by", "state", "until", "why"}, ...]}``."""
     return _encode({"revocations": [dict(revocation) for revocation in revocations]})
+
+
+def alerts_body(held: Iterable[Mapping[str, object]]) -> bytes:
+    """What the watch holds or held: ``{"alerts": [{"user", "response", "at", "by", "in_force"}, ...]}``, the latest first."""
+    return _encode({"alerts": [dict(each) for each in held]})
+
+
+def cleared_body(*, user: str, lifted: Iterable[str]) -> bytes:
+    """What was lifted from somebody."""
+    return _encode({"user": user, "lifted": list(lifted)})
 
 
 def receipt_body(members: Mapping[str, object]) -> bytes:

@@ -14,6 +14,7 @@ from broker.admin.operate import cancel_pass, whoami
 from broker.admin.policy import policy
 from broker.admin.revoke import restore, revocations, revoke_credentials, revoke_sessions
 from broker.admin.trust import trust_policy
+from broker.admin.watch import alerts, watch
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -22,8 +23,9 @@ def main() -> None:
     """Operate and audit the broker."""
 
 
-OFFLINE = (audit, compliance_report, policy, trust_policy, doctor)
+OFFLINE = (audit, compliance_report, policy, trust_policy, doctor, watch)
 AT_A_BROKER = (
+    alerts,
     approve,
     break_glass,
     cancel_pass,

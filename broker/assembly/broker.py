@@ -25,6 +25,7 @@ from broker.assembly.reload import PolicyReload, Source
 from broker.assembly.revocation import denies_of, epochs_of
 from broker.assembly.shared import redis_client
 from broker.assembly.sinks import forwarders_of
+from broker.assembly.watch import watch_of
 from broker.audit.log import AuditLog
 from broker.audit.neighbours import Neighbours
 from broker.audit.signer import JWKS_PATH
@@ -34,6 +35,7 @@ from broker.cache.sealed import CredentialCache
 from broker.config.model import Settings
 from broker.config.restart import digests, fingerprint
 from broker.core.clock import Clock
+from broker.issuing.alerts import Alerts
 from broker.issuing.deny import Denies
 from broker.issuing.explain import Explainer
 from broker.issuing.issue import Issuer
@@ -43,12 +45,15 @@ from broker.issuing.review import Reviews
 from broker.issuing.revoke import Revocations
 from broker.keys.pkcs11 import HsmKey
 from broker.revocation.epochs import Epochs
+from broker.revocation.holds import Holds
 from broker.sts.client import StsClient
 from broker.sts.console import Console
 from broker.sts.iam import RolePolicies
 from broker.watch.breach import Notifier
 from broker.watch.files import FileWatch
 from broker.watch.metrics import Metrics
+from broker.watch.queue import Queue
+from broker.watch.watch import Watch
 from broker.web.app import build
 from broker.web.connections import Connections, Runner, places
 from broker.web.health import Health
@@ -79,6 +84,7 @@ class Broker:
     notifier: Notifier | None
     reviews: Reviews
     configuration: str
+    watch: Watch
 
     async def open(self) -> None:
         """Record what starts, and read what the last one left."""
@@ -105,6 +111,7 @@ class Broker:
             *([self.witnesses.keep_submitting] if self.witnesses else []),
             *([self.notifier.keep_notifying] if self.notifier else []),
             self.reviews.keep_packing,
+            self.watch.keep_watching,
         ]
 
     def runner(self, *, shutdown_timeout: float) -> Runner:
@@ -118,6 +125,7 @@ class Broker:
     async def close(self) -> None:
         """Let what is under way be recorded, then let everything go."""
         await self.issuer.drain()
+        await self.watch.close()
         if self.notifier is not None:
             await self.notifier.close()
         await self.audit.close()
@@ -148,7 +156,8 @@ def assemble(settings: Settings, checked: Checked, *, source: Source, clock: Clo
     metrics = Metrics()
     hsm = hsm_of(settings.encryption.hsm)
     sinks = forwarders_of(settings.audit, clock=clock, metrics=metrics)
-    observers = [metrics.observe]
+    queue = Queue()
+    observers = [metrics.observe, queue.observe]
     audit = audit_log(settings, hsm=hsm, clock=clock, observers=observers, sinks=sinks)
     witnesses = witnesses_of(settings, audit=audit, metrics=metrics, clock=clock)
     notifier = notifier_of(settings, hierarchy=hierarchy, audit=audit, metrics=metrics, clock=clock)
@@ -156,6 +165,7 @@ def assemble(settings: Settings, checked: Checked, *, source: Source, clock: Clo
         observers.append(notifier.observe)
     client = redis_client(settings.redis) if settings.redis else None
     epochs = epochs_of(settings, hierarchy=hierarchy, client=client, metrics=metrics, clock=clock)
+    holds = Holds(epochs=epochs)
     cache = cache_of(
         settings.redis,
         hierarchy=hierarchy,
@@ -203,6 +213,7 @@ def assemble(settings: Settings, checked: Checked, *, source: Source, clock: Clo
         sessions=entry.sessions,
         boxes=elevation.boxes,
         epochs=epochs,
+        holds=holds,
         policies=policies,
         cache=cache,
         sts=sts,
@@ -212,6 +223,7 @@ def assemble(settings: Settings, checked: Checked, *, source: Source, clock: Clo
     )
     sources = {"keytabs": checked.keys.reload} | ({"tls": checked.tls.reload} if checked.tls else {})
     sources |= reloads_of(checked.base)
+    sources |= {"geoip": checked.places.reload} if settings.watch.geoip_database else {}
     files = FileWatch(sources=sources, audit=audit)
     metrics.gauge(
         "broker_config_last_reload_successful",
@@ -242,8 +254,8 @@ def assemble(settings: Settings, checked: Checked, *, source: Source, clock: Clo
     operators = operators_door(settings.admin, entry=entry, keys=checked.signing_keys, clock=clock)
     app = build(
         issuer=issuer,
-        explainer=Explainer(entrance=entry.entrance, policies=policies, boxes=elevation.boxes, clock=clock),
-        office=PassOffice(entrance=entry.entrance, passes=entry.passes, policies=policies, clock=clock),
+        explainer=Explainer(entrance=entry.entrance, policies=policies, boxes=elevation.boxes, holds=holds, clock=clock),
+        office=PassOffice(entrance=entry.entrance, passes=entry.passes, policies=policies, holds=holds, clock=clock),
         operators=operators,
         revocations=Revocations(
             operators=operators,
@@ -256,6 +268,7 @@ def assemble(settings: Settings, checked: Checked, *, source: Source, clock: Clo
         notification_test=NotificationTest(operators=operators, notifier=notifier),
         elevation=elevation.desk,
         reviews=elevation.reviews,
+        alerts=Alerts(operators=operators, holds=holds),
         health=health,
         hostnames=frozenset(settings.server.hostnames or checked.keys.hosts),
         networks=settings.server.allowed_networks or (),
@@ -285,6 +298,17 @@ def assemble(settings: Settings, checked: Checked, *, source: Source, clock: Clo
         notifier=notifier,
         reviews=elevation.reviews,
         configuration=fingerprint(others, policy=in_force),
+        watch=watch_of(
+            settings,
+            queue=queue,
+            places=checked.places,
+            hierarchy=hierarchy,
+            client=client,
+            holds=holds,
+            audit=audit,
+            metrics=metrics,
+            clock=clock,
+        ),
     )
 
 

@@ -22,6 +22,7 @@ from broker.core.errors import ConfigurationError
 from broker.keys.certificate import end_point_binding, expiry
 from broker.revocation.file import problems_of
 from broker.sts.base import BaseCredentials
+from broker.watch.places import Places
 from broker.web.tls import ServerTls, TlsFiles
 
 
@@ -34,6 +35,7 @@ class Checked:
     tls: ServerTls | None
     base: BaseCredentials
     signing_keys: list[Registered]
+    places: Places
 
 
 def check(settings: Settings) -> Checked:
@@ -43,7 +45,7 @@ def check(settings: Settings) -> Checked:
         ConfigurationError: With every problem found.
     """
     problems: list[str] = []
-    keys = tls = base = None
+    keys = tls = base = places = None
     signing_keys: list[Registered] = []
     realms = frozenset(settings.kerberos.realms)
     hosts = frozenset(settings.server.hostnames) if settings.server.hostnames else None
@@ -63,13 +65,17 @@ def check(settings: Settings) -> Checked:
         signing_keys = registered_keys(settings.admin)
     except ConfigurationError as error:
         problems += error.problems
+    try:
+        places = Places(settings.watch.geoip_database)
+    except ConfigurationError as error:
+        problems += error.problems
     problems += _socket_problems(settings) + _ledger_problems(settings)
     problems += problems_of_audit(settings) + notification_problems(settings)
     problems += sink_problems(settings.audit)
-    if problems or keys is None or base is None:
+    if problems or keys is None or base is None or places is None:
         raise ConfigurationError(problems)
     policies = Policies(Policy(roles=settings.roles, rules=settings.grants))
-    return Checked(policies=policies, keys=keys, tls=tls, base=base, signing_keys=signing_keys)
+    return Checked(policies=policies, keys=keys, tls=tls, base=base, signing_keys=signing_keys, places=places)
 
 
 def _socket_problems(settings: Settings) -> list[str]:

@@ -1,7 +1,7 @@
 """Every key of the configuration, with its meaning, default and rules.
 
-`kerberos` is in ``realms``, `aws` in ``aws``, `admin` in ``admin``, `audit` in ``audit``, `encryption` in
-``encryption``, `roles` and `rules` are in ``grants``.
+`kerberos` is in ``realms``, `aws`, `admin`, `audit`, `encryption` and `watch` in pages of their names, `roles` and `rules` in
+``grants``.
 The reference (docs/configuration.md) and the JSON Schema are made from these pages. Only ``broker.config.load`` validates it, for
 it gives the validators what they must compare with (``Elsewhere``). A key exists only if something obeys it.
 """
@@ -42,6 +42,7 @@ from broker.config.values import (
     parse_listener,
     parse_redis_url,
 )
+from broker.config.watch import Watch
 from broker.core.roles import SHORTEST_MAX_SESSION, Hop, Role, RoleArn, RoleName
 from broker.core.rule import Rule as CoreRule
 
@@ -158,6 +159,7 @@ class Settings(Section):
     encryption: Encryption
     audit: Audit
     admin: Admin | None = None
+    watch: Watch = Watch()
     state: State = State()
     security: Security | None = None
 

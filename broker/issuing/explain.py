@@ -16,6 +16,7 @@ from broker.core.grant import Grant
 from broker.core.roles import RoleName
 from broker.issuing.ask import Ask, Entrance, printable
 from broker.issuing.boxes import Boxes
+from broker.revocation.holds import Holds
 
 DENIED = "you may not have this role: see `zerotrust roles` for what you may have"
 
@@ -32,10 +33,13 @@ class Prospect:
 class Explainer:
     """Answers whoever asks about themselves."""
 
-    def __init__(self, *, entrance: Entrance, policies: Policies, boxes: Boxes, clock: Clock) -> None:
+    def __init__(
+        self, *, entrance: Entrance, policies: Policies, boxes: Boxes, holds: Holds, clock: Clock
+    ) -> None:
         self._entrance = entrance
         self._policies = policies
         self._boxes = boxes
+        self._holds = holds
         self._clock = clock
 
     async def prospect(self, ask: Ask, *, role: str) -> Prospect:
@@ -57,6 +61,7 @@ class Explainer:
                     now=self._clock.now(),
                     evidence=shown,
                 )
+                self._holds.require_none(identity)
                 found = Prospect("allowed", "ask for it", grant)
             except (StepUpRequired, AuthFailed) as error:
                 found = Prospect("step_up", error.hint or "run kinit anew")

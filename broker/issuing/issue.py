@@ -30,6 +30,7 @@ from broker.core.secret import Secret
 from broker.issuing.ask import Ask, Entrance, printable, role_named, scope_named
 from broker.issuing.boxes import Boxes, name_box
 from broker.revocation.epochs import Epochs
+from broker.revocation.holds import Holds
 from broker.sts.client import StsClient
 from broker.sts.console import Console
 
@@ -58,6 +59,7 @@ class Issuer:
         sessions: Sessions,
         boxes: Boxes,
         epochs: Epochs,
+        holds: Holds,
         policies: Policies,
         cache: CredentialCache,
         sts: StsClient,
@@ -69,6 +71,7 @@ class Issuer:
         self._sessions = sessions
         self._boxes = boxes
         self._epochs = epochs
+        self._holds = holds
         self._policies = policies
         self._cache = cache
         self._sts = sts
@@ -90,7 +93,9 @@ class Issuer:
             _name_wanted(event, role, scope, reason)
             identity = await self._entrance.owner_of(ask, event, role=role)
             grant = await self._authorise(ask, identity, role, scope, reason)
-            return await self._credentials(grant, event)
+            credentials = await self._credentials(grant, event)
+            self._holds.require_none(identity)
+            return credentials
 
     async def open_console(
         self,
@@ -108,6 +113,7 @@ class Issuer:
             identity = await self._entrance.known(ask, event)
             grant = await self._authorise(ask, identity, role, scope, reason)
             credentials = await self._credentials(grant, event, at_least=grant.lifetime * _OF_A_CONSOLE)
+            self._holds.require_none(identity)
             return await self._console.url(credentials, destination=destination, issuer=issuer)
 
     async def standing(self, ask: Ask, *, action: str, remember: bool = False) -> Standing:
@@ -156,9 +162,11 @@ class Issuer:
             evidence=evidence,
         )
         self._epochs.require(grant.principal, role=grant.role.name)
+        self._holds.require_none(identity)
         return grant
 
     async def _credentials(self, grant: Grant, event: Event, *, at_least: timedelta = _NOTHING) -> Credentials:
+        event.details["rule"] = grant.rule
         name_box(event, grant.box)
         found = await self._cached(grant, event, at_least) or await self._minted(grant, event, at_least)
         self._boxes.require_open(grant)
@@ -197,7 +205,7 @@ class Issuer:
         async with self._cache.turn(grant, at_least=at_least) as turn:
             if turn.found is not None:
                 return turn.found, "cache"
-            await self._audit.record(event.intent(account=grant.role.target.account, rule=grant.rule))
+            await self._audit.record(event.intent(rule=grant.rule, account=grant.role.target.account))
             started = time.perf_counter()
             try:
                 with self._refusals.remembered(self._cache.name(grant)):

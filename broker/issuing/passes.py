@@ -20,6 +20,7 @@ from broker.core.errors import BadRequest, NotFound
 from broker.core.rule import Address
 from broker.core.secret import Secret
 from broker.issuing.ask import Ask, Entrance, printable, role_named
+from broker.revocation.holds import Holds
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +34,11 @@ class Made:
 class PassOffice:
     """What can be done with job passes beside using them."""
 
-    def __init__(self, *, entrance: Entrance, passes: JobPasses, policies: Policies, clock: Clock) -> None:
+    def __init__(
+        self, *, entrance: Entrance, passes: JobPasses, policies: Policies, holds: Holds, clock: Clock
+    ) -> None:
         self._entrance = entrance
+        self._holds = holds
         self._passes = passes
         self._policies = policies
         self._clock = clock
@@ -54,6 +58,7 @@ class PassOffice:
             until = delegable_until(
                 self._policies.current, identity=identity, role=role_named(role), address=ask.address, now=now
             )
+            self._holds.require_none(identity)
             made = self._passes.made(
                 identity,
                 role=role,
@@ -72,6 +77,7 @@ class PassOffice:
             renewed = self._passes.renewed(shown)
             now, role = self._clock.now(), role_named(renewed.role)
             decide(self._policies.current, identity=renewed.identity, role=role, address=ask.address, now=now)
+            self._holds.require_none(renewed.identity)
             return self._handed_out(renewed, event, Kind.RENEWED)
 
     async def narrow(self, ask: Ask, *, networks: tuple[Network, ...] | None, lifetime: timedelta | None) -> Made:
@@ -79,6 +85,7 @@ class PassOffice:
         async with self._entrance.attempt(ask, action="attenuate_pass", resource="current") as event:
             shown = await self._entrance.by_pass(ask, event)
             event.role = shown.role
+            self._holds.require_none(shown.identity)
             narrowed = self._passes.narrowed(shown, networks=networks, lifetime=lifetime)
             event.details["made_from"] = shown.id
             await self._passes.enter(narrowed)

@@ -142,10 +142,11 @@ class Revocations:
             return replace(receipt, runs_on=(_STAYS_DENIED,)) if denied else receipt
 
     async def listing(self, ask: Ask) -> list[Revocation]:
-        """All that is known, the latest first; single sessions that their holders ended are not in it. Raises like it."""
+        """All that operators revoked, the latest first. Raises like it."""
         async with self._attempt(ask, action="list_revocations", user=None) as event:
             event.shown()
-            found = [self._shown(entry) for entry in self._epochs.entries if entry.subject.kind is not Kind.SESSION]
+            others = (Kind.SESSION, Kind.SUSPICION)
+            found = [self._shown(entry) for entry in self._epochs.entries if entry.subject.kind not in others]
             return sorted(found, key=lambda revocation: revocation.at, reverse=True)
 
     # ---- at AWS ----

@@ -38,6 +38,8 @@ class Use(enum.Enum):
     ELEVATION_NAME = b"zerotrust/elevation-name/v1"
     REVOCATION_NAME = b"zerotrust/revocation-name/v1"
     NOTIFICATION_SEAL = b"zerotrust/notification-seal/v1"
+    WATCH_SEAL = b"zerotrust/watch-seal/v1"
+    WATCH_NAME = b"zerotrust/watch-name/v1"
 
 
 class KeyHierarchy:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -70,6 +70,10 @@ class Epochs:
     def is_ended(self, principal: Principal | str, session: str) -> bool:
         """Whether this session was ended by itself; or another thing of somebody's that has a name and an end."""
         return self._ledger.is_ended(str(principal), session)
+
+    def suspicions(self, principal: Principal) -> Mapping[str, int]:
+        """What the watch took from somebody, each with its stamp (ms of Unix time)."""
+        return self._ledger.suspicions(str(principal))
 
     def mark(self) -> int:
         """Where we stand: to be shown to ``require`` at the end of what begins now."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import enum
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,10 +36,13 @@ class Kind(enum.StrEnum):
     # A deny at AWS against one person's sessions of one AWS role; ``which`` is the role's ARN. Held: it is wanted until
     # ``until``, and to be taken away from then on; not held: it was taken away.
     AWS_DENY = "aws_deny"
+    # What the watch took from somebody until an operator clears it or they come with a newer ticket; ``which``: see ``holds``.
+    SUSPICION = "suspicion"
 
 
 # What ends nothing that is sealed or kept here.
-_OF_NO_EPOCH = frozenset({Kind.SESSION, Kind.AWS_DENY})
+_OF_NO_EPOCH = frozenset({Kind.SESSION, Kind.AWS_DENY, Kind.SUSPICION})
+_NONE: Mapping[str, int] = {}
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -77,6 +80,7 @@ class Ledger:
         self._everybody = 0
         self._users: dict[str, int] = {}
         self._held: dict[str, set[str]] = {}
+        self._suspicions: dict[str, dict[str, int]] = {}
         self._top = 0
         self._denies: dict[Subject, Entry] = {}
         # Grows with each change that ends something of somebody's here, but for single sessions.
@@ -115,6 +119,10 @@ class Ledger:
         """Whether this person gets no credentials: of this role, or none at all."""
         held = self._held.get(user)
         return held is not None and not held.isdisjoint((role, EVERY_ROLE))
+
+    def suspicions(self, user: str) -> Mapping[str, int]:
+        """What the watch took from somebody, each with the stamp of when."""
+        return self._suspicions.get(user, _NONE)
 
     def is_ended(self, user: str, session: str) -> bool:
         """Whether this one session was ended."""
@@ -168,11 +176,18 @@ class Ledger:
             self._denies.pop(subject, None)
             if entry.held:
                 self._denies[subject] = entry
+        elif subject.kind is Kind.SUSPICION:
+            self._suspect(entry)
         if subject.kind is not Kind.SESSION:
             self._digest = None
         if subject.kind not in _OF_NO_EPOCH:
             self.turn += 1
             self._changed[subject.user] = self.turn
+
+    def _suspect(self, entry: Entry) -> None:
+        user, which = entry.subject.user, entry.subject.which
+        others = {each: stamp for each, stamp in self.suspicions(user).items() if each != which}
+        self._suspicions[user] = {**others, which: entry.stamp} if entry.held else others
 
 
 def is_over(entry: Entry, now: int) -> bool:

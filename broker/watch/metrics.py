@@ -84,6 +84,7 @@ class Metrics:
             ["channel", "outcome"],
             registry=registry,
         )
+        self._alerts = Counter("broker_watch_alerts", "Alerts of the watch, by kind", ["kind"], registry=registry)
         self._remaining = Histogram(
             "broker_credentials_remaining_seconds",
             "Life left in credentials when they are handed out",
@@ -119,6 +120,8 @@ class Metrics:
             outcome = "delivered" if event.kind is Kind.NOTIFIED else event.reason or ""
             self._notifications.labels(channel=event.resource, outcome=outcome).inc(event.details.get("dropped", 1))
             return
+        if event.kind is Kind.ALERT and event.details.get("cause") == "watch":
+            self._alerts.labels(kind=event.reason).inc()
         if event.action != "get_credentials" or event.kind is Kind.INTENT:
             return
         # A client may ask for any name: only a role that was given becomes a label.

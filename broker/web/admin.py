@@ -14,6 +14,7 @@ from broker import __version__, wire, wire_operators
 from broker.core.clock import rfc3339
 from broker.core.errors import BadRequest, InternalError
 from broker.core.identity import UnverifiedRequest
+from broker.issuing.alerts import Alerts
 from broker.issuing.ask import Ask
 from broker.issuing.notify import NotificationTest
 from broker.issuing.operators import OperatorsDoor
@@ -27,10 +28,18 @@ _T = TypeVar("_T")
 class Admin:
     """The handlers."""
 
-    def __init__(self, *, door: OperatorsDoor, revocations: Revocations, notification_test: NotificationTest) -> None:
+    def __init__(
+        self,
+        *,
+        door: OperatorsDoor,
+        revocations: Revocations,
+        notification_test: NotificationTest,
+        alerts: Alerts,
+    ) -> None:
         self._door = door
         self._revocations = revocations
         self._notification_test = notification_test
+        self._alerts = alerts
 
     async def whoami(self, request: web.Request) -> web.Response:
         """Who the caller is to the broker as an operator."""
@@ -86,6 +95,17 @@ class Admin:
         tried = await self._notification_test.run(ask, channel=channel)
         body = wire_operators.tried_body((one.channel, one.delivered, one.said) for one in tried)
         return web.Response(body=body, content_type=wire.JSON)
+
+    async def alerts(self, request: web.Request) -> web.Response:
+        """What the watch holds."""
+        found = await self._alerts.listing(await _operators_ask(request))
+        return web.Response(body=wire_operators.alerts_body(one.members() for one in found), content_type=wire.JSON)
+
+    async def clear_alert(self, request: web.Request) -> web.Response:
+        """Give back what it holds."""
+        ask, user = await self._read(request, wire_operators.parse_restoration)
+        lifted = await self._alerts.clear(ask, user=user)
+        return web.Response(body=wire_operators.cleared_body(user=user, lifted=lifted), content_type=wire.JSON)
 
     async def _read(self, request: web.Request, parse: Callable[[bytes], _T]) -> tuple[Ask, _T]:
         return await read_signed(self._door, request, parse)

@@ -11,6 +11,7 @@ from aiohttp.typedefs import Handler, Middleware
 
 from broker import wire, wire_elevation, wire_operators
 from broker.core import errors
+from broker.issuing.alerts import Alerts
 from broker.issuing.elevate import Elevation
 from broker.issuing.explain import Explainer
 from broker.issuing.issue import Issuer
@@ -51,6 +52,7 @@ def build(
     notification_test: NotificationTest,
     elevation: Elevation,
     reviews: Reviews,
+    alerts: Alerts,
     health: Health,
     hostnames: frozenset[str],
     networks: Sequence[Network],
@@ -69,6 +71,7 @@ def build(
         notification_test: How they try whether people would be told.
         elevation: What opens time boxes.
         reviews: What was broken open.
+        alerts: What they can give back that the watch took.
         health: What it says of itself.
         hostnames: The names a Host header may carry, lower case.
         networks: Who may ask at all; empty for anybody.
@@ -80,7 +83,7 @@ def build(
     credentials = Credentials(issuer=issuer)
     sessions = Sessions(issuer=issuer)
     passes = Passes(office=office)
-    admin = Admin(door=operators, revocations=revocations, notification_test=notification_test)
+    admin = Admin(door=operators, revocations=revocations, notification_test=notification_test, alerts=alerts)
     requests, reviewing = Requests(elevation=elevation), ReviewsDoor(door=operators, reviews=reviews)
     guard = _guard(hostnames, networks, trusted_proxies, limit, health)
     app = web.Application(
@@ -115,6 +118,8 @@ def build(
         ("POST", wire_operators.REVOCATIONS_PATH, admin.revoke),
         ("POST", wire_operators.RESTORE_PATH, admin.restore),
         ("POST", wire_operators.NOTIFICATION_TEST_PATH, admin.test_notification),
+        ("GET", wire_operators.ALERTS_PATH, admin.alerts),
+        ("POST", wire_operators.CLEAR_PATH, admin.clear_alert),
         ("GET", "/", page.show),
         ("GET HEAD", "/page.css", page.style),
         ("GET HEAD", "/icon.svg", page.icon),

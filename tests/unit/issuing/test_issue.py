@@ -47,6 +47,7 @@ from broker.core.secret import Secret
 from broker.issuing.ask import Ask, Entrance
 from broker.issuing.issue import Issuer
 from broker.keys.hierarchy import DailyEnvelope, KeyHierarchy, Use
+from broker.revocation.holds import Holds
 from broker.sts.console import Console
 from tests.fakes.cache import cache_of
 from tests.fakes.elevation import elevating
@@ -256,6 +257,7 @@ class House:
             boxes=self.elevating.boxes,
             epochs=self.epochs,
             policies=self.policies,
+            holds=Holds(epochs=self.epochs),
             cache=cache_of(self.clock, epoch=self.epochs.of_credentials),
             sts=cast("Any", self.sts),
             console=Console(),
