@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import sys
 from collections.abc import Sequence
@@ -41,9 +42,9 @@ def replay(*, files: tuple[Path, ...], geoip_database: Path | None, as_json: boo
         settings = settings_of(config)
         files, geoip_database = (settings.audit.directory,), geoip_database or settings.watch.geoip_database
     try:
-        places = Places(geoip_database)
-        replayed = Replay(files, detectors=Detectors(states=InProcess()), places=places)
-        found = asyncio.run(_printed(replayed, as_json=as_json))
+        with contextlib.closing(Places(geoip_database)) as places:
+            replayed = Replay(files, detectors=Detectors(states=InProcess()), places=places)
+            found = asyncio.run(_printed(replayed, as_json=as_json))
     except ConfigurationError as error:
         click.echo(error, err=True)
         sys.exit(EXIT_CONFIG)

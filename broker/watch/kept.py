@@ -6,8 +6,7 @@ a cold start and a line in the log, nothing more.
 
 from __future__ import annotations
 
-import base64
-import contextlib
+import fcntl
 import logging
 import os
 from collections.abc import Iterable
@@ -17,14 +16,15 @@ from pathlib import Path
 import orjson
 
 from broker.core.clock import Clock
+from broker.core.stable_file import replace_file
 from broker.core.workers import Workers
-from broker.keys.envelope import CannotOpen
+from broker.keys.envelope import CannotOpen, armoured, unarmoured
 from broker.keys.hierarchy import DailyEnvelope
 from broker.watch.states import InProcess, Name, Shelf, State
 
-_NAME = "watch"
+_NAME = "watch-states"
 _CONTEXT = b"watch-states/v1"
-_MODE = 0o600
+_LOCK_MODE = 0o600
 # A killed broker forgets this much.
 _EVERY = timedelta(minutes=5)
 # Bytes; all shelves full take a quarter of it.
@@ -78,18 +78,19 @@ class Kept:
     def _read(self) -> list[tuple[str, str, int, str]]:
         descriptor = os.open(self._path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         with os.fdopen(descriptor, "rb") as file:
-            sealed = base64.b64decode(file.read(_LONGEST))
+            sealed = unarmoured(file.read(_LONGEST))
         rows: list[tuple[str, str, int, str]] = orjson.loads(self._envelope.now().open(sealed, context=_CONTEXT))
         return rows
 
     def _write(self, states: Iterable[tuple[Name, State]]) -> None:
         rows = [(name.shelf.value, name.of, state.version, state.text.decode()) for name, state in states]
         sealed = self._envelope.now().seal(orjson.dumps(rows), context=_CONTEXT)
-        new = self._path.with_suffix(f".{os.getpid()}.new")
-        with contextlib.suppress(FileNotFoundError):
-            new.unlink()
-        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, _MODE)
-        with os.fdopen(descriptor, "wb") as file:
-            # Text, for it may lie among the records.
-            file.write(base64.b64encode(sealed) + b"\n")
-        new.rename(self._path)
+        lock = os.open(
+            self._path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, _LOCK_MODE
+        )
+        try:
+            # Of two brokers on one host the later one's word stands.
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            replace_file(self._path, armoured(sealed))
+        finally:
+            os.close(lock)

@@ -12,12 +12,13 @@ from collections.abc import Mapping
 from ipaddress import ip_address
 from itertools import islice
 from pathlib import Path
-from typing import Any
-
-import maxminddb
+from typing import TYPE_CHECKING, Any
 
 from broker.core.errors import ConfigurationError
 from broker.watch.anomaly.travel import Place
+
+if TYPE_CHECKING:
+    import maxminddb
 
 _KEPT = 2_000
 # Records looked at for one with a place, before a database is believed to have none.
@@ -62,7 +63,7 @@ class Places:
             raise ConfigurationError(
                 [f"{_KEY}: {self._path} cannot be read ({error.strerror}) — fix: {_FIX}"]
             ) from error
-        # The old one is not closed: its file goes when nobody refers to it any more.
+        self.close()
         self._reader, self._seen = reader, seen
         self._kept.clear()
         return True
@@ -80,6 +81,11 @@ class Places:
             self._kept.popitem(last=False)
         return place
 
+    def close(self) -> None:
+        """Let the file go."""
+        if self._reader is not None:
+            self._reader.close()
+
     def _looked_up(self, reader: maxminddb.Reader, address: str) -> Place | None:
         try:
             # An IPv6 address may be a link's, which no database has.
@@ -90,7 +96,11 @@ class Places:
 
 
 def _opened(path: Path) -> maxminddb.Reader:
+    import maxminddb  # noqa: PLC0415  # 20 ms of the start, for those alone who have a database
+
     try:
+        if path.stat().st_size == 0:
+            raise maxminddb.InvalidDatabaseError  # noqa: TRY301  # what the library finds too, and forgets to close the file
         reader = maxminddb.open_database(path, mode=maxminddb.MODE_FILE)
         has_places = any(_place(record) for _, record in islice(reader, _SAMPLE))
     except OSError:
@@ -98,6 +108,7 @@ def _opened(path: Path) -> maxminddb.Reader:
     except Exception as error:
         raise ConfigurationError([f"{_KEY}: {path} is no database, or is damaged — fix: {_FIX}"]) from error
     if not has_places:
+        reader.close()
         raise ConfigurationError([f"{_KEY}: {path} says of no address where it is — fix: {_FIX}"])
     return reader
 

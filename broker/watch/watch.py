@@ -29,8 +29,8 @@ from broker.watch.queue import Queue
 
 # A hold is in force within about a second of what brought it.
 _LOOK_EVERY = timedelta(milliseconds=500)
-# Between two of them the event loop has its turn: a look at so many takes some milliseconds.
-_AT_ONCE = 200
+# Between two of them the event loop has its turn: a look at so many takes a millisecond or two.
+_AT_ONCE = 50
 # Alerts that wait for the log to take them.
 _UNRECORDED_MAX = 1_000
 
@@ -87,6 +87,7 @@ class Watch:
         await self.look()
         if self._kept is not None:
             await self._kept.save()
+        self._places.close()
 
     async def _look(self) -> None:
         while self._unrecorded and await self._is_recorded(self._unrecorded[0]):

@@ -1,9 +1,9 @@
 """How often something happens in an hour in which it happens at all: mean and variance, weighted towards the present (EWMA).
 
 Hours without any are no part of it, or nights would halve what is usual. What an hour teaches is bounded, so that an attack does
-not become the usual by going on: an hour counts for no more than the limit that it passed, and within a day the mean
-grows by a quarter, and one, at most. To be usual at ten times as much takes more than a week of activity at every
-limit.
+not become the usual by going on: an hour counts for no more than the limit that it passed, and within a day mean and
+spread, and with them the limit, grow by a quarter, and a little, at most. For ten times as much unseen somebody needs more than
+a week, every hour of it just below what would be said.
 """
 
 from __future__ import annotations
@@ -19,13 +19,16 @@ _WEIGHT = 0.02
 # Spreads above the mean. A Poisson rate passes it once in many millions of hours; people come in bursts, hence the factor too.
 _SPREADS = 6.0
 _FACTOR = 3.0
-# A mean grows by so much in one day at most.
+# Mean and spread grow by so much in one day at most; the spread too, for it is what the limit is made of.
 _DAILY_GROWTH = 1.25
-_DAILY_STEP = 1.0
+_DAILY_STEP = 0.5
 
 
 class Rate(NamedTuple):
-    """``hours`` were learned from; ``seen`` is that of the present ``hour`` (Unix hours), ``morning`` the day's first mean."""
+    """``seen`` is the number of the present ``hour`` (Unix hours); ``hours`` before it were learned from.
+
+    ``morning`` and ``calm`` are the mean and the variance that the ``day`` began with.
+    """
 
     mean: float = 0.0
     variance: float = 0.0
@@ -34,6 +37,7 @@ class Rate(NamedTuple):
     seen: int = 0
     day: int = -1
     morning: float = 0.0
+    calm: float = 0.0
 
     @property
     def spread(self) -> float:
@@ -60,11 +64,13 @@ def _learned(rate: Rate, floor: float) -> Rate:
     if not rate.seen:
         return rate
     day = rate.hour // 24
-    morning = rate.mean if day != rate.day else rate.morning
+    if day != rate.day:
+        rate = rate._replace(day=day, morning=rate.mean, calm=rate.variance)
     weight = max(_WEIGHT, 1 / (rate.hours + 1))
     distance = min(rate.seen, rate.limit(floor)) - rate.mean
     mean = rate.mean + weight * distance
-    if rate.hours >= 1 / _WEIGHT:
-        mean = min(mean, _DAILY_GROWTH * morning + _DAILY_STEP)
     variance = (1 - weight) * (rate.variance + weight * distance * distance)
-    return rate._replace(mean=mean, variance=variance, hours=rate.hours + 1, day=day, morning=morning)
+    if rate.hours >= 1 / _WEIGHT:
+        mean = min(mean, _DAILY_GROWTH * rate.morning + _DAILY_STEP)
+        variance = min(variance, (_DAILY_GROWTH * math.sqrt(rate.calm) + _DAILY_STEP) ** 2)
+    return rate._replace(mean=mean, variance=variance, hours=rate.hours + 1)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from ipaddress import ip_address, ip_network
 from typing import Any, NamedTuple
 
@@ -142,6 +143,7 @@ def of_record(record: Mapping[str, Any], *, place_of: PlaceOf) -> Sighting | Non
     )
 
 
+@lru_cache(maxsize=4096)
 def _network_of(address: str | None) -> str | None:
     if not address:
         return None

@@ -300,7 +300,7 @@ async def test_the_intent_is_recorded_before_sts_and_the_outcome_before_the_answ
     assert (issued.channel_bound, issued.indicators, issued.details) == (
         False,
         {"otp"},
-        {"via": "ticket", "minted_by": "r-1"},
+        {"via": "ticket", "rule": "engineers", "minted_by": "r-1"},
     )
 
 
@@ -435,7 +435,7 @@ async def test_a_session_stands_for_the_ticket_that_it_was_made_with_and_the_rec
     assert (str(issued.principal), issued.indicators, issued.details) == (
         "alice@R",
         {"otp"},
-        {"via": "cookie", "minted_by": "r-1"},
+        {"via": "cookie", "rule": "engineers", "minted_by": "r-1"},
     )
     assert house.names.accepted == 1
     assert cookie not in repr(house.audit.events)
