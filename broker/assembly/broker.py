@@ -254,7 +254,9 @@ def assemble(settings: Settings, checked: Checked, *, source: Source, clock: Clo
     operators = operators_door(settings.admin, entry=entry, keys=checked.signing_keys, clock=clock)
     app = build(
         issuer=issuer,
-        explainer=Explainer(entrance=entry.entrance, policies=policies, boxes=elevation.boxes, holds=holds, clock=clock),
+        explainer=Explainer(
+            entrance=entry.entrance, policies=policies, boxes=elevation.boxes, holds=holds, clock=clock
+        ),
         office=PassOffice(entrance=entry.entrance, passes=entry.passes, policies=policies, holds=holds, clock=clock),
         operators=operators,
         revocations=Revocations(

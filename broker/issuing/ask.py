@@ -19,6 +19,7 @@ from broker.authn.job_pass import JobPass, JobPasses
 from broker.authn.replay import ReplayGuard
 from broker.authn.session import Session, Sessions, Unopened
 from broker.authz.limits import Limits
+from broker.core.elevation import REASON_LENGTH_MAX
 from broker.core.errors import AccessDenied, AuthFailed, AuthRequired, PassRefused
 from broker.core.identity import Identity, UnverifiedProof, UnverifiedRequest
 from broker.core.roles import ROLE_NAME, RoleName
@@ -197,6 +198,15 @@ def scope_named(text: str | None) -> ScopeName | None:
     if text is not None and not SCOPE_NAME.fullmatch(text):
         raise AccessDenied(reason="scope_malformed")
     return None if text is None else ScopeName(text)
+
+
+def name_wanted(event: Event, role: str, scope: str | None, reason: str | None) -> None:
+    """What is asked for, and why, in the asker's words."""
+    event.role = printable(role)
+    if scope is not None:
+        event.details["scope"] = printable(scope)
+    if reason is not None:
+        event.details["stated_reason"] = printable(reason, longest=REASON_LENGTH_MAX)
 
 
 def printable(text: str, *, longest: int = 64) -> str:

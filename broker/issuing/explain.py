@@ -33,9 +33,7 @@ class Prospect:
 class Explainer:
     """Answers whoever asks about themselves."""
 
-    def __init__(
-        self, *, entrance: Entrance, policies: Policies, boxes: Boxes, holds: Holds, clock: Clock
-    ) -> None:
+    def __init__(self, *, entrance: Entrance, policies: Policies, boxes: Boxes, holds: Holds, clock: Clock) -> None:
         self._entrance = entrance
         self._policies = policies
         self._boxes = boxes

@@ -22,12 +22,11 @@ from broker.cache.sealed import CredentialCache
 from broker.cache.single_flight import SingleFlight
 from broker.core.clock import Clock
 from broker.core.credentials import Credentials
-from broker.core.elevation import REASON_LENGTH_MAX
 from broker.core.grant import Grant
 from broker.core.identity import Identity, SealedSession
 from broker.core.roles import Role, RoleName
 from broker.core.secret import Secret
-from broker.issuing.ask import Ask, Entrance, printable, role_named, scope_named
+from broker.issuing.ask import Ask, Entrance, name_wanted, role_named, scope_named
 from broker.issuing.boxes import Boxes, name_box
 from broker.revocation.epochs import Epochs
 from broker.revocation.holds import Holds
@@ -90,12 +89,10 @@ class Issuer:
             BrokerError: Nobody, not allowed, not available, or not recorded.
         """
         async with self._entrance.attempt(ask, action="get_credentials", resource=role) as event:
-            _name_wanted(event, role, scope, reason)
+            name_wanted(event, role, scope, reason)
             identity = await self._entrance.owner_of(ask, event, role=role)
             grant = await self._authorise(ask, identity, role, scope, reason)
-            credentials = await self._credentials(grant, event)
-            self._holds.require_none(identity)
-            return credentials
+            return await self._credentials(grant, identity, event)
 
     async def open_console(
         self,
@@ -109,11 +106,10 @@ class Issuer:
     ) -> Secret:
         """A URL that opens the AWS console with them: a secret. Raises like ``issue``, and where AWS does not sign in."""
         async with self._entrance.attempt(ask, action="open_console", resource=role) as event:
-            _name_wanted(event, role, scope, reason)
+            name_wanted(event, role, scope, reason)
             identity = await self._entrance.known(ask, event)
             grant = await self._authorise(ask, identity, role, scope, reason)
-            credentials = await self._credentials(grant, event, at_least=grant.lifetime * _OF_A_CONSOLE)
-            self._holds.require_none(identity)
+            credentials = await self._credentials(grant, identity, event, at_least=grant.lifetime * _OF_A_CONSOLE)
             return await self._console.url(credentials, destination=destination, issuer=issuer)
 
     async def standing(self, ask: Ask, *, action: str, remember: bool = False) -> Standing:
@@ -165,11 +161,14 @@ class Issuer:
         self._holds.require_none(identity)
         return grant
 
-    async def _credentials(self, grant: Grant, event: Event, *, at_least: timedelta = _NOTHING) -> Credentials:
+    async def _credentials(
+        self, grant: Grant, identity: Identity, event: Event, *, at_least: timedelta = _NOTHING
+    ) -> Credentials:
         event.details["rule"] = grant.rule
         name_box(event, grant.box)
         found = await self._cached(grant, event, at_least) or await self._minted(grant, event, at_least)
         self._boxes.require_open(grant)
+        self._holds.require_none(identity)
         return found
 
     async def _cached(self, grant: Grant, event: Event, at_least: timedelta) -> Credentials | None:
@@ -216,12 +215,3 @@ class Issuer:
                 event.measures["packed"] = credentials.packed_percent / 100
             await turn.keep(credentials)
         return credentials, "sts"
-
-
-def _name_wanted(event: Event, role: str, scope: str | None, reason: str | None) -> None:
-    """What is asked for, and why, in the asker's words."""
-    event.role = printable(role)
-    if scope is not None:
-        event.details["scope"] = printable(scope)
-    if reason is not None:
-        event.details["stated_reason"] = printable(reason, longest=REASON_LENGTH_MAX)

@@ -98,7 +98,7 @@ class Admin:
 
     async def alerts(self, request: web.Request) -> web.Response:
         """What the watch holds."""
-        found = await self._alerts.listing(await _operators_ask(request))
+        found = await self._alerts.listing(await signed_ask_of(request))
         return web.Response(body=wire_operators.alerts_body(one.members() for one in found), content_type=wire.JSON)
 
     async def clear_alert(self, request: web.Request) -> web.Response:
