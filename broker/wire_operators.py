@@ -140,6 +140,19 @@ def revocations_body(revocations: Iterable[Mapping[str, object]]) -> bytes:
     return _encode({"revocations": [dict(revocation) for revocation in revocations]})
 
 
+def parse_clearing(body: bytes) -> str:
+    """Read ``{"user": PRINCIPAL}`` strictly. Raises like the others."""
+    user = _text(_members(body, ("user",)), "user")
+    if user is None:
+        raise ValueError('The member "user" is missing.')
+    return user
+
+
+def clearing(*, user: str) -> bytes:
+    """The body that ``parse_clearing`` reads."""
+    return _encode({"user": user})
+
+
 def alerts_body(held: Iterable[Mapping[str, object]]) -> bytes:
     """What the watch holds or held: ``{"alerts": [{"user", "response", "at", "by", "in_force"}, ...]}``, the latest first."""
     return _encode({"alerts": [dict(each) for each in held]})

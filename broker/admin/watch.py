@@ -100,5 +100,5 @@ def alerts_list(*, as_json: bool, **where: Any) -> None:
 @broker_options
 def alerts_clear(*, user: str, **where: Any) -> None:
     """Lift what the watch holds from somebody, at every instance within a second."""
-    found = connection(**where).ask("POST", wire_operators.CLEAR_PATH, wire_operators.restoration(user=user))
+    found = connection(**where).ask("POST", wire_operators.CLEAR_PATH, wire_operators.clearing(user=user))
     click.echo(f"{found['user']} is cleared of: {', '.join(found['lifted'])}")

@@ -103,7 +103,7 @@ class Admin:
 
     async def clear_alert(self, request: web.Request) -> web.Response:
         """Give back what it holds."""
-        ask, user = await self._read(request, wire_operators.parse_restoration)
+        ask, user = await self._read(request, wire_operators.parse_clearing)
         lifted = await self._alerts.clear(ask, user=user)
         return web.Response(body=wire_operators.cleared_body(user=user, lifted=lifted), content_type=wire.JSON)
 

@@ -203,7 +203,7 @@ def test_an_operator_who_is_held_may_still_clear_themselves(
 
 def test_who_is_no_operator_sees_and_clears_nothing(here: BrokerProcess, alice: Operator) -> None:
     listing = alice.ask(here.url, "GET", wire_operators.ALERTS_PATH)
-    clearing = alice.ask(here.url, "POST", wire_operators.CLEAR_PATH, wire_operators.restoration(user=ALICE))
+    clearing = alice.ask(here.url, "POST", wire_operators.CLEAR_PATH, wire_operators.clearing(user=ALICE))
     assert (listing.code, clearing.code) == ("access_denied", "access_denied")
     again = alice.admin("alerts", "clear", "--user", ALICE)
     assert (again.returncode, again.stdout) == (4, "")
