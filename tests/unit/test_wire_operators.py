@@ -84,7 +84,7 @@ def test_bodies_that_name_nobody_or_no_pass_are_refused(body: bytes) -> None:
 
 
 def test_whom_an_alert_is_cleared_of_is_read_strictly() -> None:
-    assert wire_operators.parse_clearing(wire_operators.clearing(user="alice@R")) == "alice@R"
+    assert wire.parse_clearing(wire.clearing(user="alice@R")) == "alice@R"
     for body in (b"", b"{}", b"[]", b'{"user":5}', b'{"user":"a@R","all":true}', '{"user":"é@R"}'.encode()):
         with pytest.raises(ValueError):  # noqa: PT011  the sentence is for people
-            wire_operators.parse_clearing(body)
+            wire.parse_clearing(body)
