@@ -14,6 +14,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -24,8 +25,10 @@ import orjson
 from broker.audit.chain import BrokenRecord, position, signed
 from broker.audit.checkpoint import Checkpoint, open_checkpoint
 from broker.audit.logs import InstanceLog, Report, logs_of
+from broker.audit.note import BadNote
 from broker.audit.reading import lines
 from broker.audit.sinks.notes import last_notes, notes_path
+from broker.audit.statement import open_statement
 from broker.audit.tree import (
     BadProof,
     check_consistency,
@@ -109,9 +112,9 @@ def check_proof(proof: object, *, jwks: Mapping[str, Any]) -> Proved:
     keys = KeySet(jwks=jwks)
     match proof:
         case {"record": str(line), "checkpoint": str(note), "inclusion": list(nodes)}:
-            return _check_record(line.encode("utf-8", "surrogatepass"), _opened(note, keys), _nodes(nodes), keys)
+            return _check_record(line.encode("utf-8", "surrogatepass"), _attested(note, keys), _nodes(nodes), keys)
         case {"earlier": str(earlier), "checkpoint": str(note), "consistency": list(nodes)}:
-            return _check_growth(_opened(earlier, keys), _opened(note, keys), _nodes(nodes))
+            return _check_growth(_opened(earlier, keys), _attested(note, keys), _nodes(nodes))
     raise NotProved(
         "not a proof: it has `record`, `checkpoint`, `inclusion`, or `earlier`, `checkpoint`, `consistency`"
     )
@@ -162,7 +165,10 @@ def _is(line: bytes, index: int, what: str) -> bool:
 
 def _last_checkpoint(log: InstanceLog) -> tuple[Checkpoint, str] | None:
     for note in reversed(last_notes(notes_path(log.last_path.parent, log.instance))):
-        return _opened(note, log.keys), note
+        _opened(note, log.keys)
+        # What was made while an HSM was away proves nothing; an earlier one may.
+        with suppress(NotProved):
+            return _attested(note, log.keys), note
     return None
 
 
@@ -171,6 +177,16 @@ def _opened(note: str, keys: KeySet) -> Checkpoint:
         return open_checkpoint(note, keys=keys)
     except BrokenRecord as error:
         raise NotProved(str(error)) from error
+
+
+def _attested(note: str, keys: KeySet) -> Checkpoint:
+    """With the line of an HSM too, where the keys hold one's."""
+    stated = _opened(note, keys)
+    try:
+        open_statement(note, keys=keys)
+    except BadNote as error:
+        raise NotProved(str(error)) from error
+    return stated
 
 
 def _texts(nodes: Sequence[bytes]) -> list[str]:

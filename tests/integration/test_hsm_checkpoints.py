@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from broker.audit.cosignature import Cosigner
 from broker.audit.log import AuditLog
+from broker.audit.proof import NotProved, check_proof, prove_records
 from broker.audit.signer import jwks_of, signer_of
 from broker.audit.statement import hsm_line
 from broker.audit.verify import Report, verify
@@ -172,3 +173,15 @@ def test_a_witness_that_knows_the_hsm_s_key_signs_nothing_without_its_line(
         witness.add(request_of(old=0, proof=[], note=log.checkpoints[0]))
     witness.add(request_of(old=0, proof=[], note=signed))
     witness.close()
+
+
+def test_a_proof_rests_on_a_checkpoint_that_the_hsm_signed(directory: Directory, key: HsmKey) -> None:
+    log = hsm_signed(Log().add(4), key).add(2).checkpoint()
+    directory.put(log)
+    jwks = jwks_of(signer_of(MASTER), hsm=public_of(key))
+    (proof,) = prove_records([directory.path], "3", jwks=jwks)
+    assert check_proof(proof, jwks=jwks).size == 4, "the later checkpoint is the broker's own word"
+    (plain,) = prove_records([directory.path], "3", jwks=directory.jwks)
+    assert check_proof(plain, jwks=directory.jwks).size == 6
+    with pytest.raises(NotProved, match="not signed by the HSM"):
+        check_proof(plain, jwks=jwks)
