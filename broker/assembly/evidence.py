@@ -42,6 +42,8 @@ def setup_of(settings: Settings) -> Setup:
             "a program's session": session.TOKEN_LIFETIME,
             **({"a job pass, unless renewed": job_pass.LIFETIME} if any(r.job_passes for r in settings.rules) else {}),
         },
+        witnesses=tuple(witness.url for witness in settings.audit.witnesses),
+        channels=_channels(settings),
         audit_kid=signer_of(settings.encryption.key_bytes()).kid,
     )
 
@@ -93,7 +95,18 @@ def _rule(rule: Rule) -> RuleFacts:
         everybody_of=tuple(sorted(pattern.realm for pattern in rule.principals if _means_everybody(pattern))),
         indicators=tuple(sorted(rule.require.indicators)),
         networks=bool(rule.networks),
+        reason=rule.require.reason is not None,
+        approvals=rule.require.approval,
+        break_glass=rule.require.break_glass,
     )
+
+
+def _channels(settings: Settings) -> tuple[str, ...]:
+    """Their kinds; addresses and URLs may be secrets."""
+    told = settings.security.breach_notification if settings.security else None
+    if told is None or not told.enabled:
+        return ()
+    return tuple(name for channel in told.channels for name in channel.model_fields_set)
 
 
 def _means_everybody(pattern: PrincipalPattern) -> bool:
