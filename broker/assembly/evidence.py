@@ -42,6 +42,7 @@ def setup_of(settings: Settings) -> Setup:
             "a program's session": session.TOKEN_LIFETIME,
             **({"a job pass, unless renewed": job_pass.LIFETIME} if any(r.job_passes for r in settings.rules) else {}),
         },
+        sinks=tuple(f"{sink.name}{' (required)' if sink.required else ''}" for sink in settings.audit.sinks),
         witnesses=tuple(witness.url for witness in settings.audit.witnesses),
         channels=_channels(settings),
         audit_kid=signer_of(settings.encryption.key_bytes()).kid,

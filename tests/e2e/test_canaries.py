@@ -31,6 +31,8 @@ from tests.fakes.sts.process import StrictSts
 
 ALICE, ROOT = "alice@EXAMPLE.COM", "root/admin@EXAMPLE.COM"
 RULE = {"name": "engineers", "principals": [ALICE], "roles": ["developer"], "job_passes": "1d"}
+# Closed and privileged.
+NOBODY = "http://127.0.0.1:1/"
 # What is shorter turns up by chance.
 SHORTEST = 12
 
@@ -90,6 +92,8 @@ def run(realm: Realm, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]
             made.secret("password of Redis", redis.password)
             made.secret("secret key of the broker", demo.BROKER_SECRET_ACCESS_KEY)
             made.secret("key of the certificate", key_bytes(folder / "tls"))
+            for name, text in told().items():
+                made.secret(name, text)
             live(made, realm, key)
             for number, text in enumerate(sts.secrets()):
                 made.secret(f"from AWS {number}", text)
@@ -108,9 +112,41 @@ def settings_of(folder: Path, realm: Realm, redis: RedisServer, sts: StrictSts, 
         tls={"certificate": str(shown.certificate), "private_key": str(shown.key)},
         admin={"principals": [ROOT], "signing_keys": [{"principal": ROOT, "public_key": key.public_pem}]},
     )
+    secrets = told()
+    settings["security"] = {
+        "breach_notification": {
+            "channels": [
+                {"email": {"recipients": ["s@example.com"], "smtp": mail(secrets["password of the mail server"])}},
+                {"slack": {"webhook_url": NOBODY + secrets["path of Slack"]}},
+                {"pagerduty": {"url": NOBODY, "integration_key": secrets["key of PagerDuty"]}},
+                {"webhook": {"url": NOBODY, "secret": secrets["key of the webhook"]}},
+            ]
+        }
+    }
+    settings["audit"]["sinks"] = [
+        {"name": "splunk", "splunk": {"url": NOBODY.rstrip("/"), "token": secrets["token of Splunk"]}},
+        {"name": "hook", "webhook": {"url": NOBODY + secrets["path of a sink"], "hmac_key": secrets["key of a sink"]}},
+    ]
     settings["server"]["listen"] = ["https://127.0.0.1:0"]
     settings["aws"]["signin_endpoint"] = f"{sts.url}/federation"
     return settings
+
+
+def told() -> dict[str, str]:
+    """What the broker shows to receivers of news. None is there: an error is likelier to tell than a success."""
+    return {
+        "password of the mail server": "canary-4f9d0a7e-mail",
+        "path of Slack": "services/T0CANARY/B0CANARY/3c1e7a52d9b84f60",
+        "key of PagerDuty": "9b1d7c3e5f0a42e8b6d4c2a09f7e1d35",
+        "key of the webhook": "whsec_Q2FuYXJ5IG9mIHRoZSB3ZWJob29rLCAzMiBieXRlcyE=",
+        "token of Splunk": "b7e5d1c0-2f4a-4c6e-9a8b-canary000001",
+        "path of a sink": "canary/sink/77a0c5e1f3",
+        "key of a sink": "canary-hmac-5d2e8f1b9c",
+    }
+
+
+def mail(password: str) -> dict[str, Any]:
+    return {"host": "localhost", "port": 1, "tls": "implicit", "username": "broker", "password": password}
 
 
 def encryption_key(settings: dict[str, Any]) -> str:
@@ -198,7 +234,7 @@ def test_a_search_finds_a_secret_in_every_spelling(run: Run) -> None:
         assert "sign-in token" in run.found_in(base64.b64encode(around))
         assert "sign-in token" in run.found_in(base64.urlsafe_b64encode(around))
     assert run.found_in(json.dumps({"a": secret.hex()}).encode()) == {"sign-in token"}
-    assert len(run.secrets) >= 20, "most ways were not gone"
+    assert len(run.secrets) >= 27, "most ways were not gone"
 
 
 def test_no_secret_is_in_what_the_broker_writes(run: Run) -> None:

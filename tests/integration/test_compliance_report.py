@@ -76,6 +76,26 @@ def test_the_verdicts_follow_the_configuration_and_the_log(broker: BrokerProcess
     assert found["8.6.1"] == "not covered"
 
 
+def test_what_the_configuration_adds_changes_the_verdicts(broker: BrokerProcess, tmp_path: Path) -> None:
+    settings = {name: section for name, section in broker.settings.items() if name != "rules"}
+    settings["audit"] = settings["audit"] | {"sinks": [{"name": "journal", "journald": {}}]}
+    settings["server"] = settings["server"] | {"rate_limit": {"per_principal": "60/minute"}}
+    settings["security"] = {
+        "breach_notification": {"channels": [{"slack": {"webhook_url": "https://hooks.example/a"}}]}
+    }
+    require = {"indicators": ["otp"], "approval": 1}
+    people = {"principals": ["alice@EXAMPLE.COM"], "approvers": {"principals": ["root/admin@EXAMPLE.COM"]}}
+    settings["rules"] = [{"name": "engineers", "roles": ["developer"], "require": require, **people}]
+    stronger = tmp_path / "config.yaml"
+    stronger.touch(mode=0o600)
+    stronger.write_text(json.dumps(settings))
+    found = verdicts(broker, "pci-dss", "--config", str(stronger))
+    assert found["8.4.2"] == found["10.3.3"] == "pass"
+    assert found["10.7.2"] == "not covered", "a channel is there, and nothing was sent"
+    assert verdicts(broker, "soc2", "--config", str(stronger))["CC6.6"] == "pass"
+    assert verdicts(broker, "soc2", "--config", str(stronger))["CC6.3"] == "pass"
+
+
 def test_a_log_that_was_altered_fails_its_controls(broker: BrokerProcess, tmp_path: Path) -> None:
     copy = tmp_path / "audit"
     shutil.copytree(broker.audit_directory, copy)
