@@ -86,6 +86,12 @@ async def test_a_ticket_obtained_after_the_alert_is_what_a_step_up_asks_for(hous
     await house.ask()
 
 
+async def test_who_is_held_costs_no_call_of_aws(house: House, holds: Holds) -> None:
+    await alarmed(house, holds, Response.HOLD)
+    await house.refused(ApprovalRequired)
+    assert (house.sts.calls, house.diary) == (0, ["refused"])
+
+
 async def test_no_ticket_helps_against_a_hold(house: House, holds: Holds) -> None:
     await alarmed(house, holds, Response.HOLD)
     house.clock.moment += timedelta(hours=5)

@@ -218,6 +218,11 @@ def test_days_alone_and_requests_alone_are_no_history() -> None:
     assert Life().see([*busy, sighting(at(0, 12), where=ELSEWHERE, role="prod", number=500)]) == []
 
 
+def test_before_a_week_no_volume_is_too_much_and_before_ten_days_no_hour_unusual() -> None:
+    assert Life().see([*days(5), sighting(at(5, 10), number=500)]) == []
+    assert Life().see([*days(8), sighting(at(8, 3))]) == []
+
+
 def test_refusals_make_no_history() -> None:
     life = Life()
     assert life.see([refusal(at(day, 10)) for day in range(40)]) == []
