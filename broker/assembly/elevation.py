@@ -20,6 +20,7 @@ from broker.issuing.review import Reviews
 from broker.keys.envelope import Envelope
 from broker.keys.hierarchy import KeyHierarchy, Use
 from broker.revocation.epochs import Epochs
+from broker.revocation.holds import Holds
 from broker.watch.metrics import Metrics
 
 
@@ -66,6 +67,13 @@ def elevating(
     store = MemoryStore(clock=clock) if client is None else RedisStore(client=client, clock=clock)
     boxes = Boxes(policies=policies, store=store, rows=rows, reviews=reviews, epochs=epochs, clock=clock)
     desk = Elevation(
-        entrance=entrance, policies=policies, boxes=boxes, reviews=reviews, epochs=epochs, audit=audit, clock=clock
+        entrance=entrance,
+        policies=policies,
+        boxes=boxes,
+        reviews=reviews,
+        epochs=epochs,
+        holds=Holds(epochs=epochs),
+        audit=audit,
+        clock=clock,
     )
     return Elevating(desk=desk, boxes=boxes, reviews=reviews)

@@ -31,6 +31,7 @@ from broker.issuing.ask import Ask, Entrance, printable, role_named, scope_named
 from broker.issuing.boxes import Boxes, Seen
 from broker.issuing.review import Reviews
 from broker.revocation.epochs import Epochs
+from broker.revocation.holds import Holds
 
 # Credentials live 15 minutes at least and end with the box: with less than this nothing could be handed out.
 SHORTEST_BOX = timedelta(minutes=20)
@@ -60,6 +61,7 @@ class Elevation:
         boxes: Boxes,
         reviews: Reviews,
         epochs: Epochs,
+        holds: Holds,
         audit: AuditLog,
         clock: Clock,
     ) -> None:
@@ -68,6 +70,7 @@ class Elevation:
         self._boxes = boxes
         self._reviews = reviews
         self._epochs = epochs
+        self._holds = holds
         self._audit = audit
         self._clock = clock
 
@@ -117,6 +120,7 @@ class Elevation:
         """
         async with self._entrance.attempt(ask, action="approve_elevation", resource=identifier) as event:
             identity = await self._entrance.known(ask, event)
+            self._holds.require_none(identity)
             seen = await self._boxes.seen(identity, identifier)
             request = seen.standing.request
             _told(event, request)

@@ -28,6 +28,7 @@ from broker.core.pattern import PrincipalPattern
 from broker.core.rule import Approvers, Requirements, Rule
 from broker.issuing.boxes import Seen, described
 from broker.issuing.elevate import Wanted
+from broker.revocation.holds import Response
 from broker.revocation.ledger import EVERY_ROLE, Kind, Subject
 from tests.unit.issuing.test_issue import ROLE, House, token_for
 
@@ -260,6 +261,18 @@ async def test_who_is_revoked_has_asked_for_nothing_and_approved_nothing(house: 
     await house.refused(Revoked if who == "alice@R" else ApprovalRequired)
     await house.epochs.enter([hold], by="root/admin@R", held=False)
     await house.refused(ApprovalRequired)
+
+
+async def test_who_is_held_by_the_watch_approves_nothing_and_who_asked_gets_nothing_of_an_open_box(
+    house: House,
+) -> None:
+    holds, identifier = house.issuer._holds, await asked(house)
+    await holds.put("bob@R", Response.HOLD, by="watch: new_network")
+    assert await refusal(ApprovalRequired, approved(house, identifier, "bob@R")) == "access_held"
+    await holds.clear("bob@R", by="root/admin@R")
+    await approved(house, identifier, "bob@R", "carol@R")
+    await holds.put("alice@R", Response.HOLD, by="watch: new_network")
+    assert (await house.refused(ApprovalRequired)).reason == "access_held"
 
 
 async def test_an_approver_who_was_restored_can_approve_again(house: House) -> None:
