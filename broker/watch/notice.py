@@ -255,11 +255,29 @@ def _revoked(event: Event) -> _Said:
     )
 
 
+def _not_denied(event: Event) -> _Said:
+    """Only of a deny that is wanted: one that is not taken away yet harms nobody who comes with new credentials."""
+    about, removing = _about(event), event.action == "remove_aws_deny"
+    return _Said(
+        name="aws_deny_failed",
+        severity=Severity.LOW if removing else Severity.HIGH,
+        happened=f"AWS does not {'take back' if removing else 'have'} the deny: {about} at {event.resource}",
+        why=(
+            f"IAM refused or did not answer ({event.reason}). It is tried again.",
+            "The role denies longer than it has to."
+            if removing
+            else "Until then credentials in wrong hands go on there.",
+        ),
+        do=("zerotrust-admin revocations", *(() if removing else _with_user("revoke-credentials --aws", about))),
+    )
+
+
 _SAYINGS: Mapping[Kind, Callable[[Event], _Said]] = {
     Kind.ALERT: _alarm,
     Kind.TAMPER: _tampered,
     Kind.NOT_ENFORCED: _not_enforced,
     Kind.REVOKED: _revoked,
+    Kind.AWS_DENY_FAILED: _not_denied,
 }
 
 _EVERYBODY = "everybody"

@@ -47,6 +47,23 @@ def test_a_revocation_says_by_whom_and_about_whom() -> None:
     assert told.do[-1] == "zerotrust-admin restore --user alice@EXAMPLE.COM"
 
 
+@pytest.mark.parametrize(
+    ("action", "severity", "command"),
+    [
+        ("deny_at_aws", Severity.HIGH, "zerotrust-admin revoke-credentials --aws --user alice@EXAMPLE.COM"),
+        ("remove_aws_deny", Severity.LOW, "zerotrust-admin revocations"),
+    ],
+)
+def test_a_deny_that_aws_does_not_have_wakes_somebody(action: str, severity: Severity, command: str) -> None:
+    arn = "arn:aws:iam::111122223333:role/Developer"
+    event = Event(action=action, resource=arn, kind=Kind.AWS_DENY_FAILED, success=False, reason="denied")
+    event.details |= {"about": "alice@EXAMPLE.COM", "by": str(ROOT)}
+    told = notice_of(recorded(event))
+    assert told is not None
+    assert (told.name, told.severity, told.do[-1]) == ("aws_deny_failed", severity, command)
+    assert f"alice@EXAMPLE.COM at {arn}" in told.happened
+
+
 def test_who_broke_the_glass_for_themselves_is_named_once() -> None:
     event = alarm(name="break_glass")
     event.details["about"] = "alice@EXAMPLE.COM"
