@@ -45,6 +45,7 @@ def setup_of(settings: Settings) -> Setup:
         sinks=tuple(f"{sink.name}{' (required)' if sink.required else ''}" for sink in settings.audit.sinks),
         witnesses=tuple(witness.url for witness in settings.audit.witnesses),
         channels=_channels(settings),
+        aws_revocation=settings.aws.revocation is not None,
         audit_kid=signer_of(settings.encryption.key_bytes()).kid,
     )
 

@@ -337,11 +337,11 @@ def changes(facts: Facts) -> Answer:
 
 
 def watched(facts: Facts) -> Answer:
-    """Unusual use is noticed."""
+    """Unusual use is noticed, and somebody hears of it."""
     if facts.setup is None:
         return _NO_SETUP
-    if not facts.setup.watch:
-        return _failed("Nothing watches for unusual use (watch).")
+    if not (facts.setup.channels or facts.setup.sinks):
+        return _failed("Unusual use is noticed, and nobody hears of it (security.breach_notification, audit.sinks).")
     raised = (f"{name}: {number}" for name, number in sorted(facts.log.alerts.items()))
     return _passed(f"Unusual use raises alarms: {sum(facts.log.alerts.values())} in the period.", *raised)
 

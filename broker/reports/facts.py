@@ -53,7 +53,6 @@ class Setup:
     session_lifetimes: Mapping[str, timedelta]
     sinks: tuple[str, ...] = ()
     witnesses: tuple[str, ...] = ()
-    watch: bool = False
     channels: tuple[str, ...] = ()
     aws_revocation: bool = False
     audit_kid: str = ""

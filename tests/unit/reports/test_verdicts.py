@@ -42,7 +42,6 @@ SETUP = Setup(
     session_lifetimes={"a browser's session": timedelta(hours=10)},
     sinks=("syslog",),
     witnesses=("https://witness.example.org",),
-    watch=True,
     channels=("email",),
     aws_revocation=True,
     audit_kid="kid-1",
@@ -113,7 +112,7 @@ FAILURES: dict[checks.Check, Callable[[Facts], Facts]] = {
     checks.untampered: lambda facts: replace(facts, verified=BAD),
     checks.copied_elsewhere: _setup(sinks=(), witnesses=()),
     checks.clocks: _log(clock_went_back=1),
-    checks.watched: _setup(watch=False),
+    checks.watched: _setup(channels=(), sinks=()),
     checks.nothing_alarming: lambda facts: replace(facts, log=replace(facts.log, events={"cache_tamper": 1})),
     checks.told: lambda facts: replace(facts, log=replace(facts.log, events={"notification_failed": 1})),
     checks.revocable: _log(revocations_unheard=1),
@@ -137,7 +136,7 @@ def test_a_check_fails_where_its_promise_is_broken(check: checks.Check) -> None:
 
 
 def test_one_failure_fails_a_control_and_a_pass_needs_all_of_it() -> None:
-    report = make("soc2", replace(good(), setup=replace(SETUP, watch=False)))
+    report = make("soc2", replace(good(), setup=replace(SETUP, channels=(), sinks=())))
     found = {finding.control.number: finding.verdict for finding in report.findings}
     assert found["CC7.2"] is Verdict.FAIL
     assert found["CC6.3"] is Verdict.PASS
