@@ -204,6 +204,7 @@ def assemble(settings: Settings, checked: Checked, *, source: Source, clock: Clo
         entrance=entry.entrance,
         policies=policies,
         epochs=epochs,
+        holds=holds,
         audit=audit,
         metrics=metrics,
         clock=clock,

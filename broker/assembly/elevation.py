@@ -41,6 +41,7 @@ def elevating(
     entrance: Entrance,
     policies: Policies,
     epochs: Epochs,
+    holds: Holds,
     audit: AuditLog,
     metrics: Metrics,
     clock: Clock,
@@ -72,7 +73,7 @@ def elevating(
         boxes=boxes,
         reviews=reviews,
         epochs=epochs,
-        holds=Holds(epochs=epochs),
+        holds=holds,
         audit=audit,
         clock=clock,
     )

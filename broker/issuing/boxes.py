@@ -26,11 +26,12 @@ _Found = tuple[Request, list[Approval]]
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A request as somebody may see it: whether it is theirs, and whether they may approve it."""
+    """A request as somebody may see it: whether it is theirs, and whether they may approve it; ``rule``, while it is in force."""
 
     standing: Standing
     is_mine: bool
     may_decide: bool
+    rule: Rule | None = None
 
 
 class Boxes:
@@ -125,7 +126,8 @@ class Boxes:
         rule = self._rule_of(request)
         is_approver = rule is not None and rule.approvers.names(identity)
         is_own = person(identity.principal) == request.person
-        return Seen(found, is_mine=str(identity.principal) == request.user, may_decide=is_approver and not is_own)
+        is_mine = str(identity.principal) == request.user
+        return Seen(found, is_mine=is_mine, may_decide=is_approver and not is_own, rule=rule)
 
     async def all_for(self, identity: Identity) -> list[Seen]:
         """Somebody's own requests and those that they may approve, the latest first. Raises like ``keep``."""
@@ -144,13 +146,18 @@ class Boxes:
         """Where a request stands, by what is known and in force now."""
         found = standing_of(
             request,
-            approvals,
+            filter(self._is_trusted, approvals),
             now=self._clock.now(),
             epoch=self._epochs.of_credentials,
             is_ended=self._epochs.is_ended,
         )
         is_over = found.state in (State.DENIED, State.ENDED, State.EXPIRED)
         return found if is_over or self._rule_of(request) else found.voided()
+
+    def _is_trusted(self, approval: Approval) -> bool:
+        """Whether nothing is held from its approver by an alert that came after it: whoever stole an account approves first."""
+        given = approval.at.timestamp() * 1000
+        return all(stamp <= given for stamp in self._epochs.suspicions(approval.user).values())
 
     def _rule_of(self, request: Request) -> Rule | None:
         """The rule that it was asked under, if that is still what it was; and the role, and its scope."""

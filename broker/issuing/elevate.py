@@ -1,9 +1,10 @@
 """Time boxes: asked for with a reason, opened by others or broken open by oneself; each step with its record.
 
-    known -> there in person -> may they? -> intent -> the row -> record
+    known -> there in person -> nothing held from them -> may they? -> intent -> the row -> record
 
-Nobody opens their own, whatever name they use; nobody approves who is not there (a job pass, a service in somebody's name). What
-is approved holds for one person, role and scope under the rule as it was written, and no longer than the box.
+Nobody opens their own, whatever name they use; nobody approves who is not there (a job pass, a service in somebody's name), whom
+the watch holds something from, or whose ticket the rule would not take of the one who asks. What is approved holds for one
+person, role and scope under the rule as it was written, and no longer than the box.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from broker.core.errors import (
     ApprovalRequired,
     ApprovalsUnavailable,
     BadRequest,
+    StepUpRequired,
 )
 from broker.core.identity import Identity
 from broker.core.rule import Rule
@@ -183,6 +185,8 @@ class Elevation:
 
     def _asked(self, identity: Identity, ask: Ask, wanted: Wanted, *, break_glass: bool) -> Request:
         _in_person(identity)
+        # It would give them nothing: they hear it now, and not when others have been woken.
+        self._holds.require_none(identity)
         now, policy = self._clock.now(), self._policies.current
         role, scope = role_named(wanted.role), scope_named(wanted.scope)
         rule = askable(
@@ -225,6 +229,13 @@ class Elevation:
             raise AccessDenied(reason="self_approval", hint=hint)
         _in_person(identity)
         self._entrance.require_still(identity)
+        unmet = (
+            None if seen.rule is None else seen.rule.require.unmet(identity, now=self._clock.now(), left=timedelta(0))
+        )
+        if unmet is not None:
+            raise StepUpRequired(
+                reason="approver_ticket_too_weak", hint=f"to approve this needs {unmet}: run kinit anew"
+            )
         _require(seen.standing.state, State.PENDING)
         if person(identity.principal) in {approval.person for approval in seen.standing.approvals}:
             hint = f"you have approved it already; it needs {request.needed} different people"

@@ -128,7 +128,7 @@ class Reviews:
         why = (
             f"{request.user} broke the glass for {request.role}, alone, until {rfc3339(request.asked + request.duration)}.",
             f"Their reason: {request.reason}",
-            f"Close the review when you have looked at it: zerotrust-admin reviews close {request.id}",
+            "When the box has ended, an operator who is somebody else has to close its review.",
         )
         shout = alert(
             "break_glass",

@@ -71,7 +71,7 @@ class Epochs:
         """Whether this session was ended by itself; or another thing of somebody's that has a name and an end."""
         return self._ledger.is_ended(str(principal), session)
 
-    def suspicions(self, principal: Principal) -> Mapping[str, int]:
+    def suspicions(self, principal: Principal | str) -> Mapping[str, int]:
         """What the watch took from somebody, each with its stamp (ms of Unix time)."""
         return self._ledger.suspicions(str(principal))
 

@@ -3,7 +3,7 @@
 The first of a matter (the same kind of thing about the same principal) is told at once. What repeats it within ``WINDOW`` is
 counted, and told once when the window ends. Of each severity at most ``MOST`` new matters are told within a window, and as many
 counts of repetitions; what is beyond is told together when it ends. Severities do not share that room: a flood of trifles
-drowns no break-in.
+drowns no break-in. Broken glass needs no room, whatever else is going on: it opens because it shouts.
 
 Pure: times are numbers of a clock that nobody can set. Bounded: no more windows are open than matters were told within two.
 """
@@ -71,10 +71,10 @@ class Gathering:
             told.since, told.until = told.since or notice.detected, notice.detected
             return due
         period = self._period(notice.severity, now=now)
-        if period.told >= MOST:
+        if notice.elevation is None and period.told >= MOST:
             period.leave_out(notice, since=notice.detected, until=notice.detected)
             return due
-        period.told += 1
+        period.told += notice.elevation is None
         self._told[notice.matter] = _Told(first=notice, ends=now + WINDOW.total_seconds())
         return [*due, notice]
 

@@ -36,7 +36,8 @@ class Notice:
     """One thing to tell. ``id`` is the same however often it is sent; ``detected`` is when the broker recorded it.
 
     ``about`` is whose doing or whose access it is, or which role of AWS; ``by`` who did it, where that is somebody else. ``do``
-    are commands. ``number`` counts the records that it stands for, the last of them at ``until``.
+    are commands. ``number`` counts the records that it stands for, the last of them at ``until``. ``elevation`` is the glass
+    that was broken: each is a matter of its own, and told at once.
     """
 
     id: str
@@ -55,11 +56,16 @@ class Notice:
     seq: int | None = None
     number: int = 1
     until: datetime | None = None
+    elevation: str | None = None
 
     @property
     def matter(self) -> str:
-        """The same for what is one matter to whoever is told, at every instance: this kind of thing about this principal."""
-        return hashlib.sha256(f"{self.name}\0{self.about}".encode()).hexdigest()[:32]
+        """The same for what is one matter to whoever is told, at every instance: this kind of thing about this principal.
+
+        What became more severe is another: who is told only of what is severe has not heard of it yet.
+        """
+        parts = (self.name, self.about, self.severity.value, self.elevation or "")
+        return hashlib.sha256("\0".join(map(str, parts)).encode()).hexdigest()[:32]
 
     def members(self) -> dict[str, Any]:
         """For JSON; ``notice_of_members`` reads it."""
@@ -113,6 +119,7 @@ def notice_of(event: Event) -> Notice | None:
         request_id=request_id,
         instance=event.instance,
         seq=event.seq,
+        elevation=_broken_glass(event),
     )
 
 
@@ -201,13 +208,41 @@ def _alarm(event: Event) -> _Said:
         name=name,
         severity=Severity.MEDIUM,
         happened=f"{words}: {about}" if about else words,
-        why=sentences or (f"The broker recorded {event.kind.value} ({event.action} of {event.resource}).",),
+        why=(
+            *(sentences or (f"The broker recorded {event.kind.value} ({event.action} of {event.resource}).",)),
+            *_TAKEN.get(event.details.get("response", ""), ()),
+        ),
         do=(
             *_trace(event),
             *_with_user("revoke-credentials", about),
+            *_afterwards(event, about),
             *(() if event.request_id or about else ("zerotrust-admin audit verify",)),
         ),
     )
+
+
+# What the watch took from somebody (``revocation.holds.Response``).
+_TAKEN: Mapping[str, tuple[str, ...]] = {
+    "hold": (
+        "Nothing is handed out to them until an operator clears it. What AWS has handed out runs on until it expires.",
+    ),
+    "step_up": (
+        "Nothing is handed out to them until they show a newer ticket. What AWS has handed out runs on until it expires.",
+    ),
+}
+
+
+def _afterwards(event: Event, about: str | None) -> tuple[str, ...]:
+    """How it is closed, once somebody has looked at it."""
+    glass = _broken_glass(event)
+    if glass is not None:
+        return (f"zerotrust-admin reviews close {shlex.quote(glass)} --note 'what you found'",)
+    return _with_user("alerts clear", about) if event.details.get("response") in _TAKEN else ()
+
+
+def _broken_glass(event: Event) -> str | None:
+    glass = event.details.get("elevation")
+    return glass if event.kind is Kind.ALERT and isinstance(glass, str) else None
 
 
 def _tampered(event: Event) -> _Said:
@@ -240,6 +275,16 @@ def _not_enforced(event: Event) -> _Said:
     )
 
 
+def _at_aws(event: Event) -> str:
+    """What becomes of the sessions that AWS has made."""
+    denying = event.details.get("aws_roles")
+    if not denying:
+        return "What AWS has handed out runs on until it expires."
+    pending = event.details.get("aws_pending") or ()
+    still = f"; {len(pending)} of {len(denying)} roles do not deny yet: see the revocations" if pending else ""
+    return f"What AWS has handed out is denied there, within minutes{still}."
+
+
 def _revoked(event: Event) -> _Said:
     about, what = _about(event), event.action.removeprefix("revoke_")
     lift = _with_user("restore", about) if what == "credentials" else ()
@@ -249,7 +294,7 @@ def _revoked(event: Event) -> _Said:
         happened=f"Access was revoked: {what} of {about}, by {_by(event)}",
         why=(
             f"An operator took {what} from {about}. If that was not you or a colleague, an operator's account is in wrong hands.",
-            "What AWS has handed out runs on until it expires.",
+            _at_aws(event),
         ),
         do=(*_trace(event), "zerotrust-admin revocations", *lift),
     )

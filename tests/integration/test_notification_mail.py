@@ -107,6 +107,19 @@ async def test_no_name_makes_a_header_or_a_recipient_and_what_is_not_ascii_is_en
     assert lines[:2] == [".", "grüße??.??MAIL FROM:<x@y>"]
 
 
+@pytest.mark.parametrize(
+    "name", ["=?utf-8?q?bob?=", "=?utf-16?b?AAA?=", "=?utf-7?q?+2AA-?=", "=?utf-8?b?DQpCY2M6IGE=?="]
+)
+async def test_no_name_is_decoded_into_another_or_keeps_a_mail_from_being_written(
+    plainly: MailServer, name: str
+) -> None:
+    assert await email(plainly).deliver(message(notice(about=Principal((name,), "R")))) == f"taken for {ANN}"
+    [raw], [mail] = plainly.box.raw, plainly.box.mails
+    assert b"\0" not in raw
+    assert mail["Subject"] == f"[high] Impossible travel: {name.replace('=?', '= ?')}@R"
+    assert f"About:    {name}@R" in mail.get_content().splitlines()
+
+
 async def test_mail_goes_over_starttls_with_a_login(tmp_path: Path) -> None:
     with MailServer(tmp_path, tls="starttls", password="canary-password") as server:
         await email(server, tls="starttls", password="canary-password").deliver(message())

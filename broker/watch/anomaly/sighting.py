@@ -36,10 +36,13 @@ class Outcome(enum.Enum):
 _DENIED = (
     "impersonated",
     "name_not_of_account",
+    "no_approver",
     "no_job_passes",
     "no_operator",
     "no_rule",
+    "no_rule_to_ask_under",
     "no_scope",
+    "not_present",
     "operator_not_present",
     "pac_of_another_domain",
     "pass_lineage",
@@ -48,8 +51,10 @@ _DENIED = (
     "pass_unknown",
     "pass_wider",
     "realm_not_allowed",
+    "request_unknown",
     "role_malformed",
     "scope_malformed",
+    "self_approval",
     "session_key_not_aes",
     "ticket_replayed",
     "ticket_too_weak",
@@ -66,6 +71,14 @@ _OF_REFUSALS = {
 # What somebody gets for themselves; what precedes or follows it by itself (an intent, a renewal) is no doing of theirs.
 _USED = frozenset({Kind.ISSUED, Kind.SHOWN, Kind.DELEGATED, Kind.RENEWED, Kind.ATTENUATED, Kind.CANCELLED, Kind.ENDED})
 _USED |= {Kind.REVOKED, Kind.RESTORED}
+# Who approves from where they never were is whom the watch is for.
+_USED |= {
+    Kind.ELEVATION_REQUESTED,
+    Kind.ELEVATION_APPROVED,
+    Kind.ELEVATION_DENIED,
+    Kind.BREAK_GLASS,
+    Kind.REVIEW_CLOSED,
+}
 # Uses of a role: the rest is about themselves.
 _OF_A_ROLE = frozenset({Kind.ISSUED, Kind.DELEGATED, Kind.RENEWED})
 

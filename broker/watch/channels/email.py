@@ -1,8 +1,11 @@
 """Mail by SMTP, one to each recipient, so that one whose address is wrong costs the others nothing.
 
 Headers are made by the standard library's policy, which encodes what is not ASCII (RFC 2047) and refuses line breaks; there are
-none, for a subject is one line. The Message-ID is the notice's: whoever gets a mail twice sees one. TLS, where asked for, is
-demanded, with a certificate that fits the server's name.
+none, for a subject is one line. It also *decodes* what looks like an encoded word, wherever it stands: of a subject with a name
+in it somebody could make another name, a NUL, or a mail that cannot be written at all. So none of ours looks like one.
+
+The Message-ID is the notice's: whoever gets a mail twice sees one. TLS, where asked for, is demanded, with a certificate that
+fits the server's name.
 """
 
 from __future__ import annotations
@@ -21,6 +24,8 @@ from broker.core.secret import Secret
 from broker.watch.channels.port import DEADLINE, Message, Refused, Undelivered, said
 
 _PERMANENT = 500
+# How an encoded word begins (RFC 2047, section 2), and what stands in its place; the text below has the name as it is.
+_ENCODED_WORD, _AS_TEXT = "=?", "= ?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +116,7 @@ class Email:
         mail = EmailMessage(policy=SMTP)
         mail["From"] = self._sender
         mail["To"] = address
-        mail["Subject"] = message.text.subject
+        mail["Subject"] = message.text.subject.replace(_ENCODED_WORD, _AS_TEXT)
         mail["Date"] = format_datetime(self._now())
         mail["Message-ID"] = f"<{message.notice.id.replace(':', '.')}@{self._name}>"
         # RFC 3834, section 5: nobody's holiday notice is to answer.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -59,6 +61,25 @@ def test_too_many_matters_are_told_together_and_the_more_severe_are_not_among_th
     [digest] = gathering.due(now=SPAN + 1)
     assert digest.happened == "And 412 more of severity low: 412 impossible_travel"
     assert (digest.number, digest.severity, digest.about) == (412, Severity.LOW, None)
+
+
+def test_what_has_grown_more_severe_is_told_at_once() -> None:
+    gathering = Gathering()
+    gathering.take(notice(1, severity=Severity.LOW), now=0)
+    assert gathering.take(notice(2, severity=Severity.HIGH), now=1) == [notice(2, severity=Severity.HIGH)]
+
+
+def test_broken_glass_is_told_each_time_and_takes_nobody_s_room() -> None:
+    gathering = Gathering()
+    for number in range(MOST):
+        gathering.take(notice(number, about=somebody(number)), now=1)
+    assert gathering.take(notice(900, about=somebody(900)), now=2) == []
+    glass = [replace(notice(number, name="break_glass"), elevation=f"{number:032x}") for number in range(3)]
+    assert [gathering.take(each, now=3) for each in glass] == [[each] for each in glass]
+    fresh = Gathering()
+    for each in glass * MOST:
+        fresh.take(each, now=1)
+    assert fresh.take(notice(901), now=2) == [notice(901)]
 
 
 def test_matters_that_all_go_on_are_counted_together_beyond_the_same_number() -> None:

@@ -72,6 +72,48 @@ def test_who_broke_the_glass_for_themselves_is_named_once() -> None:
     assert (told.happened, told.about, told.by) == ("Break glass: alice@EXAMPLE.COM", "alice@EXAMPLE.COM", None)
 
 
+@pytest.mark.parametrize(
+    ("details", "said"),
+    [
+        ({}, "What AWS has handed out runs on until it expires."),
+        ({"aws_roles": ["a", "b"], "aws_pending": []}, "What AWS has handed out is denied there, within minutes."),
+        ({"aws_roles": ["a", "b"], "aws_pending": ["b"]}, "; 1 of 2 roles do not deny yet: see the revocations."),
+    ],
+)
+def test_a_revocation_says_what_becomes_of_what_aws_has_handed_out(details: dict[str, object], said: str) -> None:
+    told = notice_of(revocation(**details))
+    assert told is not None
+    assert told.why[-1].endswith(said)
+
+
+@pytest.mark.parametrize(
+    ("response", "said"), [("hold", "until an operator clears it"), ("step_up", "show a newer ticket")]
+)
+def test_what_the_watch_took_is_said_and_how_it_is_given_back(response: str, said: str) -> None:
+    event = alarm()
+    event.details["response"] = response
+    told = notice_of(event)
+    assert told is not None
+    assert said in told.why[-1]
+    assert told.do[-1] == "zerotrust-admin alerts clear --user alice@EXAMPLE.COM"
+    event.details["response"] = "none"
+    assert notice_of(event) == notice()
+
+
+def broken_glass(number: int) -> Event:
+    event = alarm(number, name="break_glass")
+    event.details["elevation"] = f"{number:032x}"
+    return event
+
+
+def test_each_broken_glass_is_a_matter_of_its_own_with_the_command_that_closes_its_review() -> None:
+    told, other = notice_of(broken_glass(1)), notice_of(broken_glass(2))
+    assert told is not None
+    assert other is not None
+    assert told.matter != other.matter
+    assert told.do[-1] == f"zerotrust-admin reviews close {'0' * 31}1 --note 'what you found'"
+
+
 def test_a_revocation_of_everybody_names_everybody() -> None:
     event = revocation(about="*")
     event.action = "revoke_sessions"
@@ -159,3 +201,4 @@ def test_one_matter_is_the_same_kind_of_thing_about_the_same_principal() -> None
     assert notice(1).matter == notice(2).matter
     assert notice(1).matter != notice(1, about=ROOT).matter
     assert notice(1).matter != notice(1, name="new_network").matter
+    assert notice(1).matter != notice(1, severity=Severity.MEDIUM).matter

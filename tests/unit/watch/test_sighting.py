@@ -49,6 +49,13 @@ def test_credentials_handed_out_are_a_use_of_their_role() -> None:
     )
 
 
+@pytest.mark.parametrize("kind", [Kind.ELEVATION_REQUESTED, Kind.ELEVATION_APPROVED, Kind.BREAK_GLASS])
+def test_who_asks_approves_or_breaks_glass_is_seen_doing_so(kind: Kind) -> None:
+    found = seen(an_event(kind=kind))
+    assert found is not None
+    assert (found.outcome, found.role) == (Outcome.USED, None)
+
+
 @pytest.mark.parametrize("kind", [Kind.INTENT, Kind.FETCHED, Kind.START, Kind.ALERT, Kind.TAMPER])
 def test_what_the_broker_does_by_itself_is_nobodys_doing(kind: Kind) -> None:
     assert seen(an_event(kind=kind)) is None
@@ -64,6 +71,8 @@ def test_an_alert_is_no_sighting() -> None:
     ("reason", "outcome"),
     [
         ("no_rule", Outcome.DENIED),
+        ("request_unknown", Outcome.DENIED),
+        ("self_approval", Outcome.DENIED),
         ("ticket_replayed", Outcome.DENIED),
         ("dpop_other_key", Outcome.DENIED),
         ("signature_wrong", Outcome.DENIED),
