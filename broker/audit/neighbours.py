@@ -12,7 +12,6 @@ import contextlib
 import logging
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import timedelta
 from itertools import islice
 from pathlib import Path
@@ -50,14 +49,6 @@ class Courier(Protocol):
         """Take an instance's note away."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Doubt:
-    """A checkpoint that contradicts what was seen before, and whether that was told already."""
-
-    checkpoint: Checkpoint
-    told: bool
-
-
 class Neighbours:
     """Looks at neighbours and records what it sees. ``courier`` is None where nothing is shared between hosts."""
 
@@ -71,7 +62,8 @@ class Neighbours:
         self._clock = clock
         self._worker = Workers(name="neighbours", number=1)
         self._seen: dict[str, Checkpoint] = {}
-        self._doubts: dict[str, _Doubt] = {}
+        # Whose checkpoint contradicts what was seen before, and whether that was told already.
+        self._doubts: dict[str, bool] = {}
 
     async def keep_looking(self) -> None:
         """Runs until cancelled."""
@@ -125,13 +117,14 @@ class Neighbours:
             self._doubts.pop(instance, None)
 
     async def _doubt(self, seen: Checkpoint, found: Checkpoint, *, via: str) -> None:
-        """Told once; of what a courier brings only when it comes again, since a Redis that was restored is put right by then."""
-        doubt = self._doubts.get(found.instance)
-        again = doubt is not None and doubt.checkpoint == found
-        told = again and doubt is not None and doubt.told
-        if not told and (again or via == VIA_DIRECTORY):
+        """Told once; of what a courier brings only at the next look, since a Redis that was restored is put right by then.
+
+        Not only where it brings the same again: a log that was set back may go on, and states something new each time.
+        """
+        told = self._doubts.get(found.instance)
+        if not told and (told is not None or via == VIA_DIRECTORY):
             told = await self._record(_alarm(seen, found, via=via))
-        self._doubts[found.instance] = _Doubt(found, told)
+        self._doubts[found.instance] = bool(told)
 
     def _is_forgotten(self, found: Checkpoint) -> bool:
         return found.timestamp < rfc3339(self._clock.now() - _FORGOTTEN_AFTER)

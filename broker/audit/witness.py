@@ -100,9 +100,12 @@ class Witness:
         except BadNote as error:
             raise Refused(_FORBIDDEN, str(error)) from error
         self._judge(request, statement)
-        text, _ = split_note(request.note)
+        text, signatures = split_note(request.note)
         line = self._cosigner.cosign(text, moment=int(self._clock.now().timestamp()))
-        replace_file(self.path_of(statement.origin), (request.note + line).encode())
+        # A line in our own name that came along can be anybody's: kept, it would spoil the memory.
+        own = (self._cosigner.key.name, self._cosigner.key.key_id)
+        others = (str(each) for each in signatures if (each.name, each.key_id) != own)
+        replace_file(self.path_of(statement.origin), f"{text}\n{''.join(others)}{line}".encode())
         return line
 
     def close(self) -> None:

@@ -65,3 +65,19 @@ async def test_a_log_that_ends_well_is_no_alarm_nor_is_one_that_a_kill_tore(dire
     await again.open()
     await again.close()
     assert [event.kind for event in seen] == [Kind.START, Kind.STOP]
+
+
+async def test_a_key_that_changed_without_a_certificate_is_an_alarm_that_observers_get(directory: Directory) -> None:
+    log = log_of(directory, [])
+    await log.open()
+    await log.close()
+    seen: list[Event] = []
+    thief = AuditLog(
+        directory=directory.path, signer=signer_of(b"x" * 32), clock=SetClock(), observers=[seen.append]
+    )
+    await thief.open()
+    await thief.checkpoint()
+    await thief.close()
+    [alarm] = [event for event in seen if event.kind is Kind.ALERT]
+    assert (alarm.reason, alarm.details["severity"]) == ("audit_key_changed_uncertified", "high")
+    assert signer_of(MASTER).kid in alarm.details["why"][0]

@@ -212,6 +212,29 @@ async def test_an_old_note_that_the_courier_brings_again_is_an_alarm_only_if_it_
     assert len(two.records("alert")) == 1
 
 
+@pytest.mark.parametrize("apart", [True, False], ids=["on two hosts", "in one directory"])
+async def test_a_log_that_was_set_back_and_goes_on_at_once_is_an_alarm_once(
+    tmp_path: Path, make: Make, apart: bool
+) -> None:
+    courier = Hash() if apart else None
+    one, two = await make("one", courier=courier), await make("two", courier=courier)
+    await one.minute()
+    before = {kind: one.path(kind).read_bytes() for kind in ("audit", "checkpoints")}
+    await one.works(20)
+    await one.minute()
+    await two.minute()
+    one.log._writer._release()
+    for kind, content in before.items():
+        one.path(kind).write_bytes(content)
+    one = await make("one", courier=courier)
+    for _ in range(4):
+        await one.works(1)
+        await one.minute()
+        await two.minute()
+    (alarm,) = two.records("alert")
+    assert alarm["reason"] == "audit_neighbour_went_back"
+
+
 async def test_what_anybody_writes_to_the_courier_is_not_recorded(make: Make) -> None:
     courier = Hash()
     one, two = await make("one", courier=courier), await make("two", courier=courier)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from broker.audit.cosignature import BadWitnessKey, Cosigner, WitnessKey
-from broker.audit.note import BadNote, Ed25519NoteSigner, open_note, seal_note
+from broker.audit.note import BadNote, Ed25519NoteSigner, Signature, open_note, seal_note
 from broker.audit.signer import jwks_of, signer_of
 from broker.audit.statement import Statement
 from broker.audit.tree import Frontier, consistency_proof, leaf_hash
@@ -103,6 +103,18 @@ def test_who_has_another_key_or_bends_the_note_is_forbidden(witness: Witness) ->
     request = Grown().to(3).request(0, 3)
     assert refusal(witness, request.replace(b"\n3\n", b"\n4\n"))[0] == 403
     assert list(witness.path_of(ORIGIN).parent.glob("*.note")) == []
+
+
+def test_a_line_in_the_witness_s_own_name_that_somebody_slipped_under_a_checkpoint_stops_nothing(
+    witness: Witness,
+) -> None:
+    """The way to a witness is plain HTTP: whoever sits there can add a line, or send an old checkpoint again with one."""
+    log = Grown().to(20)
+    witness.add(log.request(0, 12))
+    forged = Signature(COSIGNER.key.name, COSIGNER.key.key_id, b"x" * 72)
+    witness.add(log.request(12, 12) + str(forged).encode())
+    line = witness.add(log.request(12, 20))
+    assert Statement.of(open_note(log.note(20) + line, verifiers=[COSIGNER.key])).size == 20
 
 
 def test_a_proof_where_there_is_nothing_to_prove_is_refused(witness: Witness) -> None:
