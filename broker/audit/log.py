@@ -40,6 +40,13 @@ _PROBE = "0" * 2048
 _HANGS = "the audit disk does not answer"
 _CLOSED = "the audit log is closed"
 
+# What follows from what was noticed, for whoever is woken by it.
+_CUT = ("Whoever can do that can have done it to hide something.", "Records are there to be compared with copies.")
+_UNCERTIFIED = (
+    "A lost key leaves that, and so does somebody who writes records with a key of their own.",
+    "If you changed the key, name the old one under `encryption.previous_key_files`.",
+)
+
 _log = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
@@ -113,7 +120,7 @@ class AuditLog:
         for sink in self.sinks:
             sink.start(note=self.note)
         await self._note(Kind.START, **running)
-        await self._alarm_if_cut()
+        await self._alarm_if_tampered()
         await self.checkpoint()
 
     async def close(self) -> None:
@@ -255,23 +262,25 @@ class AuditLog:
         """Runs until cancelled."""
         while True:
             await asyncio.sleep(CHECKPOINT_EVERY.total_seconds())
-            await self._alarm_if_cut()
+            await self._alarm_if_tampered()
             await self.checkpoint()
 
-    async def _alarm_if_cut(self) -> None:
-        what, self._writer.cut = self._writer.cut, None
-        if what is None:
-            return
-        why = (
-            what,
-            "Whoever can do that can have done it to hide something.",
-            "Records are there to be compared with copies.",
-        )
+    async def _alarm_if_tampered(self) -> None:
+        """What the writer noticed of the log it goes on with. What cannot be recorded now is kept for the next time."""
+        cut, self._writer.cut = self._writer.cut, None
+        if cut is not None and not await self._alarmed("audit_log_cut", cut, _CUT):
+            self._writer.cut = cut
+        change, self._writer.uncertified = self._writer.uncertified, None
+        if change is not None and not await self._alarmed("audit_key_changed_uncertified", change, _UNCERTIFIED):
+            self._writer.uncertified = change
+
+    async def _alarmed(self, name: str, what: str, why: Sequence[str]) -> bool:
         try:
-            await self.note(alert("audit_log_cut", severity=Severity.HIGH, why=why, cause="audit"))
+            await self.note(alert(name, severity=Severity.HIGH, why=(what, *why), cause="audit"))
         except AuditUnavailable as error:
-            self._writer.cut = what
-            _log.error("audit: that the log was cut is not recorded: %s", error)
+            _log.error("audit: %s is not recorded: %s", name, error)
+            return False
+        return True
 
     async def _note(self, kind: Kind, **details: str) -> None:
         event = Event(action="run", resource="broker", kind=kind, success=True, reason=None, details=details)

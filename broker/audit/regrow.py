@@ -7,7 +7,7 @@ from pathlib import Path
 
 from broker.audit.chain import BrokenRecord, position_of
 from broker.audit.reading import lines
-from broker.audit.tree import LOST, Frontier, leaf_hash
+from broker.audit.tree import LOST, Frontier, leaf_hash, node_hash
 
 
 def regrown(tree: Frontier, paths: Sequence[Path], *, size: int) -> Frontier:
@@ -30,8 +30,14 @@ def regrown(tree: Frontier, paths: Sequence[Path], *, size: int) -> Frontier:
 
 
 def _with_lost(tree: Frontier, size: int) -> Frontier:
+    """In steps as large as they may be: how many are lost is a number in a file, and anybody's."""
+    perfect = [LOST]
     while tree.size < size:
-        tree = tree.with_leaf(LOST)
+        height = ((tree.size & -tree.size) or size).bit_length() - 1
+        height = min(height, (size - tree.size).bit_length() - 1)
+        while len(perfect) <= height:
+            perfect.append(node_hash(perfect[-1], perfect[-1]))
+        tree = tree.with_subtree(perfect[height], height=height)
     return tree
 
 

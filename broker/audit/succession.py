@@ -61,6 +61,27 @@ def heir_at(head: Head, paths: Iterable[Path]) -> str | None:
     return None
 
 
+def ends_forged(path: Path, *, jwks: Mapping[str, Any]) -> bool:
+    """Whether a file ends in what one of these keys should have signed, and did not.
+
+    Of a key that is not among them nobody can say that; a log that goes on behind it says that its key changed uncertified.
+
+    Raises:
+        OSError: The file cannot be read.
+    """
+    line = last_line(path)
+    if not line:
+        return False
+    try:
+        kid = orjson.loads(line).get("kid")
+        signed(line, keys=KeySet(jwks=jwks))
+    except BrokenRecord:
+        return kid is None or any(kid == jwk["kid"] for jwk in jwks["keys"])
+    except (orjson.JSONDecodeError, AttributeError):
+        return True
+    return False
+
+
 def certified(paths: Iterable[Path], *, jwks: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """The keys that the records of one instance certify, beginning with those that are believed, in their order.
 

@@ -59,11 +59,15 @@ class Frontier:
 
     def with_leaf(self, leaf: bytes) -> Frontier:
         """The tree with one more leaf, given as ``leaf_hash`` makes it."""
-        nodes, bits, node = self.nodes, self.size, leaf
+        return self.with_subtree(leaf, height=0)
+
+    def with_subtree(self, root: bytes, *, height: int) -> Frontier:
+        """The tree with ``2**height`` more leaves, given by their root; its size is a multiple of so many."""
+        nodes, bits, node = self.nodes, self.size >> height, root
         while bits & 1:
             node = node_hash(nodes[-1], node)
             nodes, bits = nodes[:-1], bits >> 1
-        return Frontier(self.size + 1, (*nodes, node))
+        return Frontier(self.size + (1 << height), (*nodes, node))
 
     def root(self) -> bytes:
         """The root; of no leaves the hash of nothing."""

@@ -30,10 +30,11 @@ from broker.audit.checkpoint import (
 from broker.audit.event import Event, Kind
 from broker.audit.note import Ed25519NoteSigner
 from broker.audit.regrow import regrown
+from broker.audit.signer import jwks_of
 from broker.audit.sinks.durable import NotOurs
 from broker.audit.sinks.file import RecordFile, head_of
 from broker.audit.sinks.notes import append_note, last_notes, notes_path
-from broker.audit.succession import changed_uncertified, heir_at, succeeded
+from broker.audit.succession import changed_uncertified, ends_forged, heir_at, succeeded
 from broker.audit.tree import Frontier, leaf_hash
 from broker.core.clock import Clock, rfc3339
 from broker.keys.signing import Ed25519Signer, KeySet
@@ -91,6 +92,8 @@ class Writer:
         self._opening: Event | None = None
         # What is missing of the file, in a sentence, once that was noticed; whoever raises the alarm takes it away.
         self.cut: str | None = None
+        # The same of a key that signed so far, and is not there to certify the one that signs now.
+        self.uncertified: str | None = None
 
     def commit(self, records: Sequence[Members]) -> list[Position]:
         """Write all records as one append, durable on return; says where each of them is.
@@ -211,6 +214,9 @@ class Writer:
                 "audit: the key %s, which signed so far, is not configured: its successor has no certificate",
                 self._in_charge,
             )
+            self.uncertified = (
+                f"The key {self._in_charge} did not certify {self._signer.kid}, which signs in its place."
+            )
             # What is said of the segment before has to be the first record behind it, and the key that could say it is gone.
             change = changed_uncertified(str(self._in_charge), timestamp=self._clock.now())
             return [(self._signer, event.members()) for event in (change, *recovery)]
@@ -226,7 +232,12 @@ class Writer:
             # The slot that this process had is another's now.
             self.instance, self._head, self._tree = file.instance, Head(), Frontier()
         running = self._head.seq > 0
-        behind = [] if running else file.heads_behind()
+        jwks = jwks_of(*self._signers.values())
+        if not running and ends_forged(file.path, jwks=jwks):
+            text = "its last record is not signed by the key that it names; run `zerotrust-admin audit verify`, then move it away"
+            raise NotOurs(errno.EINVAL, text, str(file.path))
+        ends = [] if running else [path for path in file.ends_behind() if not ends_forged(path, jwks=jwks)]
+        behind = [head_of(path, file.instance) for path in ends]
         stated = None if running else self._stated(file.instance)
         known = [self._head, *behind, *([stated[0].head] if stated else [])]
         reached = max(known, key=lambda head: head.seq)

@@ -144,11 +144,11 @@ class RecordFile:
         found = {int(match[1]): path for path in self.behind() if (match := name.fullmatch(path.name))}
         return found[max(found)] if found else None
 
-    def heads_behind(self) -> list[Head]:
-        """Where the files behind this one end, of segments the last; those compressed, damaged or foreign say nothing."""
+    def ends_behind(self) -> list[Path]:
+        """The files behind this one that may hold the record before its first: those that were renamed, of segments the last."""
         last = self.last_segment()
         renamed = [path for path in self.behind() if path.name.startswith(self.path.name)]
-        return [head_of(path, self.instance) for path in (*renamed, *([last] if last else []))]
+        return [*renamed, *([last] if last else [])]
 
     def close(self) -> None:
         """Let go of the file and its lock."""
@@ -175,7 +175,7 @@ class RecordFile:
 
 
 def head_of(path: Path, instance: str) -> Head:
-    """Where a file of an instance ends; nowhere where it cannot say."""
+    """Where a file of an instance ends; nowhere where it is compressed, damaged or foreign."""
     with contextlib.suppress(OSError):
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         try:

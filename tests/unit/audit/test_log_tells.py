@@ -72,9 +72,7 @@ async def test_a_key_that_changed_without_a_certificate_is_an_alarm_that_observe
     await log.open()
     await log.close()
     seen: list[Event] = []
-    thief = AuditLog(
-        directory=directory.path, signer=signer_of(b"x" * 32), clock=SetClock(), observers=[seen.append]
-    )
+    thief = AuditLog(directory=directory.path, signer=signer_of(b"x" * 32), clock=SetClock(), observers=[seen.append])
     await thief.open()
     await thief.checkpoint()
     await thief.close()

@@ -213,9 +213,7 @@ async def test_an_old_note_that_the_courier_brings_again_is_an_alarm_only_if_it_
 
 
 @pytest.mark.parametrize("apart", [True, False], ids=["on two hosts", "in one directory"])
-async def test_a_log_that_was_set_back_and_goes_on_at_once_is_an_alarm_once(
-    tmp_path: Path, make: Make, apart: bool
-) -> None:
+async def test_a_log_that_was_set_back_and_goes_on_at_once_is_an_alarm_once(make: Make, *, apart: bool) -> None:
     courier = Hash() if apart else None
     one, two = await make("one", courier=courier), await make("two", courier=courier)
     await one.minute()
