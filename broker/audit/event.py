@@ -104,8 +104,8 @@ class Event:
         if impersonated_by is not None:
             self.details["impersonated_by"] = list(impersonated_by)
 
-    def intent(self, *, rule: str, account: str | None = None) -> Event:
-        """What is about to be done for this event's asker, or asked of AWS in an account, and by which rule."""
+    def intent(self, *, rule: str | None = None, account: str | None = None) -> Event:
+        """What is about to be done for this event's asker, or asked of AWS in an account; by which rule, where one is asked."""
         return Event(
             action=self.action,
             resource=self.resource,
@@ -120,7 +120,7 @@ class Event:
             source_identity=self.source_identity,
             channel_bound=self.channel_bound,
             indicators=self.indicators,
-            details={**self.details, "rule": rule},
+            details={**self.details, **({"rule": rule} if rule is not None else {})},
         )
 
     def renewal(self) -> Event:

@@ -44,10 +44,12 @@ class Alerts:
                 user = canonical(user)
             except MalformedPrincipal as error:
                 raise BadRequest(str(error), reason="alert_of_whom", hint="write the user as NAME@REALM") from error
+            event.details["about"] = user
+            await self._operators.intend(ask, event)
             lifted = [each.value for each in await self._holds.clear(user, by=str(event.principal))]
             if not lifted:
                 hint = f"nothing is held from {user}: see `zerotrust-admin alerts list`"
                 raise BadRequest(reason="nothing_to_clear", hint=hint)
-            event.details |= {"about": user, "lifted": lifted}
+            event.details["lifted"] = lifted
             event.done(Kind.RESTORED)
             return lifted

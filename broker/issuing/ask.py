@@ -174,6 +174,12 @@ class Entrance:
         """To be asked before something is done that no later refusal undoes. Raises Revoked."""
         self._epochs.require(identity.principal)
 
+    async def intend(self, ask: Ask, event: Event) -> None:
+        """Put on record what whoever is known now is about to do; then they must be in good standing still. Raises Revoked."""
+        await self._audit.record(event.intent())
+        if ask.identity is not None:
+            self.require_still(ask.identity)
+
     async def _let_in(self, identity: Identity, ask: Ask) -> Identity:
         """Whoever is known by now, unless they come too often or their access is revoked."""
         ask.identity = identity

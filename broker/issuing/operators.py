@@ -59,6 +59,14 @@ class OperatorsDoor:
             self._entrance.require_still(identity)
             yield event
 
+    async def intend(self, ask: Ask, event: Event) -> None:
+        """Put on record what they are about to give back; from here on again nothing may be waited for.
+
+        Raises:
+            BrokerError: Not recorded, or they were revoked meanwhile: nothing may be given back.
+        """
+        await self._entrance.intend(ask, event)
+
     async def misunderstood(self, ask: Ask, error: BadRequest) -> None:
         """Tell an operator that their body cannot be read; and who is none, that they are none. Raises like ``attempt``."""
         async with self.attempt(ask, action="operator_request", resource="unreadable"):

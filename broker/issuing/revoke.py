@@ -8,8 +8,8 @@ AWS's: it goes on until it expires, and the receipt says until when at the lates
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
@@ -18,7 +18,7 @@ from broker.audit.event import Event
 from broker.audit.event import Kind as Happened
 from broker.authz.policies import Policies
 from broker.core.clock import Clock, rfc3339
-from broker.core.errors import BadRequest
+from broker.core.errors import AuditUnavailable, BadRequest
 from broker.core.principal import MalformedPrincipal, canonical
 from broker.core.roles import RoleName
 from broker.issuing.ask import Ask, printable
@@ -32,6 +32,9 @@ from broker.revocation.ledger import EVERY_ROLE, Entry, Kind, Subject
 _PATIENCE = timedelta(milliseconds=1_200)
 
 _EVERYBODY = "*"
+_IN_FORCE = (
+    "the revocation is in force all the same, without a confirmed record: mend the audit log, then revoke once more"
+)
 _STAYS_DENIED = (
     "AWS sessions of before the revocation stay denied until they have expired; `restore --aws` lifts that too"
 )
@@ -45,6 +48,13 @@ class Operators(Protocol):
 
         Raises:
             BrokerError: Nobody, or nobody who may; or not recorded.
+        """
+
+    async def intend(self, ask: Ask, event: Event) -> None:
+        """Put on record what they are about to give back.
+
+        Raises:
+            BrokerError: Not recorded, or they may no longer: nothing may be given back.
         """
 
 
@@ -133,8 +143,10 @@ class Revocations:
                     reason="nothing_to_restore",
                     hint=f"no credentials are revoked from {user}: see `zerotrust-admin revocations`",
                 )
+            event.details |= {"about": user, "aws": aws}
+            await self._operators.intend(ask, event)
             told = await self._epochs.enter(held, by=_name_of(event), held=False) if held else True
-            event.details |= {"about": user, "revocation_told": told, "aws": aws}
+            event.details["revocation_told"] = told
             event.done(Happened.RESTORED)
             receipt = self._receipt(user=user, role=None, dry_run=False, stopped=(), told=told)
             if aws:
@@ -196,8 +208,17 @@ class Revocations:
 
     # ---- inside ----
 
-    def _attempt(self, ask: Ask, *, action: str, user: str | None) -> AbstractAsyncContextManager[Event]:
-        return self._operators.attempt(ask, action=action, resource=printable(user or _EVERYBODY))
+    @asynccontextmanager
+    async def _attempt(self, ask: Ask, *, action: str, user: str | None) -> AsyncIterator[Event]:
+        """The bracket. What is revoked stays so without a record: taking access away waits for no disk."""
+        done = None
+        try:
+            async with self._operators.attempt(ask, action=action, resource=printable(user or _EVERYBODY)) as done:
+                yield done
+        except AuditUnavailable as error:
+            if done is None or done.kind is not Happened.REVOKED:
+                raise
+            raise AuditUnavailable(str(error), reason=error.reason, hint=_IN_FORCE) from error
 
     async def _done(
         self,

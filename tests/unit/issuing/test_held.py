@@ -9,7 +9,7 @@ import pytest
 
 from broker.authn.signature import Signatures
 from broker.authz.operators import Operators
-from broker.core.errors import AccessDenied, ApprovalRequired, BadRequest, BrokerError, StepUpRequired
+from broker.core.errors import AccessDenied, ApprovalRequired, AuditUnavailable, BadRequest, BrokerError, StepUpRequired
 from broker.core.pattern import PrincipalPattern
 from broker.core.rule import Requirements
 from broker.issuing.alerts import Alerts
@@ -190,3 +190,12 @@ async def cookie_of(house: House) -> str:
     standing = await house.issuer.standing(house.asking(authorization=token_for(ALICE)), action="whoami", remember=True)
     assert standing.cookie is not None
     return standing.cookie.value.reveal()
+
+
+async def test_nothing_is_cleared_without_a_record_of_before(house: House, alerts: Alerts, holds: Holds) -> None:
+    await alarmed(house, holds, Response.HOLD)
+    before = list(holds.listing())
+    house.audit.broken = lambda event: event.kind == "intent"
+    with pytest.raises(AuditUnavailable):
+        await alerts.clear(house.asking(authorization=token_for(ALICE)), user=ALICE)
+    assert list(holds.listing()) == before

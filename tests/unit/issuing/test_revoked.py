@@ -13,7 +13,7 @@ from broker.audit.event import Event
 from broker.authn.dpop import ProofGuard
 from broker.authn.signature import Signatures
 from broker.authz.operators import Operators
-from broker.core.errors import AccessDenied, AuthFailed, BadRequest, Revoked
+from broker.core.errors import AccessDenied, AuditUnavailable, AuthFailed, BadRequest, Revoked
 from broker.core.identity import UnverifiedRequest
 from broker.core.pattern import PrincipalPattern
 from broker.core.principal import Principal
@@ -42,6 +42,9 @@ class Office:
         event = Event(action=action, resource=resource, request_id=ask.request_id, principal=ROOT)
         async with self.house.audit.attempt(event):
             yield event
+
+    async def intend(self, ask: Ask, event: Event) -> None:
+        await self.house.issuer._entrance.intend(ask, event)
 
 
 @pytest.fixture
@@ -180,6 +183,7 @@ async def test_each_thing_an_operator_does_is_on_record_with_who_and_about_whom(
         ("access_revoked", "revoke_sessions", "alice@R", who),
         ("access_revoked", "revoke_sessions", "*", who),
         ("access_revoked", "revoke_credentials", "alice@R", who),
+        ("intent", "restore", "alice@R", who),
         ("access_restored", "restore", "alice@R", who),
         ("shown", "list_revocations", "*", who),
     ]
@@ -286,18 +290,19 @@ class RevokedMeanwhile(Signatures):
         return await super().check(request, sender=sender)
 
 
-async def test_an_operator_who_is_revoked_while_they_ask_does_not_restore_themselves(house: House) -> None:
+def own_revocations(house: House, signatures: Signatures) -> Revocations:
+    """With alice as the only operator, and the door that she comes through."""
     entrance = house.issuer._entrance
     alice = PrincipalPattern.parse("alice@R")
     door = OperatorsDoor(
         entrance=entrance,
         operators=Operators(patterns=[alice], require=Requirements()),
-        signatures=RevokedMeanwhile(house),
+        signatures=signatures,
         passes=entrance._passes,
         clock=house.clock,
     )
     policies = house.issuer._policies
-    own = Revocations(
+    return Revocations(
         operators=door,
         epochs=house.epochs,
         denies=denies_of(house),
@@ -305,9 +310,50 @@ async def test_an_operator_who_is_revoked_while_they_ask_does_not_restore_themse
         realms=["R"],
         clock=house.clock,
     )
+
+
+async def test_an_operator_who_is_revoked_while_they_ask_does_not_restore_themselves(house: House) -> None:
+    own = own_revocations(house, RevokedMeanwhile(house))
     with pytest.raises(Revoked):
         await own.restore(house.asking(authorization=token_for("alice@R")), user="alice@R")
     assert house.epochs.entries[0].held
+
+
+async def test_an_operator_who_is_revoked_while_the_record_of_it_is_written_restores_nobody(house: House) -> None:
+    own = own_revocations(house, Signatures(keys=[], required=False, proofs=None, clock=house.clock))  # type: ignore[arg-type]
+    await house.epochs.enter([HOLD_ROLE], by="x")
+    record = house.audit.record
+
+    async def meanwhile(event: Event) -> None:
+        await record(event)
+        if event.kind == "intent":
+            await house.epochs.enter([HOLD], by=str(ROOT))
+
+    house.audit.record = meanwhile  # type: ignore[method-assign]
+    with pytest.raises(Revoked):
+        await own.restore(house.asking(authorization=token_for("alice@R")), user="alice@R")
+    assert all(entry.held for entry in house.epochs.entries)
+
+
+async def test_a_revocation_without_a_record_is_in_force_and_says_so(house: House, revocations: Revocations) -> None:
+    house.audit.broken = lambda event: event.kind == "access_revoked"
+    with pytest.raises(AuditUnavailable) as caught:
+        await revocations.revoke_credentials(ask(house), user="alice@R")
+    assert "in force all the same" in str(caught.value.hint)
+    await house.refused(Revoked)
+
+
+async def test_nothing_is_given_back_without_a_record_of_before(house: House, revocations: Revocations) -> None:
+    await revocations.revoke_credentials(ask(house), user="alice@R")
+    house.audit.broken = lambda event: event.kind == "intent"
+    with pytest.raises(AuditUnavailable) as caught:
+        await revocations.restore(ask(house), user="alice@R")
+    assert caught.value.hint is None
+    house.audit.broken = lambda _: False
+    await house.refused(Revoked)
+    await revocations.restore(ask(house), user="alice@R")
+    assert [event.kind for event in house.audit.events[-2:]] == ["intent", "access_restored"]
+    assert house.audit.events[-2].details["about"] == "alice@R"
 
 
 async def test_a_deny_at_aws_that_nobody_may_ask_for_leaves_everything_as_it_is(
