@@ -103,7 +103,7 @@ class House:
 
     def last_reason(self) -> str | None:
         """Why the last attempt was refused, as the audit record tells it."""
-        reason: str | None = self.broker.records()[-1]["reason"]
+        reason: str | None = self.broker.last_record()["reason"]
         return reason
 
     def curl(self, who: Mapping[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:

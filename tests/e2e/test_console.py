@@ -52,7 +52,7 @@ async def test_the_url_opens_the_page_that_was_asked_for_as_the_role(house: Hous
 
 def test_it_is_on_record_as_issued_and_the_url_is_nowhere(house: House, alice: Tickets) -> None:
     url = open_console(house, alice).json["url"]
-    record = house.broker.records()[-1]
+    record = house.broker.last_record()
     assert (record["event"], record["action"], record["user"]) == ("issued", "open_console", "alice@EXAMPLE.COM")
     assert record["access_key_id"].startswith("ASIA")
     token = parse_qs(urlsplit(url).query)["SigninToken"][0]
@@ -83,7 +83,7 @@ def test_where_aws_does_not_sign_in_nothing_is_on_record_as_issued(
 ) -> None:
     house.sts.fault(fault, action="getSigninToken")
     reply = open_console(house, alice)
-    record = house.broker.records()[-1]
+    record = house.broker.last_record()
     assert (reply.status, reply.code, record["reason"]) == outcome
     assert (record["event"], record["access_key_id"]) == ("refused", None)
 

@@ -147,7 +147,7 @@ def test_who_am_i_and_what_may_i_have(house: House, alice: Tickets, mallory: Tic
 def test_somebody_without_a_rule_is_refused_and_recorded(house: House, mallory: Tickets) -> None:
     reply = house.ask(house.realm.client_token(mallory))
     assert (reply.status, reply.code) == (403, "access_denied")
-    record = house.broker.records()[-1]
+    record = house.broker.last_record()
     assert (record["event"], record["success"], record["reason"]) == ("refused", False, "no_rule")
     assert record["user"] == "mallory@EXAMPLE.COM"
     assert house.sts.calls() == []
@@ -599,7 +599,7 @@ def test_a_wrong_external_id_is_one_attempt_and_leaves_nothing(
         assert len(sts.calls()) == calls
         assert b"ASIA" not in reply.body
         assert b"canary" not in reply.body
-        record = house.broker.records()[-1]
+        record = house.broker.last_record()
         assert (record["event"], record["reason"]) == ("refused", f"hop{calls}_access_denied")
         assert record["access_key_id"] is None
         # Nothing was kept but the denial, for some seconds: the next is refused and recorded alike.
@@ -725,7 +725,7 @@ def test_the_job_is_done_over_a_unix_socket_where_rules_with_networks_do_not_hol
 
         assert call("developer")["AccountId"] == "111122223333"
         assert call("readonly")["code"] == "access_denied"
-        assert broker.records()[-1]["source_ip"] is None
+        assert broker.last_record()["source_ip"] is None
         broker.kill()
 
 
@@ -770,7 +770,7 @@ def test_sigterm_ends_with_0_after_what_is_under_way_and_takes_nothing_new(
         assert process.wait(10) == 0
         issued = [record for record in house.broker.records() if record["event"] == "issued"]
         assert [record["access_key_id"] for record in issued] == [replies[0].json["AccessKeyId"]]
-        assert house.broker.records()[-1]["event"] == "broker_stop"
+        assert house.broker.last_record()["event"] == "broker_stop"
         assert house.broker.admin("audit", "verify").returncode == 0
 
 

@@ -193,7 +193,7 @@ def test_a_chain_that_began_before_the_revocation_hands_out_nothing(fleet: Fleet
         answer = under_way.result()
     assert len(sts.calls()) == 2
     assert status(answer) == (401, "auth_failed")
-    assert one.records()[-1]["reason"] == "ended_meanwhile"
+    assert one.last_record()["reason"] == "ended_meanwhile"
 
 
 def test_one_session_ends_alone_at_every_instance(fleet: Fleet, alice: Owner) -> None:

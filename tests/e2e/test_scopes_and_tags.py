@@ -146,7 +146,7 @@ def test_the_helper_asks_for_a_scope(house: House, alice: Tickets) -> None:
     words = ["credential-process", "--broker", house.broker.url, "--role", "developer", "--scope", "readonly"]
     done = house.helper(alice, *words)
     assert (done.returncode, done.stderr) == (0, "")
-    record = house.broker.records()[-1]
+    record = house.broker.last_record()
     assert (record["access_key_id"], record["scope"]) == (json.loads(done.stdout)["AccessKeyId"], "readonly")
     assert house.helper(alice, *words[:-1], "other").returncode == 4
 

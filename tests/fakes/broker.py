@@ -165,6 +165,10 @@ class BrokerProcess:
             found += [json.loads(line) for line in lines]
         return found
 
+    def last_record(self) -> dict[str, Any]:
+        """The last of what was asked for, or of what the process says of itself: alarms come when they come."""
+        return next(record for record in reversed(self.records()) if record["event"] != "alert")
+
     def admin(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run ``zerotrust-admin`` with this configuration."""
         env = {**self._env, "ZEROTRUST_CONFIG": str(self.config)}

@@ -137,4 +137,4 @@ def addresses(broker: BrokerProcess) -> Mapping[str, str]:
 
 def last(broker: BrokerProcess) -> dict[str, Any]:
     """The record of the last attempt."""
-    return next(record for record in reversed(broker.records()) if record["request_id"])
+    return next(record for record in reversed(broker.records()) if record["request_id"] and record["event"] != "alert")

@@ -59,8 +59,9 @@ def judge_operators(data: bytes) -> None:
     revocation = parsed(wire_operators.parse_revocation, data)
     if revocation is not None:
         assert wire_operators.parse_revocation(wire_operators.revocation(revocation)) == revocation
+    restored = parsed(wire_operators.parse_restoration, data)
     named = [
-        parsed(wire_operators.parse_restoration, data),
+        restored and restored[0],
         *(parsed(wire_operators.parse_pass_cancellation, data) or ()),
     ]
     for text in (*named, revocation and revocation.user):

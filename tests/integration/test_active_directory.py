@@ -254,6 +254,6 @@ def test_the_record_names_the_user_and_the_realm(
 ) -> None:
     token = directory.client_token(directory.kinit("threehundred", tmp_path / "ccache"))
     assert ask(broker, header(token))[0] == 403
-    record = broker.records()[-1]
+    record = broker.last_record()
     assert record["principal"]["name"] == "threehundred"
     assert record["principal"]["realm"] == directory.name

@@ -307,7 +307,7 @@ def test_a_refusal_is_recorded_with_its_reason(alice: Asker, prepared: StartBrok
     broker, _ = in_use(prepared, alice, tmp_path / "audit")
     answer = alice.ask(broker.url, role="administrator")
     assert answer.status == 403
-    record = broker.records()[-1]
+    record = broker.last_record()
     assert (record["event"], record["success"], record["reason"]) == ("refused", False, "no_rule")
     assert record["request_id"] == answer.body["request_id"]
     assert "reason" not in json.loads(answer.text)

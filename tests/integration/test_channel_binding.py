@@ -53,7 +53,7 @@ class Listener:
         return self.shown
 
     def last_record(self) -> dict[str, Any]:
-        return self.broker.records()[-1]
+        return self.broker.last_record()
 
 
 def certificate_of(url: str) -> bytes:

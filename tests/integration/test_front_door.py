@@ -329,7 +329,7 @@ def test_the_account_behind_a_local_socket_is_in_the_record(door, socket_path, a
     record = [record for record in door.process.records() if record["event"] == "shown"][-1]
     assert (record["peer_uid"], record["source_ip"]) == (os.getuid(), None)
     assert door.get("/v1/whoami", alice()).status == 200
-    assert "peer_uid" not in door.process.records()[-1]
+    assert "peer_uid" not in door.process.last_record()
 
 
 def test_any_local_account_may_connect_to_the_socket(socket_path, door):

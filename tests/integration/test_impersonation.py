@@ -93,7 +93,7 @@ def test_a_service_in_a_users_name_is_refused_and_the_record_alone_says_why_and_
     answer = obtain(broker.url, directory.impersonated_token("anna", tmp_path / "service", by=service), "developer")
     assert (answer.status, answer.body["code"]) == (401, "auth_failed")
     assert not any(word in str(answer.body) for word in ("imperson", "anna", "front"))
-    record = broker.records()[-1]
+    record = broker.last_record()
     assert (record["event"], record["success"], record["reason"]) == ("refused", False, "impersonated")
     assert (record["user"], record["impersonated_by"]) == ("anna@AD.EXAMPLE.COM", BY[service])
     verified = broker.admin("audit", "verify")
@@ -119,7 +119,7 @@ def test_whoever_comes_in_person_has_no_such_mark(
     token = directory.client_token(directory.kinit("anna", tmp_path / "anna"))
     answer = obtain(broker.url, token, "developer")
     assert answer.status == 200, answer.body
-    assert "impersonated_by" not in broker.records()[-1]
+    assert "impersonated_by" not in broker.last_record()
 
 
 @pytest.mark.parametrize("name", ["ANNA", "Anna"])
@@ -142,7 +142,7 @@ def test_a_machine_is_not_the_user_that_it_is_called_like(
 def assert_not_the_account(broker: BrokerProcess, token: bytes, user: str) -> None:
     answer = obtain(broker.url, token, "developer")
     assert (answer.status, answer.body["code"]) == (401, "auth_failed")
-    record = broker.records()[-1]
+    record = broker.last_record()
     assert (record["user"], record["reason"]) == (user, "name_not_of_account")
 
 

@@ -434,7 +434,7 @@ def test_without_the_directory_who_is_named_goes_on_and_who_needs_a_group_is_tol
     unknown = service.obtain("dora", "no-such-role")
     assert (unknown.status, unknown.body["code"]) == (503, "directory_unavailable")
     assert service.ready()["status"] == "degraded"
-    assert service.broker.records()[-1]["reason"] == "directory_unreachable"
+    assert service.broker.last_record()["reason"] == "directory_unreachable"
     service.scene.server.restart()
     eventually(lambda: service.obtain("dora").status, 200, within=timedelta(seconds=5))
 

@@ -100,7 +100,7 @@ def test_a_required_sink_that_is_stuck_refuses_within_a_second_then_at_once_and_
 ) -> None:
     broker = prepared(to(hook, tmp_path, required=True)).start()
     assert alice.ask(broker.url).status == 200
-    issued = broker.records()[-1]
+    issued = broker.last_record()
     wait(lambda: issued in hook.taken)
     hook.answers.clear()
     calls = len(sts.calls())

@@ -99,7 +99,7 @@ def old_login(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
 def test_a_ticket_with_the_indicator_is_enough(scene: Scene) -> None:
     answer = scene.obtain(scene.hardened_login("alice"), "developer")
     assert answer.status == 200
-    record = scene.broker.records()[-1]
+    record = scene.broker.last_record()
     assert (record["event"], record["indicators"]) == ("issued", [INDICATOR])
 
 
@@ -107,7 +107,7 @@ def test_a_ticket_without_the_indicator_is_asked_for_a_stronger_one(scene: Scene
     answer = scene.obtain(scene.login("alice"), "developer")
     assert (answer.status, answer.body["code"]) == (403, "step_up_required")
     assert answer.body["hint"] == "this role needs a ticket obtained with hardened or pkinit: run kinit anew"
-    record = scene.broker.records()[-1]
+    record = scene.broker.last_record()
     assert (record["success"], record["reason"], record["indicators"]) == (False, "ticket_too_weak", [])
 
 

@@ -37,7 +37,7 @@ def broker(realm: Realm, tmp_path_factory: pytest.TempPathFactory) -> Iterator[B
 def assert_refused(broker: BrokerProcess, token: bytes, status: int, code: str, reason: str) -> None:
     answer = ask(broker.url, token)
     assert (answer.status, answer.body["code"]) == (status, code)
-    record: dict[str, Any] = broker.records()[-1]
+    record: dict[str, Any] = broker.last_record()
     assert (record["success"], record["reason"]) == (False, reason)
     assert reason not in str(answer.body)
 

@@ -72,7 +72,7 @@ def asked(realms: Realms, folder: Path, *, path_is_agreed: bool) -> tuple[int, s
     env = {**realms.here.env, "KRB5_CONFIG": f"{realms.here.env['KRB5_CONFIG']}:{agreed}"}
     with BrokerProcess(folder, settings, env=env) as broker:
         status = ask(broker.url, token).status
-        record = broker.records()[-1]
+        record = broker.last_record()
         return status, record["user"], record["reason"]
 
 

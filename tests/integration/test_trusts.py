@@ -128,14 +128,14 @@ def local_token_of_anna(world: World, folder: Path) -> bytes:
 def assert_allowed(broker: BrokerProcess, token: bytes, user: str) -> None:
     answer = obtain(broker.url, token, "developer")
     assert answer.status == 200, answer.body
-    record = broker.records()[-1]
+    record = broker.last_record()
     assert (record["event"], record["user"]) == ("issued", user)
 
 
 def assert_refused(broker: BrokerProcess, token: bytes, user: str, status: int, reason: str) -> None:
     answer: Answer = obtain(broker.url, token, "developer")
     assert answer.status == status, answer.body
-    record = broker.records()[-1]
+    record = broker.last_record()
     assert (record["event"], record["user"], record["reason"]) == ("refused", user, reason)
     assert reason not in str(answer.body)
 
