@@ -151,7 +151,8 @@ def test_a_burst_of_refusals_holds_somebody_at_every_instance_until_an_operator_
     while by_cookie(there, cookie).status != 200:
         assert time.monotonic() - begun < PATIENCE
         time.sleep(0.05)
-    (cleared,) = [record for record in here.records() if record["action"] == "clear_alert"]
+    intent, cleared = [record for record in here.records() if record["action"] == "clear_alert"]
+    assert (intent["event"], intent["about"]) == ("intent", ALICE)
     assert (cleared["event"], cleared["user"], cleared["about"]) == ("access_restored", ROOT, ALICE)
     assert f"cleared   {ALICE}  by {ROOT}" in done(root, "alerts", "list")
     # What operators revoked is another list.
