@@ -233,15 +233,28 @@ class Denies:
         try:
             async with self._places:
                 await self._try(job, roles)
+            await self._catch_up(job)
         finally:
-            subject = job.entry.subject
-            self._busy.discard(subject)
-            newer = self._jobs.get(subject)
-            if job.phase is Phase.REMOVE and newer is not None and newer is not job:
-                # What another instance put there meanwhile may have been taken away with it: look at once.
-                newer.next_at = self._clock.boottime()
+            self._busy.discard(job.entry.subject)
             self._woken.set()
             self._moved.set()
+
+    async def _catch_up(self, job: _Job) -> None:
+        """Where another instance did something else there meanwhile, ours may have come later and undone it: look at once."""
+        subject = job.entry.subject
+        latest = next((entry for entry in self._epochs.entries if entry.subject == subject), job.entry)
+        if latest == job.entry or (job.phase is Phase.REMOVE and not latest.held):
+            return
+        if not latest.held:
+            try:
+                latest = await self._epochs.reopen(latest, until=int(self._clock.now().timestamp()))
+            except RevocationsUnavailable as error:
+                _log.error("a deny at AWS that was lifted may lie there again: %s: %s", subject.which, error)
+                return
+        self._own.add(latest)
+        known = self._jobs.get(subject)
+        if known is not None and known.entry == latest:
+            known.next_at, known.done = self._clock.boottime(), False
 
     async def _try(self, job: _Job, roles: RolePolicies) -> None:
         step = self._put if job.phase is Phase.DENY else self._remove
@@ -258,6 +271,7 @@ class Denies:
     async def _put(self, job: _Job, roles: RolePolicies) -> None:
         entry, arn = job.entry, RoleArn.parse(job.entry.subject.which)
         user, name = entry.subject.user, policy_name(entry.subject.user)
+        asked_at = self._clock.now()
         found = await roles.look(arn, name)
         if found.document is not None:
             stamp = stamp_of(found.document, user)
@@ -268,12 +282,21 @@ class Denies:
                 await self._settled(job)
                 return
         # The time of issue is AWS's, so is the time it is held against; ours may be minutes behind it.
-        before = boundary(found.moment or self._clock.now())
+        before = boundary((found.moment or asked_at) - self._restored_since(entry, asked_at))
         try:
             await roles.put(arn, name, document(user, stamp=entry.stamp, before=before))
         except RoleGone:
             job.reason = NO_ROLE
         await self._settled(job, denied_before=before)
+
+    def _restored_since(self, entry: Entry, now: datetime) -> timedelta:
+        """How long somebody has had new sessions again: a deny that comes late does not mean those."""
+        user, restored = entry.subject.user, now.timestamp()
+        for other in self._epochs.entries:
+            is_theirs = other.subject.kind is Kind.CREDENTIALS and other.subject.user == user
+            if is_theirs and not other.held and other.stamp > entry.stamp:
+                restored = min(restored, other.stamp / 1000)
+        return timedelta(seconds=now.timestamp() - restored)
 
     async def _remove(self, job: _Job, roles: RolePolicies) -> None:
         entry, arn = job.entry, RoleArn.parse(job.entry.subject.which)

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -123,11 +124,22 @@ class Epochs:
 
         It is of the same revocation, and loses to any that came after, also where that was not heard of here yet.
         """
-        gone = Entry(subject=entry.subject, stamp=entry.stamp + 1, held=False, by=entry.by, until=until)
-        await self._kept([gone])
-        self._ledger.take([gone])
+        await self._amend(Entry(subject=entry.subject, stamp=entry.stamp + 1, held=False, by=entry.by, until=until))
+
+    async def reopen(self, gone: Entry, *, until: int) -> Entry:
+        """A deny that was taken away may lie at AWS again: it is owed anew to take it away. Raises like ``enter``.
+
+        It beats the entry that says it is gone, and loses to any revocation that came after, as ``settle`` does.
+        """
+        owed = replace(gone, held=True, until=until)
+        await self._amend(owed)
+        return owed
+
+    async def _amend(self, entry: Entry) -> None:
+        await self._kept([entry])
+        self._ledger.take([entry])
         if self._spread is not None:
-            await self._spread.tell([gone])
+            await self._spread.tell([entry])
 
     async def end_session(self, principal: Principal | str, session: str, *, until: int) -> None:
         """End this one session (``until``: its own end, Unix seconds), everywhere. Raises like ``enter``."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,7 +17,7 @@ from broker.core.roles import LONGEST, RoleArn
 from broker.issuing import deny as module
 from broker.issuing.denied import Phase
 from broker.revocation.deny import document, policy_name, stamp_of
-from broker.revocation.ledger import Kind
+from broker.revocation.ledger import EVERY_ROLE, Kind, Subject
 from tests.fakes.denying import ALICE, ROOT, AheadClock, Instance, arn, target, until
 from tests.fakes.iam_roles import ROOM, Fault, IamRoles
 
@@ -328,6 +329,57 @@ async def test_who_was_slow_to_take_an_old_one_away_and_took_a_newer_one_puts_it
             await until(lambda: iam.number("DeleteRolePolicy") == 2)
             await until(lambda: OURS in iam.documents("Developer"))
     assert stamp_of(iam.documents("Developer")[OURS], ALICE) == newer.stamp
+
+
+@pytest.mark.parametrize("is_lifted", [True, False])
+async def test_who_was_slow_to_put_an_old_one_undoes_neither_what_was_lifted_nor_a_newer_one(
+    iam: IamRoles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_lifted: bool
+) -> None:
+    """It had looked before another instance lifted it, or put a newer one, and IAM puts by name."""
+    monkeypatch.setattr(module, "_PATIENCE", timedelta(milliseconds=300))
+    slow, quick = (Instance(tmp_path, iam.url) for _ in range(2))
+    put, looked, go_on = slow.roles.put, asyncio.Event(), asyncio.Event()
+
+    async def delayed(role: RoleArn, name: str, text: Mapping[str, Any]) -> None:
+        looked.set()
+        await go_on.wait()
+        await put(role, name, text)
+
+    monkeypatch.setattr(slow.roles, "put", delayed)
+    async with slow.running(), quick.running():
+        await slow.denies.deny(ALICE, [DEVELOPER], by=ROOT)
+        await asyncio.wait_for(looked.wait(), 8)
+        await until(lambda: quick.denies.number == 1)
+        if is_lifted:
+            await quick.denies.lift(ALICE, by=ROOT)
+            await until(lambda: slow.denies.number == 0)
+        else:
+            await quick.denies.deny(ALICE, [DEVELOPER], by=ROOT)
+            await until(lambda: slow.epochs.denies == quick.epochs.denies)
+        wanted = {entry.stamp for entry in quick.epochs.denies}
+        go_on.set()
+        await until(lambda: iam.number("PutRolePolicy") == 1 + (not is_lifted))
+        await until(lambda: {stamp_of(text, ALICE) for text in iam.documents("Developer").values()} == {None} | wanted)
+        await until(lambda: {entry.stamp for entry in slow.epochs.denies} == wanted)
+        assert {entry.stamp for entry in quick.epochs.denies} == wanted
+
+
+async def test_a_deny_that_comes_late_does_not_mean_sessions_of_after_a_restore(one: Instance, iam: IamRoles) -> None:
+    """IAM was down, the user was restored and has new sessions; AWS's clock is ahead of ours."""
+    iam.ahead = timedelta(minutes=2)
+    iam.faults["Developer"] = Fault("AccessDenied", 1_000)
+    held = Subject(Kind.CREDENTIALS, ALICE, EVERY_ROLE)
+    async with one.running():
+        await one.epochs.enter([held], by=ROOT)
+        await one.denies.deny(ALICE, [DEVELOPER], by=ROOT)
+        await one.epochs.enter([held], by=ROOT, held=False)
+        restored = datetime.now(UTC) + iam.ahead
+        one.clock.ahead = timedelta(minutes=10)
+        iam.ahead += timedelta(minutes=10)
+        iam.faults.clear()
+        await until(lambda: OURS in iam.documents("Developer"))
+    late = datetime.fromisoformat(before(iam)) - restored
+    assert timedelta(seconds=-2) < late < timedelta(seconds=3)
 
 
 async def test_an_old_entry_that_comes_back_takes_nothing_away_and_is_settled_again(
