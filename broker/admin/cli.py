@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import click
 
 from broker import __version__
@@ -16,29 +18,43 @@ from broker.admin.revoke import restore, revocations, revoke_credentials, revoke
 from broker.admin.trust import trust_policy
 from broker.admin.watch import alerts, watch
 
+SECTIONS: Mapping[str, Sequence[click.Command]] = {
+    "Take and give back, at a running broker": (
+        revoke_sessions,
+        revoke_credentials,
+        restore,
+        revocations,
+        cancel_pass,
+        alerts,
+    ),
+    "Time boxes, at a running broker": (requests, approve, deny, break_glass, reviews),
+    "Try a running broker": (whoami, notify_test),
+    "Records, offline": (audit, watch, compliance_report),
+    "Roles and rules, offline": (policy, trust_policy, doctor),
+}
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+
+class _Sections(click.Group):
+    """Its help names commands by what they are for."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """What click does, once for each section, with columns that align."""
+        width = max(len(name) for name in self.list_commands(ctx))
+        for title, commands in SECTIONS.items():
+            with formatter.section(title):
+                formatter.write_dl(
+                    [
+                        (str(one.name).ljust(width), one.get_short_help_str(formatter.width - width - 4))
+                        for one in commands
+                    ]
+                )
+
+
+@click.group(cls=_Sections, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, prog_name="zerotrust-admin")
 def main() -> None:
     """Operate and audit the broker."""
 
 
-OFFLINE = (audit, compliance_report, policy, trust_policy, doctor, watch)
-AT_A_BROKER = (
-    alerts,
-    approve,
-    break_glass,
-    cancel_pass,
-    deny,
-    notify_test,
-    requests,
-    restore,
-    reviews,
-    revocations,
-    revoke_credentials,
-    revoke_sessions,
-    whoami,
-)
-
-for command in (*OFFLINE, *AT_A_BROKER):
+for command in (each for commands in SECTIONS.values() for each in commands):
     main.add_command(command)

@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -131,7 +130,7 @@ class Epochs:
 
         It beats the entry that says it is gone, and loses to any revocation that came after, as ``settle`` does.
         """
-        owed = replace(gone, held=True, until=until)
+        owed = Entry(subject=gone.subject, stamp=gone.stamp, held=True, by=gone.by, until=until)
         await self._amend(owed)
         return owed
 

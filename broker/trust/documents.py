@@ -11,12 +11,12 @@ nothing. A source identity must be there, so no session exists that CloudTrail c
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from broker.core.roles import SHORTEST_MAX_SESSION, Role, RoleArn, RoleName
+from broker.core.roles import SHORTEST, SHORTEST_MAX_SESSION, Hop, Role, RoleArn, RoleName
 from broker.sts.web_identity import AUDIENCE
 
 ASSUME = "sts:AssumeRole"
@@ -24,6 +24,8 @@ FEDERATE = "sts:AssumeRoleWithWebIdentity"
 FEDERATE_SAML = "sts:AssumeRoleWithSAML"
 IDENTIFY = "sts:SetSourceIdentity"
 TAG = "sts:TagSession"
+# What denying somebody's sessions takes (docs/revocation.md).
+INLINE = ("iam:GetRolePolicy", "iam:PutRolePolicy", "iam:DeleteRolePolicy")
 
 _PROVIDER = "oidc-provider"
 _ACCOUNT = "account"
@@ -119,12 +121,16 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Needed:
-    """What one principal must be like: who assumes it, what it assumes, and how long its sessions may be."""
+    """What one principal must be like: who assumes it, what it assumes, and how long its sessions may be.
+
+    ``denies`` are the roles at which it denies sessions that were handed out.
+    """
 
     principal: AwsPrincipal
     comes: tuple[Step, ...]
     goes: tuple[Step, ...]
     max_session_duration: timedelta
+    denies: tuple[str, ...] = ()
 
     def trust_policy(self) -> dict[str, Any]:
         """The trust policy; of a role only."""
@@ -133,26 +139,34 @@ class Needed:
         )
 
     def permissions(self) -> dict[str, Any] | None:
-        """The permissions that it needs for its own steps, each on exactly one role; None for the end of a chain."""
-        if not self.goes:
+        """The permissions that it needs for its own steps and denies, on exactly these roles; None for the end of a chain."""
+        if not self.goes and not self.denies:
             return None
         by_actions: dict[tuple[str, ...], list[str]] = {}
         for step in self.goes:
             by_actions.setdefault(step.actions, []).append(step.role.text)
+        denying = [{"Sid": "Deny", "Effect": "Allow", "Action": list(INLINE), "Resource": list(self.denies)}]
         return _document(
             [
                 {"Sid": f"Next{place}", "Effect": "Allow", "Action": list(actions), "Resource": roles}
                 for place, (actions, roles) in enumerate(by_actions.items(), start=1)
             ]
+            + denying * bool(self.denies)
         )
 
 
-def needed(roles: Mapping[RoleName, Role], *, first: Callable[[RoleArn], AwsPrincipal]) -> dict[str, Needed]:
+def needed(
+    roles: Mapping[RoleName, Role],
+    *,
+    first: Callable[[RoleArn], AwsPrincipal],
+    denying: Callable[[str], Sequence[Hop]] | None = None,
+) -> dict[str, Needed]:
     """Everything that a configuration needs, by ARN, the broker's own principal first (a provider of tokens needs nothing).
 
     Args:
         roles: The configuration's.
         first: Who takes the first hop, by its role.
+        denying: The hops of `aws.revocation` into an account, where it is configured.
 
     Raises:
         Contradiction: A role is reached by the same caller with an external ID and without.
@@ -160,7 +174,13 @@ def needed(roles: Mapping[RoleName, Role], *, first: Callable[[RoleArn], AwsPrin
     """
     steps: dict[tuple[str, str], Step] = {}
     longest: dict[str, timedelta] = {}
-    for role in roles.values():
+    ends = sorted({role.target.text: role.target for role in roles.values()}.items())
+    ways = {arn.account: denying(arn.account) for _, arn in ends} if denying else {}
+    extra = [Role(RoleName("aws.revocation"), tuple(way), SHORTEST) for way in ways.values()]
+    denies = {
+        way[-1].arn.text: tuple(text for text, arn in ends if arn.account == account) for account, way in ways.items()
+    }
+    for role in (*roles.values(), *extra):
         for step in _steps(role, _of_one_partition(first(role.chain[0].arn), role.chain[0].arn)):
             key = (step.caller.text, step.role.text)
             steps[key] = _both(steps.get(key, step), step)
@@ -174,6 +194,7 @@ def needed(roles: Mapping[RoleName, Role], *, first: Callable[[RoleArn], AwsPrin
             comes=tuple(step for step in steps.values() if step.role.text == arn),
             goes=tuple(step for step in steps.values() if step.caller.text == arn),
             max_session_duration=longest.get(arn, SHORTEST_MAX_SESSION),
+            denies=denies.get(arn, ()),
         )
         for arn, principal in principals.items()
     }

@@ -25,6 +25,7 @@ def as_json(way: Sequence[Needed]) -> str:
                 {"principal": one.principal.text, "policy": one.permissions()} for one in way if _calls(one, role)
             ],
         }
+        | ({"own_policy": role.permissions()} if role.denies else {})
         for role in _roles(way)
     ]
     return json.dumps(hops, indent=2)
