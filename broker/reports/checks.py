@@ -62,6 +62,11 @@ def _open(sentence: str, *evidence: str) -> Answer:
     return Answer(Verdict.NOT_COVERED, sentence, evidence)
 
 
+def counted(number: int, noun: str) -> str:
+    """``1 rule``, ``2 rules``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def _none_of(bad: Iterable[str], *, good: str, otherwise: str) -> Answer:
     found = tuple(bad)
     return _failed(otherwise, *found) if found else _passed(good)
@@ -75,7 +80,7 @@ def named_users(facts: Facts) -> Answer:
     if not facts.log.given and not facts.log.without_name:
         return _open("Nobody was given credentials in the period.")
     if facts.log.without_name:
-        return _failed(f"{facts.log.without_name} sets of credentials were handed out to nobody in particular.")
+        return _failed(f"Credentials were handed out to nobody in particular: {facts.log.without_name}.")
     people = len({user for user, _ in facts.log.given})
     return _passed(f"Each set of credentials was handed out to one Kerberos principal by name: {people} in the period.")
 
@@ -88,7 +93,7 @@ def least_privilege(setup: Setup) -> Answer:
         for rule in setup.rules
         if rule.everybody_of
     )
-    good = f"What no rule allows is denied; {len(setup.rules)} rules name people or groups."
+    good = f"What no rule allows is denied; people or groups are named by {counted(len(setup.rules), 'rule')}."
     return _none_of(bad, good=good, otherwise="Rules give roles to everybody of a realm.")
 
 
@@ -134,8 +139,8 @@ def emergency_access(facts: Facts) -> Answer:
         return _open("No rule is for emergencies.")
     used, reviewed = facts.log.events.get("break_glass", 0), facts.log.events.get("review_closed", 0)
     if reviewed < used:
-        return _failed(f"Used {used} times in the period and reviewed {reviewed} times.", *ways)
-    return _passed(f"Used {used} times in the period; every use was reviewed.", *ways)
+        return _failed(f"Uses in the period: {used}; reviewed: {reviewed}.", *ways)
+    return _passed(f"Every use was reviewed: {used} in the period.", *ways)
 
 
 def denials(facts: Facts) -> Answer:
@@ -223,7 +228,7 @@ def key_ages(facts: Facts) -> Answer:
         return _open("No key was looked at.")
     lines, late = [], []
     for key in keys:
-        age = f"{(facts.as_of - key.since).days} days old" if key.since else "of unknown age"
+        age = f"{counted(max(0, (facts.as_of - key.since).days), 'day')} old" if key.since else "of unknown age"
         until = f", good until {key.until:%Y-%m-%d}" if key.until else ""
         lines.append(f"{key.what}: {age}{until} ({key.source})")
         late += [lines[-1]] if key.until and key.until < facts.as_of else []
@@ -268,7 +273,7 @@ def recorded(facts: Facts) -> Answer:
     if not facts.log.records:
         return _open("There are no records in the period.")
     if facts.log.without_intent:
-        return _failed(f"{facts.log.without_intent} sets of credentials were made without an intent on record before.")
+        return _failed(f"Credentials were made without an intent on record before: {facts.log.without_intent}.")
     events = (f"{event}: {number}" for event, number in sorted(facts.log.events.items()))
     return _passed("Every use of AWS was on record before it happened, and every outcome after it.", *events)
 
@@ -278,8 +283,10 @@ def record_contents(facts: Facts) -> Answer:
     if not facts.log.records:
         return _open("There are no records in the period.")
     if facts.log.incomplete:
-        return _failed(f"{facts.log.incomplete} records lack a member that every record has.")
-    return _passed(f"All {facts.log.records} records say who, what, when, from where, upon what, and with what end.")
+        return _failed(f"Records that lack a member that every record has: {facts.log.incomplete}.")
+    return _passed(
+        f"Every record ({facts.log.records}) says who, what, when, from where, upon what, and with what end."
+    )
 
 
 def untampered(facts: Facts) -> Answer:
@@ -288,8 +295,8 @@ def untampered(facts: Facts) -> Answer:
         return _open("The signatures were not checked: no key was given (--jwks).")
     if facts.verified.findings:
         return _failed("The log does not verify.", *facts.verified.findings)
-    counted = f"{facts.verified.records} records and {facts.verified.checkpoints} checkpoints"
-    return _passed(f"Signatures, chain and checkpoints verify: {counted}.")
+    found = f"{counted(facts.verified.records, 'record')} and {counted(facts.verified.checkpoints, 'checkpoint')}"
+    return _passed(f"Signatures, chain and checkpoints verify: {found}.")
 
 
 def kept(facts: Facts) -> Answer:
@@ -301,8 +308,10 @@ def kept(facts: Facts) -> Answer:
     span = facts.as_of - datetime.fromisoformat(facts.log.first)
     late = (f"{instance} begins at record {seq}" for instance, seq in sorted(facts.log.begins_late.items()))
     if span >= _KEPT:
-        return _passed(f"Records of {span.days} days are here; older ones lie elsewhere.", *late)
-    return _open(f"Records of {span.days} days are here; whether older ones are archived was not shown.", *late)
+        return _passed(f"Records of {counted(span.days, 'day')} are here; older ones lie elsewhere.", *late)
+    return _open(
+        f"Records of {counted(span.days, 'day')} are here; whether older ones are archived was not shown.", *late
+    )
 
 
 def copied_elsewhere(facts: Facts) -> Answer:
@@ -320,7 +329,7 @@ def clocks(facts: Facts) -> Answer:
     if not facts.log.records:
         return _open("There are no records in the period.")
     if facts.log.clock_went_back:
-        return _failed(f"The clock went back {facts.log.clock_went_back} times by more than a second.")
+        return _failed(f"The clock went back by more than a second: {facts.log.clock_went_back} times.")
     return _open("Timestamps run forward; that the clock is synchronised is shown by your time service.")
 
 
@@ -368,10 +377,10 @@ def told(facts: Facts) -> Answer:
         return _failed("Nobody is told of anything (security.breach_notification).")
     sent, lost = facts.log.events.get("notified", 0), facts.log.events.get("notification_failed", 0)
     if lost:
-        return _failed(f"{lost} notifications reached nobody.", *facts.setup.channels)
+        return _failed(f"Notifications that reached nobody: {lost}.", *facts.setup.channels)
     if not sent:
         return _open("Channels are configured; nothing was sent in the period, not even a test.", *facts.setup.channels)
-    return _passed(f"{sent} notifications were delivered in the period, none was lost.", *facts.setup.channels)
+    return _passed(f"Every notification was delivered: {sent} in the period.", *facts.setup.channels)
 
 
 def revocable(facts: Facts) -> Answer:
@@ -379,12 +388,12 @@ def revocable(facts: Facts) -> Answer:
     done = facts.log.events.get("access_revoked", 0)
     if facts.log.revocations_unheard:
         return _failed(
-            f"{facts.log.revocations_unheard} revocations were not confirmed by every instance within a second."
+            f"Revocations that not every instance confirmed within a second: {facts.log.revocations_unheard}."
         )
     if not done:
         return _open("Nothing was revoked in the period: that it works was not shown here.")
     at_aws = "denied at AWS too" if facts.setup and facts.setup.aws_revocation else "what AWS had handed out ran on"
-    return _passed(f"{done} revocations, each confirmed by every instance; {at_aws}.")
+    return _passed(f"Every revocation was confirmed by every instance: {done} in the period; {at_aws}.")
 
 
 def restorable(facts: Facts) -> Answer:
@@ -397,4 +406,4 @@ def restorable(facts: Facts) -> Answer:
     if not restored.records:
         return _failed("The restored copy holds no record.")
     of = f" of {facts.verified.records}" if facts.verified else ""
-    return _passed(f"A copy restored from a backup verifies: {restored.records}{of} records.")
+    return _passed(f"A copy restored from a backup verifies: {counted(restored.records, 'record')}{of}.")

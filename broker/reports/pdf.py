@@ -61,7 +61,7 @@ def as_pdf(report: Report) -> bytes:
 
 def _opening(report: Report) -> Iterable[Flowable]:
     yield _text(report.title, _TITLE)
-    period = f"as of {report.as_of}, from {report.since} on: {report.records} records of {report.instances} instances."
+    period = f"as of {report.as_of}, from {report.since} on: {report.extent}."
     yield _text(f"Evidence of the ZeroTrustKerberosLink credential broker, {period}")
     counts = ", ".join(_marked(Verdict(verdict), f"{number} {verdict}") for verdict, number in report.verdicts)
     yield Paragraph(f"{counts}.", _BODY)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from broker.core.clock import rfc3339
-from broker.reports.checks import Answer, Verdict
+from broker.reports.checks import Answer, Verdict, counted
 from broker.reports.facts import Facts
 from broker.reports.standards import STANDARDS, Control
 
@@ -56,6 +56,11 @@ class Report:
     def verdicts(self) -> list[tuple[str, int]]:
         """How many controls have which verdict."""
         return [(one.value, sum(finding.verdict is one for finding in self.findings)) for one in Verdict]
+
+    @property
+    def extent(self) -> str:
+        """How much it speaks of."""
+        return f"{counted(self.records, 'record')} of {counted(self.instances, 'instance')}"
 
     @property
     def notice(self) -> str:
