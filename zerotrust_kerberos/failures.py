@@ -83,7 +83,7 @@ TABLE: dict[str, tuple[int, str, str]] = {
     ),
     "revoked": (EXIT_DENIED, "your access has been revoked", _WHO),
     "cross_site_blocked": (EXIT_OTHER, "something on the way removed a header of the request", _REACH),
-    "not_found": (EXIT_USAGE, "there is no broker at {host}", _REACH),
+    "not_found": (EXIT_USAGE, "the broker at {host} has nothing of this name", _REACH),
     "method_not_allowed": (EXIT_OTHER, "there is no broker of this version at {host}", _REACH),
     "too_large": (EXIT_OTHER, "the broker finds the request too large", _WHO),
     "unsupported_media_type": (EXIT_OTHER, "something on the way changed the request", _REACH),

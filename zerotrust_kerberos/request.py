@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 from broker import wire
 from zerotrust_kerberos.ask import ask
@@ -36,6 +37,8 @@ def request(settings: Settings, watch: Watch, *, duration: str | None, as_json: 
     if not isinstance(needed, int) or not isinstance(approvals, list):
         raise Failure("unexpected_answer", "needed or approvals is missing")
     identifier, state, expires = (clean(_text(found, name)) for name in ("id", "state", "expires"))
+    # Nobody else tells them: which of the approvers is awake is for the one who asks to know.
+    sys.stderr.write(f"now an approver has to run: zerotrust-admin approve {identifier}\n")
     return f"{identifier} {state}: {len(approvals)} of {needed} approvals, until {expires}"
 
 

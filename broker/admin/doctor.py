@@ -53,7 +53,7 @@ def doctor(
     """
     if probe and (profiles or endpoint_url or broker_arn):
         _refuse("--probe takes everything from the configuration — fix: leave the other options out")
-    settings = settings_of(config)
+    settings = settings_of(config, signs=True)
     if probe:
         findings = _probe(assembled, settings)
     else:

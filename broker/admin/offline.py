@@ -31,10 +31,10 @@ config_option = click.option(
 )
 
 
-def settings_of(config: Path) -> Settings:
-    """The configuration; or the end, with all that is wrong with it."""
+def settings_of(config: Path, *, signs: bool = False) -> Settings:
+    """The configuration; or the end, with all that is wrong with it. ``signs``: for a command that asks AWS."""
     try:
-        return load(config, environ=os.environ)
+        return load(config, environ=os.environ, signs=signs)
     except ConfigurationError as error:
         for problem in error.problems:
             click.echo(problem, err=True)

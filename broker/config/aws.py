@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, ValidationInfo
 
 from broker.config.aws_revocation import AwsRevocation
+from broker.config.elsewhere import Elsewhere
 from broker.config.external_ids import ExternalIds
 from broker.config.fault import fault
 from broker.config.section import Section
@@ -72,7 +73,7 @@ def _issuer_fits(value: str | None, info: ValidationInfo) -> str | None:
 def _fits_provider(value: _T, info: ValidationInfo, mine: str, how_to_set: str) -> _T:
     """A key that belongs to the provider ``mine`` is there with it, and only with it."""
     provider = info.data.get("credentials_provider")
-    if provider == mine and value is None:
+    if provider == mine and value is None and (mine != "environment" or Elsewhere.seen_by(info).signs):
         fix = f"{how_to_set}, or set credentials_provider to default (instance profile, container, SSO)"
         raise fault(f"is missing, and credentials_provider is {mine}", fix)
     if provider is not None and provider != mine and value is not None:

@@ -27,7 +27,7 @@ class Elsewhere:
     """Names and facts of the whole configuration.
 
     ``long_term_keys``: whether the first call of a chain is no chained one: signed by an IAM user, or by nobody
-    (``keyless``). ``lengths``: how long the placeholders of tags can become.
+    (``keyless``). ``lengths``: how long the placeholders of tags can become. ``signs``: whether the reader asks AWS anything.
     """
 
     has_tls: bool
@@ -43,9 +43,10 @@ class Elsewhere:
     long_term_keys: bool | None
     keyless: bool
     lengths: Mapping[Placeholder, int]
+    signs: bool
 
     @classmethod
-    def of(cls, tree: Tree) -> Elsewhere:
+    def of(cls, tree: Tree, *, signs: bool) -> Elsewhere:
         """Drawn from a tree that nobody has validated yet."""
         kerberos, aws = _mapping(tree.data.get("kerberos")), _mapping(tree.data.get("aws"))
         realms, rules = kerberos.get("realms"), tree.data.get("rules")
@@ -72,6 +73,7 @@ class Elsewhere:
                 rules=rule_names,
                 roles=_names(roles) or (),
             ),
+            signs=signs,
         )
 
     @staticmethod

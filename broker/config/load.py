@@ -29,8 +29,11 @@ from broker.core.private_file import PermissionProblem, read_private
 FILE_MAX_BYTES = 16 * 1024 * 1024
 
 
-def load(path: Path, *, environ: Mapping[str, str]) -> Settings:
+def load(path: Path, *, environ: Mapping[str, str], signs: bool = True) -> Settings:
     """The configuration of ``path`` with ``environ`` over it.
+
+    ``signs``: whether the reader asks AWS anything. Who does not needs no key for it: an operator's shell has not what the
+    broker's unit has in its environment.
 
     Raises:
         ConfigurationError: With every problem that was found, a line each:
@@ -40,7 +43,7 @@ def load(path: Path, *, environ: Mapping[str, str]) -> Settings:
         tree = yaml_source.parse(_text(path), name=str(path), environ=environ)
         _open_required_sections(tree)
         overlay.apply(tree, environ)
-        settings, found = _validate(tree)
+        settings, found = _validate(tree, signs=signs)
     if settings is None or found:
         # "from None": the error that pydantic raised holds the values, secrets among them.
         raise ConfigurationError([str(problem) for problem in sorted(found, key=_line)]) from None
@@ -71,11 +74,11 @@ def _open_required_sections(tree: Tree) -> None:
             tree.data.setdefault(key, {})
 
 
-def _validate(tree: Tree) -> tuple[Settings | None, list[Problem]]:
+def _validate(tree: Tree, *, signs: bool) -> tuple[Settings | None, list[Problem]]:
     settings = None
     found = list(tree.problems)
     try:
-        settings = Settings.model_validate(tree.data, context=Elsewhere.of(tree))
+        settings = Settings.model_validate(tree.data, context=Elsewhere.of(tree, signs=signs))
     except ValidationError as error:
         found += problems(error, Settings, tree)
     return settings, found

@@ -137,10 +137,9 @@ class Boxes:
         mine = [seen for seen in judged if seen.is_mine or seen.may_decide]
         return sorted(mine, key=lambda seen: seen.standing.request.asked, reverse=True)
 
-    async def pending(self, user: str) -> int:
-        """How many requests of somebody's wait for approval. Raises like ``keep``."""
-        found = [self.standing(*one) for one in await self._of(self._rows.owner(user))]
-        return sum(one.state is State.PENDING for one in found)
+    async def kept(self, user: str) -> list[Standing]:
+        """Somebody's own requests. Raises like ``keep``."""
+        return [self.standing(*one) for one in await self._of(self._rows.owner(user))]
 
     def standing(self, request: Request, approvals: Iterable[Approval]) -> Standing:
         """Where a request stands, by what is known and in force now."""

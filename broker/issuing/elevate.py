@@ -39,6 +39,8 @@ from broker.revocation.holds import Holds
 SHORTEST_BOX = timedelta(minutes=20)
 # Requests of one person that wait for approval at a time.
 _PENDING_MAX = 10
+# And of all of theirs that are kept, for two hours or so: who asks and withdraws pushes nobody else's out of a list.
+_KEPT_MAX = 50
 _ID_BYTES = 16
 
 
@@ -218,7 +220,10 @@ class Elevation:
         )
 
     async def _require_few(self, request: Request) -> None:
-        if await self._boxes.pending(request.user) >= _PENDING_MAX:
+        kept = await self._boxes.kept(request.user)
+        if len(kept) >= _KEPT_MAX:
+            raise BadRequest(reason="too_many_requests", hint="you have asked too often: try again in an hour")
+        if sum(one.state is State.PENDING for one in kept) >= _PENDING_MAX:
             hint = f"{_PENDING_MAX} requests of yours wait for approval: withdraw some (POST /v1/requests/ID/deny)"
             raise BadRequest(reason="too_many_requests", hint=hint)
 
@@ -269,7 +274,8 @@ def _in_person(identity: Identity) -> None:
 
 def _require(state: State, *possible: State) -> None:
     if state not in possible:
-        raise BadRequest(reason=f"request_{state.value}", hint=f"it is too late: the request is {state.value}")
+        said = "it is open already" if state is State.OPEN else f"it is too late: the request is {state.value}"
+        raise BadRequest(reason=f"request_{state.value}", hint=said)
 
 
 def _long_enough(request: Request) -> int:

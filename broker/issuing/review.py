@@ -3,7 +3,7 @@
     alarm on record -> on the disk -> in force -> its end -> sealed packet -> closed by another operator
 
 What is broken is kept under ``state.directory``, so that a restart neither forgets a box that is open nor a review that is due;
-each host reviews what was broken there.
+each host reviews what was broken there, at whichever of its instances: they look into the folder they share.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -23,7 +23,7 @@ from broker.audit.alert import Severity, alert
 from broker.audit.event import Event, Kind
 from broker.audit.log import AuditLog
 from broker.audit.packet import sealed_packet
-from broker.authz.elevation import Request, Rows, State, standing
+from broker.authz.elevation import PATIENCE, Request, Rows, State, standing
 from broker.core.clock import Clock, rfc3339
 from broker.core.elevation import person
 from broker.core.errors import AccessDenied, ApprovalsUnavailable, AuditUnavailable, BadRequest, NotFound
@@ -44,6 +44,12 @@ _DISK = timedelta(seconds=2)
 _PACKING = timedelta(minutes=5)
 _LOOK_EVERY = timedelta(seconds=2)
 _BYTES_MAX = 65_536
+# By one person, within ``PATIENCE``: each is told to somebody at once, and nobody is to be worn out.
+_BROKEN_MAX = 10
+_NOT_NOW = {
+    "running": "its box is open still, or its packet is being made: zerotrust-admin revoke-credentials --user ends it, or wait",
+    "closed": "it is closed already",
+}
 
 _log = logging.getLogger(__name__)
 
@@ -98,7 +104,9 @@ class Reviews:
         self._epochs = epochs
         self._clock = clock
         self._worker = Workers(name="reviews", number=1)
-        self._known = {review.request.id: review for review in self._found()}
+        self._known: dict[str, Review] = {}
+        self._unreadable: set[str] = set()
+        self._take_up(self._found())
 
     # ---- asked at each use ----
 
@@ -122,9 +130,14 @@ class Reviews:
         """Raise the alarm, and only then let the box count here.
 
         Raises:
+            BadRequest: They have done so too often.
             AuditUnavailable: The alarm is not on record.
             ApprovalsUnavailable: The box is not on the disk, where a review would find it.
         """
+        recent = [each for each in self.broken_by(request.user) if each.asked > request.asked - PATIENCE]
+        if len(recent) >= _BROKEN_MAX:
+            hint = f"you broke glass {_BROKEN_MAX} times within the hour: ask an operator"
+            raise BadRequest(reason="too_many_broken", hint=hint)
         why = (
             f"{request.user} broke the glass for {request.role}, alone, until {rfc3339(request.asked + request.duration)}.",
             f"Their reason: {request.reason}",
@@ -150,6 +163,7 @@ class Reviews:
     async def listing(self, operators: Operators, ask: Ask) -> list[dict[str, Any]]:
         """All that are known, those that wait first. Raises like ``Operators.attempt``."""
         async with operators.attempt(ask, action="list_reviews", resource="reviews") as event:
+            await self._look()
             event.shown()
         order = ("waiting", "running", "closed")
         found = sorted(self._known.values(), key=lambda one: (order.index(one.state), -one.request.asked.timestamp()))
@@ -163,6 +177,7 @@ class Reviews:
             AccessDenied: It is their own.
         """
         async with operators.attempt(ask, action="close_review", resource=identifier) as event:
+            await self._look()
             review = self._known.get(identifier)
             if review is None:
                 raise NotFound(
@@ -174,9 +189,7 @@ class Reviews:
             if by is None or person(by) == review.request.person:
                 raise AccessDenied(reason="own_review", hint="another operator has to close it")
             if review.state != "waiting":
-                raise BadRequest(
-                    reason=f"review_{review.state}", hint=f"it is too early or too late: it is {review.state}"
-                )
+                raise BadRequest(reason=f"review_{review.state}", hint=_NOT_NOW[review.state])
             event.done(Kind.REVIEW_CLOSED)
         closed = {"by": str(by), "at": rfc3339(self._clock.now()), "note": note}
         content = orjson.dumps(closed, option=orjson.OPT_INDENT_2) + b"\n"
@@ -188,6 +201,7 @@ class Reviews:
         """Runs until cancelled: seals a packet for each box that has ended."""
         while True:
             await asyncio.sleep(_LOOK_EVERY.total_seconds())
+            await self._look()
             for review in list(self._known.values()):
                 if not review.is_packed and self._is_over(review.request):
                     with contextlib.suppress(AuditUnavailable, ApprovalsUnavailable):  # tried again, and logged there
@@ -227,20 +241,45 @@ class Reviews:
         self._folder.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
         replace_file(self._folder / name, content)
 
+    async def _look(self) -> None:
+        """What other instances of this host broke, packed and closed. Where the disk does not say, what is known holds."""
+        with contextlib.suppress(ApprovalsUnavailable):  # logged there
+            self._take_up(await self._on_disk(lambda: list(self._found())))
+
+    def _take_up(self, found: Iterable[Review]) -> None:
+        for review in found:
+            known = self._known.setdefault(review.request.id, review)
+            known.is_packed, known.closed = known.is_packed or review.is_packed, known.closed or review.closed
+
     def _found(self) -> Iterator[Review]:
         for path in sorted(self._folder.glob(f"*{_BROKEN}")) if self._folder.is_dir() else ():
             identifier = path.name.removesuffix(_BROKEN)
+            known = self._known.get(identifier)
+            if identifier in self._unreadable or (known is not None and known.closed):
+                continue
             try:
-                request = self._rows.request(identifier, unarmoured(path.read_bytes()[:_BYTES_MAX]))
+                request = known.request if known else self._request(identifier, path)
             except (CannotOpen, OSError) as error:
+                self._unreadable.add(identifier)
                 _log.error("elevation: %s cannot be read, so nobody is asked to review it: %s", path, error)
                 continue
-            closed = self._folder / f"{identifier}{_CLOSED}"
-            yield Review(
-                request,
-                is_packed=(self._folder / f"{identifier}{_PACKET}").exists(),
-                closed=orjson.loads(closed.read_bytes()) if closed.exists() else None,
-            )
+            is_packed = (self._folder / f"{identifier}{_PACKET}").exists()
+            yield Review(request, is_packed=is_packed, closed=self._closed(identifier))
+
+    def _request(self, identifier: str, path: Path) -> Request:
+        return self._rows.request(identifier, unarmoured(path.read_bytes()[:_BYTES_MAX]))
+
+    def _closed(self, identifier: str) -> dict[str, Any] | None:
+        """By whom and when; None where nobody has, or where that cannot be read: then it is to be looked at once more."""
+        path = self._folder / f"{identifier}{_CLOSED}"
+        try:
+            found = orjson.loads(path.read_bytes()[:_BYTES_MAX])
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as error:
+            _log.error("elevation: %s cannot be read, so that review waits again: %s", path, error)
+            return None
+        return found if isinstance(found, dict) and found.keys() >= {"by", "at", "note"} else None
 
     async def _on_disk(self, job: Callable[[], _T], *, patience: timedelta = _DISK) -> _T:
         try:

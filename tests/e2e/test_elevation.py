@@ -224,6 +224,7 @@ def test_a_reason_is_asked_for_each_time_and_the_helper_says_so(scene: Scene) ->
     assert "readonly\tneeds reason" in scene.helper("roles").stdout
     asked = scene.helper("request", "--role", "developer", "--reason", "INC-6", "--duration", "20m")
     assert " pending: 0 of 2 approvals, until " in asked.stdout, asked.stderr
+    assert f"run: zerotrust-admin approve {asked.stdout.split()[0]}" in asked.stderr
     scene.withdraw(asked.stdout.split()[0])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Mapping
 from datetime import timedelta
@@ -17,6 +18,7 @@ from broker.audit.signer import jwks_of, signer_of
 from broker.audit.succession import succeeded
 from broker.core.principal import Principal
 from tests.fakes.audit import MASTER, NOON, Directory, Log
+from tests.fakes.broker import configuration
 
 KEY, NEXT, OTHER = "ASIAEXAMPLE000000001", "ASIAEXAMPLE000000002", "ASIAEXAMPLE000000003"
 # Request ids as the doors make them.
@@ -250,6 +252,26 @@ def test_a_bad_configuration_is_78_and_a_missing_file_names_the_fix(directory: D
     assert (result.exit_code, "fix: name record files" in result.stderr) == (1, True)
     assert run(directory, jwks).exit_code == 2
     assert run(directory, jwks, KEY, "--cloudtrail", str(jwks)).exit_code == 2
+
+
+def test_an_operator_s_shell_needs_none_of_the_keys_for_aws_that_are_in_the_broker_s_environment(
+    directory: Directory, tmp_path: Path
+) -> None:
+    settings = configuration(
+        tmp_path,
+        keytab=tmp_path / "keytab",
+        sts_endpoint="http://127.0.0.1:1",
+        audit={"directory": str(directory.path)},
+    )
+    (tmp_path / "keytab").touch(mode=0o600)
+    (tmp_path / "encryption_key").write_bytes(base64.b64encode(MASTER))
+    config = tmp_path / "config.yaml"
+    config.touch(mode=0o600)
+    config.write_text(json.dumps(settings))
+    nothing = {"AWS_ACCESS_KEY_ID": None, "ZEROTRUST_AWS_SECRET_KEY": None}
+    result = CliRunner().invoke(main, ["audit", "trace", MADE, "--config", str(config)], env=nothing)
+    assert result.exit_code == 0, result.stderr
+    assert KEY in result.stdout
 
 
 def test_records_of_a_broker_that_did_not_say_for_whom_keys_were_made_tell_it_all_the_same(

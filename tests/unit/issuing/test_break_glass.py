@@ -249,6 +249,40 @@ async def test_who_broke_the_glass_does_not_close_the_review(scene: House, who: 
     assert await refusal(NotFound, close(scene, "0" * 32)) == "review_unknown"
 
 
+async def test_instances_of_one_host_review_what_any_of_them_broke_once(scene: House) -> None:
+    one, folder = scene.elevating, scene.elevating.folder
+    other = again(scene, folder, scene.issuer._audit)
+    scene.elevating = one
+    identifier = await broken(scene)
+    scene.clock.moment += timedelta(hours=2)
+    await packed(scene)
+    operators = Operators(scene.issuer._audit, "root/admin@R")
+    assert [each["state"] for each in await other.listing(operators, scene.asking())] == ["waiting"]
+    await other.close(operators, scene.asking(), identifier, note="seen")
+    assert await refusal(BadRequest, close(scene, identifier)) == "review_closed"
+    assert (one.reviews.unclosed, other.unclosed) == (0, 0)
+
+
+@pytest.mark.parametrize("damage", [b"", b"{", b"[]", b"{}"])
+async def test_a_review_whose_end_cannot_be_read_waits_again_and_the_broker_starts(scene: House, damage: bytes) -> None:
+    identifier = await broken(scene)
+    scene.clock.moment += timedelta(hours=2)
+    await packed(scene)
+    (scene.elevating.folder / "reviews" / f"{identifier}.closed.json").write_bytes(damage)
+    again(scene, scene.elevating.folder, scene.issuer._audit)
+    assert [one["state"] for one in await _listed(scene)] == ["waiting"]
+
+
+async def test_nobody_is_worn_out_by_alarms_of_one_who_breaks_glass_all_the_time(house: House) -> None:
+    for _ in range(10):
+        await broken(house)
+    house.audit.events.clear()
+    assert await refusal(BadRequest, broken(house)) == "too_many_broken"
+    assert [event.kind for event in house.audit.events] == ["refused"]
+    house.clock.moment += timedelta(hours=1)
+    await broken(house)
+
+
 async def test_a_file_that_is_not_ours_opens_nothing(scene: House) -> None:
     identifier = await broken(scene)
     folder = scene.elevating.folder / "reviews"

@@ -327,6 +327,13 @@ async def test_nobody_fills_the_store_with_requests(house: House) -> None:
     await asked(house)
 
 
+async def test_who_asks_and_withdraws_pushes_nobody_else_s_out_of_the_list(house: House) -> None:
+    for _ in range(50):
+        house.clock.moment += timedelta(seconds=60)
+        await denied(house, await asked(house), "alice@R")
+    assert await refusal(BadRequest, asked(house)) == "too_many_requests"
+
+
 async def test_a_reason_is_stated_each_time_also_where_credentials_are_at_hand() -> None:
     house = House(rule(reason="INC-[0-9]+"))
     await house.ask(reason="INC-1")
