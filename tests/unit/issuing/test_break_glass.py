@@ -263,7 +263,7 @@ async def test_instances_of_one_host_review_what_any_of_them_broke_once(scene: H
     assert (one.reviews.unclosed, other.unclosed) == (0, 0)
 
 
-@pytest.mark.parametrize("damage", [b"", b"{", b"[]", b"{}"])
+@pytest.mark.parametrize("damage", [b"", b"{", b"[]", b'{"by": 1}'])
 async def test_a_review_whose_end_cannot_be_read_waits_again_and_the_broker_starts(scene: House, damage: bytes) -> None:
     identifier = await broken(scene)
     scene.clock.moment += timedelta(hours=2)
