@@ -43,8 +43,9 @@ class Detectors:
         persons: dict[str, list[Sighting]] = {}
         addresses: dict[str, list[Sighting]] = {}
         for sighting in sightings:
-            persons.setdefault(sighting.user, []).append(sighting)
-            if sighting.outcome is Outcome.DENIED and sighting.address:
+            if sighting.outcome is not Outcome.IN_THEIR_NAME:
+                persons.setdefault(sighting.user, []).append(sighting)
+            if sighting.outcome in (Outcome.DENIED, Outcome.IN_THEIR_NAME) and sighting.address:
                 addresses.setdefault(sighting.address, []).append(sighting)
         alerts = await _settled(self._of_persons, persons)
         return alerts + await _settled(self._of_addresses, addresses)

@@ -6,6 +6,7 @@ What is the same (who, from where, which role, what came of it) is counted and n
 from __future__ import annotations
 
 from broker.audit.event import Event, Kind
+from broker.watch.anomaly.sighting import IMPERSONATED
 
 # Different things that can happen within one look. What is beyond is dropped, and counted.
 LONGEST = 10_000
@@ -25,7 +26,9 @@ class Queue:
             return
         # What somebody was refused is their own choice of words, and must not fill the queue.
         role = event.role if event.success else None
-        key = (event.source_identity, event.source_ip, event.kind, role, event.reason)
+        # What a service does in somebody's name is not their own doing.
+        impostor = IMPERSONATED if IMPERSONATED in event.details else None
+        key = (event.source_identity, event.source_ip, event.kind, role, event.reason, impostor)
         known = self._numbers.get(key)
         if known is not None:
             self._numbers[key] = known + 1

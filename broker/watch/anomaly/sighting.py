@@ -19,6 +19,9 @@ from broker.watch.anomaly.travel import Place
 _IPV4_PREFIX = 24
 _IPV6_PREFIX = 48
 
+# The member of a record whose ticket a service made (S4U).
+IMPERSONATED = "impersonated_by"
+
 PlaceOf = Callable[[str], Place | None]
 
 
@@ -29,13 +32,13 @@ class Outcome(enum.Enum):
     DENIED = "denied"
     ENDED = "ended"
     EXPIRED = "expired"
+    # Refused, and of somebody else's making: it names the person, and says something about the address alone.
+    IN_THEIR_NAME = "in_their_name"
 
 
 # Refusals that are somebody's own doing. Others (AWS fails, a disk is full, too busy) say nothing about who asked; nor do those
 # that an alert brought about, or it would feed on itself.
 _DENIED = (
-    "impersonated",
-    "name_not_of_account",
     "no_approver",
     "no_job_passes",
     "no_operator",
@@ -44,26 +47,32 @@ _DENIED = (
     "no_scope",
     "not_present",
     "operator_not_present",
-    "pac_of_another_domain",
     "pass_lineage",
     "pass_other_network",
     "pass_other_role",
     "pass_unknown",
     "pass_wider",
-    "realm_not_allowed",
     "request_unknown",
     "role_malformed",
     "scope_malformed",
     "self_approval",
-    "session_key_not_aes",
     "ticket_replayed",
     "ticket_too_weak",
+)
+# Tickets that were not admitted: a service or a machine can have one made in anybody's name, and must not get them held.
+_IN_THEIR_NAME = (
+    "impersonated",
+    "name_not_of_account",
+    "pac_of_another_domain",
+    "realm_not_allowed",
+    "session_key_not_aes",
 )
 _DENIED_PREFIXES = ("dpop_", "signature_")
 _ENDED = ("revoked", "session_ended", "ended_meanwhile", "pass_cancelled", "pass_ended")
 _EXPIRED = ("session_expired", "pass_expired", "ticket_expired")
 _OF_REFUSALS = {
     **dict.fromkeys(_DENIED, Outcome.DENIED),
+    **dict.fromkeys(_IN_THEIR_NAME, Outcome.IN_THEIR_NAME),
     **dict.fromkeys(_ENDED, Outcome.ENDED),
     **dict.fromkeys(_EXPIRED, Outcome.EXPIRED),
 }
@@ -99,18 +108,19 @@ class Sighting(NamedTuple):
     number: int = 1
 
 
-def outcome_of(kind: Kind, reason: str | None) -> Outcome | None:
-    """What a record is to the detectors; None: nothing."""
+def outcome_of(kind: Kind, reason: str | None, *, impersonated: bool) -> Outcome | None:
+    """What a record is to the detectors; None: nothing. ``impersonated``: a service came in the person's name."""
     if kind in _USED:
         return Outcome.USED
     if kind is not Kind.REFUSED or reason is None:
         return None
-    return Outcome.DENIED if reason.startswith(_DENIED_PREFIXES) else _OF_REFUSALS.get(reason)
+    outcome = Outcome.DENIED if reason.startswith(_DENIED_PREFIXES) else _OF_REFUSALS.get(reason)
+    return Outcome.IN_THEIR_NAME if outcome is not None and impersonated else outcome
 
 
 def of_event(event: Event, *, number: int, place_of: PlaceOf) -> Sighting | None:
     """What an event says; None where it says nothing about anybody."""
-    outcome = outcome_of(event.kind, event.reason)
+    outcome = outcome_of(event.kind, event.reason, impersonated=IMPERSONATED in event.details)
     if outcome is None or event.principal is None or event.timestamp is None:
         return None
     return Sighting(
@@ -138,7 +148,7 @@ def of_record(record: Mapping[str, Any], *, place_of: PlaceOf) -> Sighting | Non
         kind = Kind(record["event"])
     except ValueError:
         return None  # Of a later version.
-    outcome, address = outcome_of(kind, record["reason"]), record["source_ip"]
+    outcome, address = outcome_of(kind, record["reason"], impersonated=IMPERSONATED in record), record["source_ip"]
     if outcome is None or record["user"] is None:
         return None
     moment = datetime.strptime(record["timestamp"], "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)

@@ -80,6 +80,9 @@ def test_an_alert_is_no_sighting() -> None:
         ("session_ended", Outcome.ENDED),
         ("pass_cancelled", Outcome.ENDED),
         ("session_expired", Outcome.EXPIRED),
+        ("impersonated", Outcome.IN_THEIR_NAME),
+        ("name_not_of_account", Outcome.IN_THEIR_NAME),
+        ("session_key_not_aes", Outcome.IN_THEIR_NAME),
     ],
 )
 def test_refusals_that_are_somebodys_own_doing_are_seen(reason: str, outcome: Outcome) -> None:
@@ -87,6 +90,15 @@ def test_refusals_that_are_somebodys_own_doing_are_seen(reason: str, outcome: Ou
     assert found is not None
     # A role that somebody may not have is only a word of theirs.
     assert (found.outcome, found.reason, found.role) == (outcome, reason, None)
+
+
+@pytest.mark.parametrize("reason", ["no_rule", "ticket_expired", "revoked", "dpop_other_key"])
+def test_what_a_service_is_refused_in_somebodys_name_is_not_their_doing(reason: str) -> None:
+    found = seen(refused(reason, details={"impersonated_by": []}))
+    assert found is not None
+    assert found.outcome is Outcome.IN_THEIR_NAME
+    failed = seen(refused("sts_timeout", details={"impersonated_by": []}))
+    assert failed is None
 
 
 @pytest.mark.parametrize(

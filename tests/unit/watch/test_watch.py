@@ -152,6 +152,18 @@ async def test_an_alert_about_an_address_holds_nobody(house: House) -> None:
     assert house.holds.listing() == []
 
 
+@pytest.mark.parametrize("reason", ["impersonated", "no_rule"])
+async def test_nobody_is_held_for_what_a_service_or_machine_is_refused_in_their_name(house: House, reason: str) -> None:
+    """One own refusal comes first: what others add to it in the same moment must not count for it."""
+    await house.audit.record(an_event(kind=Kind.REFUSED, success=False, reason=reason, role=None))
+    for _ in range(500):
+        event = an_event(kind=Kind.REFUSED, success=False, reason=reason, role=None)
+        event.details["impersonated_by"] = ["host/web.example.com@EXAMPLE.COM"]
+        await house.audit.record(event)
+    await house.watch.look()
+    assert (house.audit.alerts, house.holds.listing()) == ([], [])
+
+
 async def test_an_alert_that_cannot_be_recorded_holds_at_once_and_waits_for_the_log(house: House) -> None:
     await house.audit.record(an_event(kind=Kind.REFUSED, success=False, reason="revoked", role=None))
     house.audit.is_broken = True
