@@ -5,11 +5,10 @@
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from broker.reports.answer import Answer, Verdict, counted
 from broker.reports.facts import Facts, KeyAge, Setup
 
 # AWS ends role chaining there, and so does what this product promises.
@@ -18,24 +17,6 @@ _SHORT = timedelta(hours=1)
 _MASTER_KEY = timedelta(days=90)
 # PCI DSS 4.0.1, 10.5.1: a year of logs.
 _KEPT = timedelta(days=365)
-
-
-class Verdict(enum.StrEnum):
-    """What can be said about a control."""
-
-    PASS = "pass"  # noqa: S105  # no password
-    FAIL = "fail"
-    NOT_COVERED = "not covered"
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """A verdict, in one sentence, with the lines that show it."""
-
-    verdict: Verdict
-    sentence: str
-    evidence: tuple[str, ...] = ()
-
 
 Check = Callable[[Facts], Answer]
 
@@ -60,11 +41,6 @@ def _failed(sentence: str, *evidence: str) -> Answer:
 
 def _open(sentence: str, *evidence: str) -> Answer:
     return Answer(Verdict.NOT_COVERED, sentence, evidence)
-
-
-def counted(number: int, noun: str) -> str:
-    """``1 rule``, ``2 rules``."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _none_of(bad: Iterable[str], *, good: str, otherwise: str) -> Answer:

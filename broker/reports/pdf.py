@@ -17,7 +17,7 @@ from reportlab.lib.units import mm
 from reportlab.pdfgen.canvas import Canvas
 from reportlab.platypus import BaseDocTemplate, Flowable, Frame, PageTemplate, Paragraph, Spacer, Table, TableStyle
 
-from broker.reports.checks import Verdict
+from broker.reports.answer import Verdict
 from broker.reports.report import Finding, Report, visible
 
 _MARGIN = 18 * mm

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from broker.core.clock import rfc3339
-from broker.reports.checks import Answer, Verdict, counted
+from broker.reports.answer import Answer, Verdict, counted
 from broker.reports.facts import Facts
 from broker.reports.standards import STANDARDS, Control
 

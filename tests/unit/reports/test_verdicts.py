@@ -11,7 +11,7 @@ import pytest
 
 from broker.audit.event import Kind
 from broker.reports import checks
-from broker.reports.checks import Verdict
+from broker.reports.answer import Verdict
 from broker.reports.facts import Facts, KeyAge, Log, RoleFacts, RuleFacts, Setup, Verified
 from broker.reports.report import make
 from broker.reports.standards import STANDARDS
