@@ -164,5 +164,6 @@ _SAMPLES = (
         seq=1,
         number=2,
         until=_NOON,
+        elevation="0" * 32,
     ),
 )

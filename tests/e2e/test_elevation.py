@@ -157,6 +157,19 @@ def test_nobody_approves_what_they_asked_for_twice_or_unnamed(scene: Scene) -> N
     scene.withdraw(identifier)
 
 
+def test_an_approver_approves_by_the_session_of_a_browser(scene: Scene) -> None:
+    identifier = scene.asked()
+    host = ("Host", _url(scene.here).partition("//")[2])
+    session = send(scene.here.url, "POST", wire.SESSIONS_PATH, [host, MARK, scene.mallory.ticket()])
+    cookie = ("Cookie", session.headers["Set-Cookie"].partition(";")[0])
+    path = f"{wire.REQUESTS_PATH}/{identifier}/approve"
+    assert send(scene.here.url, "POST", path, [host, cookie]).code == "cross_site_blocked"
+    assert send(scene.here.url, "POST", path, [host, MARK, cookie, ("Content-Length", "0")]).json["approvals"] == [
+        "mallory@EXAMPLE.COM"
+    ]
+    scene.withdraw(identifier)
+
+
 def test_another_page_neither_asks_nor_approves(scene: Scene) -> None:
     identifier = scene.asked()
     host = ("Host", scene.here.url.partition("//")[2].replace("127.0.0.1", "localhost"))

@@ -52,8 +52,8 @@ def to_pagerduty(hooks: Hooks, key: str = KEY) -> PagerDuty:
     return PagerDuty(integration_key=Secret(key), url=url, source="broker.example.com", clock=SystemClock())
 
 
-def to_webhook(hooks: Hooks, secret: str = SIGNING_SECRET) -> Webhook:
-    return Webhook(url=Secret(f"{hooks.url}/hook"), secret=Secret(secret), clock=SystemClock(), ca_file=None)
+def to_webhook(hooks: Hooks, secret: str = SIGNING_SECRET, path: str = "/hook") -> Webhook:
+    return Webhook(url=Secret(f"{hooks.url}{path}"), secret=Secret(secret), clock=SystemClock(), ca_file=None)
 
 
 async def delivered(channel: Channel, sent: Message) -> str:
@@ -146,6 +146,17 @@ async def test_what_slack_and_pagerduty_refuse_is_refused_for_good_and_no_secret
         await delivered(to_pagerduty(hooks, canary), message())
     assert "'routing_key' *** is not known" in str(refused.value)
     assert canary not in str(refused.value)
+
+
+async def test_an_error_page_that_shows_the_path_tells_nobody_the_url_s_secret(hooks: Hooks) -> None:
+    for channel, path in (
+        (to_slack(hooks), SLACK_PATH),
+        (to_webhook(hooks, path="/in?key=CANARY-012"), "key=CANARY-012"),
+    ):
+        hooks.next_answers = [(404, f"Cannot POST {path} ({path.rpartition('/')[2]})", {})]
+        with pytest.raises(Refused, match="HTTP 404 Cannot POST ") as refused:
+            await delivered(channel, message())
+        assert path.rpartition("/")[2].removeprefix("key=") not in str(refused.value)
 
 
 @pytest.mark.parametrize("status", [408, 425, 429, 500, 503])

@@ -6,6 +6,7 @@ key or password is in it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
@@ -18,6 +19,8 @@ from broker.watch.wording import Text
 DEADLINE = 20.0
 # Of the other side's words this much is kept.
 _SAID_MAX = 200
+# Characters. Shorter words of a path ("services", "hook") are nobody's secret.
+_TOKEN_MIN = 9
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,13 @@ class Channel(Protocol):
 
     async def close(self) -> None:
         """Let connections go."""
+
+
+def told_by(url: Secret) -> list[Secret]:
+    """What of a URL must not be repeated: an error page of the other side rarely has the whole, but often the path."""
+    text = url.reveal()
+    path = text.split("/", 3)[-1]
+    return [url, *(Secret(each) for each in (path, *re.split("[/?&=]", path)) if len(each) >= _TOKEN_MIN)]
 
 
 def said(words: str, *secrets: Secret) -> str:

@@ -12,7 +12,7 @@ import json
 from broker.core.clock import Clock
 from broker.core.secret import Secret
 from broker.watch.channels.http import Poster
-from broker.watch.channels.port import Message, Refused, said
+from broker.watch.channels.port import Message, Refused, said, told_by
 
 _OK = 200
 
@@ -41,8 +41,8 @@ class Slack:
         }
         answer = await self._poster.post(json.dumps(body).encode())
         if answer.status != _OK:
-            raise Refused(f"HTTP {answer.status} {said(answer.body, self._url)}")
-        return said(answer.body, self._url)
+            raise Refused(f"HTTP {answer.status} {said(answer.body, *told_by(self._url))}")
+        return said(answer.body, *told_by(self._url))
 
     async def close(self) -> None:
         """See ``Channel``."""

@@ -15,7 +15,7 @@ from pathlib import Path
 from broker.core.clock import Clock
 from broker.core.secret import Secret
 from broker.watch.channels.http import Poster
-from broker.watch.channels.port import Message, Refused, said
+from broker.watch.channels.port import Message, Refused, said, told_by
 
 _SUCCESS = range(200, 300)
 _PREFIX = "whsec_"
@@ -37,7 +37,7 @@ class Webhook:
         body = json.dumps(members, ensure_ascii=False).encode()
         answer = await self._poster.post(body, headers=self._headers(message.notice.id, body))
         if answer.status not in _SUCCESS:
-            raise Refused(f"HTTP {answer.status} {said(answer.body, self._url)}")
+            raise Refused(f"HTTP {answer.status} {said(answer.body, *told_by(self._url))}")
         return f"HTTP {answer.status}"
 
     async def close(self) -> None:
