@@ -6,6 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from broker.audit.event import Kind
+
 # Members with a place of their own in the line, or that say nothing to a reader of lines.
 _PLACED = frozenset(
     {"timestamp", "instance", "seq", "event", "user", "principal", "action", "role", "resource", "access_key_id"}
@@ -16,14 +18,15 @@ _ABSENT: tuple[object, ...] = (None, "", [], False)
 
 
 def line_of(record: Mapping[str, Any]) -> str:
-    """``TIME INSTANCE:SEQ EVENT WHO ROLE KEY: the rest``; of a refusal its reason stands first."""
+    """``TIME INSTANCE:SEQ EVENT WHO ROLE KEY: the rest``; of a refusal or an alarm its reason stands first."""
     said = record.get
     place = f"{said('instance')}:{said('seq')}"
     words = [said("timestamp"), place, said("event"), said("user") or "-", _what(record)]
     if said("access_key_id"):
         words.append(said("access_key_id"))
     if said("success") is False:
-        words.append(f"REFUSED {said('reason')}")
+        # What the broker noticed or failed to do has a reason as well, and nobody was refused anything by it.
+        words += ["REFUSED"] * (said("event") == Kind.REFUSED) + [said("reason")]
     return printable(f"{' '.join(map(str, words))}{_rest(record)}")
 
 

@@ -344,7 +344,9 @@ def _by(event: Event) -> str | None:
 
 
 def _trace(event: Event) -> tuple[str, ...]:
-    return (f"zerotrust-admin audit trace {shlex.quote(event.request_id)}",) if event.request_id else ()
+    """The whole story: of broken glass what was got by it, too, which other requests did."""
+    story = _broken_glass(event) or event.request_id
+    return (f"zerotrust-admin audit trace {shlex.quote(story)}",) if story else ()
 
 
 def _with_user(command: str, user: str | None) -> tuple[str, ...]:

@@ -263,6 +263,12 @@ def test_broken_glass_works_alone_without_redis_and_is_reviewed_by_somebody_else
     identifier = broken.json["id"]
     (alarm,) = records(scene.here, "alert")
     assert (alarm["reason"], alarm["severity"], alarm["elevation"]) == ("break_glass", "high", identifier)
+    told = subprocess.run(
+        [str(PROGRAMS / "zerotrust-admin"), "audit", "trace", identifier, "--config", str(scene.here.config)],
+        env={"PATH": "/usr/bin:/bin"}, capture_output=True, text=True, check=True, timeout=30,
+    ).stdout  # fmt: skip
+    assert [line.split()[2] for line in told.splitlines()[:4]] == ["alert", "break_glass", "intent", "issued"]
+    assert " raise_alert developer break_glass  " in told
     _eventually_withdrawn(scene, identifier)
     assert f"{identifier}  waiting   {ALICE}  developer" in _waiting(scene)
     close = ("reviews", "close", identifier, "--note", "justified", "--url", _url(scene.here))

@@ -111,6 +111,7 @@ def test_each_broken_glass_is_a_matter_of_its_own_with_the_command_that_closes_i
     assert told is not None
     assert other is not None
     assert told.matter != other.matter
+    assert told.do[0] == f"zerotrust-admin audit trace {'0' * 31}1"
     assert told.do[-1] == f"zerotrust-admin reviews close {'0' * 31}1 --note 'what you found'"
 
 
