@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, ValidationInfo
 
+from broker.config.fault import fault
 from broker.config.section import Section
 from broker.config.values import ReadableFile
 
@@ -25,6 +26,14 @@ class Respond(Section):
     reuse_of_expired: _Answer = Field(default="none", description="What has expired is shown.")
 
 
+def _can_happen(respond: Respond, info: ValidationInfo) -> Respond:
+    """Nobody is to believe that somebody is held by an alert that is never raised."""
+    if respond.impossible_travel != "none" and info.data.get("geoip_database", ...) is None:
+        what = "has an answer to impossible_travel, which nobody notices without watch.geoip_database"
+        raise fault(what, "name a City database as geoip_database, or leave impossible_travel out")
+    return respond
+
+
 class Watch(Section):
     """Who does what nobody expects of them. Alerts are records of the audit log; what each one needs: [The watch](watch.md)."""
 
@@ -33,4 +42,6 @@ class Watch(Section):
         description="A City database in MaxMind's format (.mmdb), for impossible travel; taken over when it changes. "
         "Without it: no such alerts.",
     )
-    respond: Respond = Field(default=Respond(), description="What follows an alert.")
+    respond: Annotated[Respond, AfterValidator(_can_happen)] = Field(
+        default=Respond(), description="What follows an alert."
+    )
