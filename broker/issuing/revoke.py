@@ -149,9 +149,10 @@ class Revocations:
             event.details["revocation_told"] = told
             event.done(Happened.RESTORED)
             receipt = self._receipt(user=user, role=None, dry_run=False, stopped=(), told=told)
+            receipt = replace(receipt, runs_on=(_STAYS_DENIED,) * bool(denied))
             if aws:
-                return await self._lifted(event, receipt, user)
-            return replace(receipt, runs_on=(_STAYS_DENIED,)) if denied else receipt
+                receipt = await self._lifted(event, receipt, user)
+            return replace(receipt, runs_on=(*receipt.runs_on, *self._watched(user)))
 
     async def listing(self, ask: Ask) -> list[Revocation]:
         """All that operators revoked, the latest first. Raises like it."""
@@ -272,6 +273,14 @@ class Revocations:
             told=told,
             not_heard=not_heard,
         )
+
+    def _watched(self, user: str) -> list[str]:
+        """Attempts of somebody who is revoked are an alert: without this an operator would take them for restored."""
+        command = f"zerotrust-admin alerts clear --user {shlex.quote(user)}"
+        return [
+            f"the watch still keeps something from {user} ({which}); `{command}` lifts that"
+            for which in self._epochs.suspicions(user)
+        ]
 
     def _namesakes(self, user: str | None) -> list[str]:
         """Those whom rules name as somebody whom none names, but for upper and lower case: one of the two may be a slip."""

@@ -220,6 +220,20 @@ async def test_a_dry_run_says_the_same_and_does_nothing(house: House, revocation
     assert (wet.stopped, wet.runs_on) == (dry.stopped, dry.runs_on)
 
 
+async def test_who_is_restored_and_still_held_by_the_watch_is_said_to_be_with_the_command_that_lifts_it(
+    house: House, revocations: Revocations
+) -> None:
+    await house.epochs.enter([HOLD], by="root/admin@R")
+    await house.epochs.enter([Subject(Kind.SUSPICION, "alice@R", "hold")], by="watch: reuse_of_revoked")
+    (said,) = (await revocations.restore(ask(house), user="alice@R")).runs_on
+    assert said == (
+        "the watch still keeps something from alice@R (hold); `zerotrust-admin alerts clear --user alice@R` lifts that"
+    )
+    await house.epochs.enter([HOLD], by="root/admin@R")
+    await house.epochs.enter([Subject(Kind.SUSPICION, "alice@R", "hold")], by="root/admin@R", held=False)
+    assert (await revocations.restore(ask(house), user="alice@R")).runs_on == ()
+
+
 async def test_the_list_says_what_is_held_and_what_was_restored(house: House, revocations: Revocations) -> None:
     await revocations.revoke_credentials(ask(house), user="alice@R", role="developer")
     await revocations.revoke_sessions(ask(house), everybody=True)
