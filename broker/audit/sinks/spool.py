@@ -163,7 +163,7 @@ class Spool:
 
     def _open_behind(self) -> io.BufferedReader | None:
         """The file that holds the next record, or the first one behind it, opened in front of it."""
-        files = sorted((seq, path) for path in record_files(self._directory) if (seq := self._first_seq(path)))
+        files = self._files()
         # The last file that begins at or before the next record, then those that begin later.
         start = max((index for index, (first, _) in enumerate(files) if first <= self.seq + 1), default=0)
         for _, path in files[start:]:
@@ -172,6 +172,25 @@ class Spool:
                 return file
             file.close()
         return None
+
+    def _files(self) -> list[tuple[int, Path]]:
+        """This instance's files by their first number.
+
+        A listing that a file was renamed under may have neither its old name nor its new one: what it holds would seem lost.
+        """
+        while True:
+            before = self._standing()
+            files = sorted((seq, path) for path in record_files(self._directory) if (seq := self._first_seq(path)))
+            if self._standing() == before:
+                return files
+
+    def _standing(self) -> tuple[int, int]:
+        """What changes when a file is renamed: of the directory, and of the name under which records are written."""
+        try:
+            current = (self._directory / f"audit-{self.instance}.jsonl").stat(follow_symlinks=False).st_ino
+        except FileNotFoundError:
+            current = 0
+        return self._directory.stat().st_mtime_ns, current
 
     def _first_seq(self, path: Path) -> int | None:
         with contextlib.suppress(OSError, BrokenRecord), path.open("rb") as file:
