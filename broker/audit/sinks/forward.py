@@ -225,7 +225,37 @@ class Forwarder:
             return bool(read.missing)
         await self._send(spool, [self._parcel(spool.instance, seq, line) for seq, line in read.lines])
         if self._suspects:
-            raise SinkDown(f"refuses record {self._suspects[0].seq} and whatever is behind it")
+            await self._ask_again(spool)
+        return True
+
+    async def _ask_again(self, spool: Spool) -> None:
+        """Whether the sink still takes what it took before: then it is those behind it that it does not take, else it is unwell.
+
+        So whoever can have a hundred records written that no receiver takes holds nobody up. Not where it is required: a receiver
+        that only recognises what it has would let everybody through.
+
+        Raises:
+            SinkDown: It is unwell, as far as anybody knows.
+        """
+        suspects = self._suspects
+        unwell = SinkDown(f"refuses record {suspects[0].seq} and whatever is behind it")
+        line = await self._worker.do(spool.last_sent) if self.gate is None else None
+        if line is None:
+            raise unwell
+        if not await self._takes(self._parcel(spool.instance, spool.sent, line)):
+            raise unwell
+        # It may have become well since it refused them.
+        refused = [parcel for parcel in suspects if not await self._takes(parcel)]
+        self._suspects = []
+        self._taken(spool, suspects[-1].seq)
+        if refused:
+            await self._say_refused(refused)
+
+    async def _takes(self, parcel: Parcel) -> bool:
+        try:
+            await self._sink.send([parcel])
+        except SinkRefused:
+            return False
         return True
 
     def _parcel(self, instance: str, seq: int, line: bytes) -> Parcel:

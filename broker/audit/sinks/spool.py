@@ -111,6 +111,19 @@ class Spool:
         with _nobody_writes(self._directory / f"audit-{self.instance}.jsonl") as is_orphan:
             return self.read(upto=None, records=records, size=size) if is_orphan else None
 
+    def last_sent(self) -> bytes | None:
+        """The record that the sink is known to have had last, without its line feed; None where there is none any more.
+
+        Raises:
+            OSError: The files cannot be read.
+        """
+        file = self._open_behind(self.sent - 1) if self.sent else None
+        if file is None:
+            return None
+        with file:
+            line = file.readline(RECORD_MAX)
+        return line[:-1] if line.endswith(b"\n") and _number(line) == self.sent else None
+
     def rewind(self) -> None:
         """Read again from the record behind the last one that the sink is known to have."""
         self.seq = self.sent
@@ -141,7 +154,7 @@ class Spool:
         """The next whole line, of the next file where this one is at its end."""
         while True:
             if self._file is None:
-                self._file = self._open_behind()
+                self._file = self._open_behind(self.seq)
             if self._file is None:
                 return None
             before = self._file.tell()
@@ -152,7 +165,7 @@ class Spool:
                 continue  # No record; its pieces are skipped.
             # At the end, or in front of half a record. The next one may be in another file by now, or this one was cut.
             self._file.seek(before)
-            following = self._open_behind()
+            following = self._open_behind(self.seq)
             if following is None:
                 return None
             if os.path.sameopenfile(following.fileno(), self._file.fileno()) and following.tell() >= before:
@@ -161,14 +174,14 @@ class Spool:
             self._let_go()
             self._file = following
 
-    def _open_behind(self) -> io.BufferedReader | None:
-        """The file that holds the next record, or the first one behind it, opened in front of it."""
+    def _open_behind(self, seq: int) -> io.BufferedReader | None:
+        """The file that holds the record behind ``seq``, or the first one behind that, opened in front of it."""
         files = self._files()
         # The last file that begins at or before the next record, then those that begin later.
-        start = max((index for index, (first, _) in enumerate(files) if first <= self.seq + 1), default=0)
+        start = max((index for index, (first, _) in enumerate(files) if first <= seq + 1), default=0)
         for _, path in files[start:]:
             file = path.open("rb")
-            if _seek_behind(file, self.seq) or path == files[-1][1]:
+            if _seek_behind(file, seq) or path == files[-1][1]:
                 return file
             file.close()
         return None

@@ -10,6 +10,7 @@ import pytest
 from broker.audit.log import AuditLog
 from broker.audit.sinks import file
 from broker.audit.sinks.spool import Spool
+from broker.core.errors import AuditUnavailable
 from tests.fakes.audit import Directory, an_event
 from tests.fakes.scripted_sink import ScriptedSink, caught_up, forwarder_to, log_to
 
@@ -134,18 +135,72 @@ async def test_a_record_that_the_sink_will_never_take_is_set_aside_with_an_alarm
     assert "33 of" in told
 
 
-async def test_a_sink_that_refuses_everything_is_down_and_no_record_is_set_aside(directory: Directory) -> None:
-    sink = ScriptedSink(most=0)
+async def test_more_records_than_a_batch_that_no_receiver_takes_hold_nobody_up(directory: Directory) -> None:
+    """Somebody who chooses what is in their records can have any number of them."""
+    sink = ScriptedSink(refuses={*range(3, 253)})
     forwarder = forwarder_to(sink, directory.path)
     log = log_to(directory.path, forwarder)
     await log.open()
+    await recorded(log, 1)
+    await caught_up(forwarder)
+    await recorded(log, 250)
+    await caught_up(forwarder)
+    await recorded(log, 1)
+    await caught_up(forwarder)
+    await log.close()
+    last = len(records(directory))
+    assert list(dict.fromkeys(sink.got)) == [1, 2, *range(253, last + 1)]
+    assert forwarder.set_aside == 250
+
+
+async def test_the_last_record_of_all_that_is_refused_is_set_aside_without_one_behind_it(directory: Directory) -> None:
+    sink = ScriptedSink(refuses={3, 4})
+    forwarder = forwarder_to(sink, directory.path)
+    log = log_to(directory.path, forwarder)
+    await log.open()
+    await recorded(log, 1)
+    await caught_up(forwarder)
+    await recorded(log, 1)
+    await caught_up(forwarder)
+    assert forwarder.set_aside >= 1
+    assert forwarder.fault is None
+    await log.close()
+
+
+async def test_a_required_sink_is_not_believed_that_it_is_well_because_it_takes_what_it_has(
+    directory: Directory,
+) -> None:
+    sink = ScriptedSink(refuses={*range(3, 1000)})
+    forwarder = forwarder_to(sink, directory.path, required=True)
+    log = log_to(directory.path, forwarder)
+    await log.open()
+    await recorded(log, 1)
+    for _ in range(3):
+        with pytest.raises(AuditUnavailable):
+            await recorded(log, 1)
+    assert forwarder.set_aside == 0
+    assert "refuses record 3" in str(forwarder.fault)
+    await log.close()
+
+
+@pytest.mark.parametrize("took", [0, 1])
+async def test_a_sink_that_refuses_everything_is_down_and_no_record_is_set_aside(
+    directory: Directory, took: int
+) -> None:
+    sink = ScriptedSink(most=1000 if took else 0)
+    forwarder = forwarder_to(sink, directory.path)
+    log = log_to(directory.path, forwarder)
+    await log.open()
+    if took:
+        await caught_up(forwarder)
+        sink.most = 0
     while forwarder.fault is None:
         await recorded(log, 1)
-    assert "refuses record 1" in forwarder.fault
+    assert f"refuses record {took + 1} " in forwarder.fault
     assert forwarder.set_aside == 0
     sink.most = 1
     await caught_up(forwarder)
-    assert sink.got == [*range(1, len(records(directory)) + 1)]
+    assert list(dict.fromkeys(sink.got)) == [*range(1, len(records(directory)) + 1)]
     await log.close()
 
 
