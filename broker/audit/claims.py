@@ -104,7 +104,9 @@ def all_claims(
     on_fault: OnFault,
     note: OnFault,
 ) -> Iterator[Claim]:
-    """Everything that is said of an instance, by the number of records it speaks of.
+    """Everything that is said of an instance by now, by the number of records it speaks of.
+
+    What comes while the log is read may speak of records behind the end that was read.
 
     Args:
         instance: Of whom.
@@ -116,8 +118,11 @@ def all_claims(
         on_fault: Told of what is damaged or goes back in checkpoints; of each file the first.
         note: Told of what cannot be checked.
     """
-    sources = [_rising(_own(path, instance, keys, backing, on_fault), on_fault) for path in statements]
-    sources += [_rising(_neighbours(path, instance), note) for path in records]
+    sources = [
+        _rising(_own(path, path.stat().st_size, instance, keys, backing, on_fault=on_fault), on_fault)
+        for path in statements
+    ]
+    sources += [_rising(_neighbours(path, path.stat().st_size, instance), note) for path in records]
     sources.append(iter(sorted(elsewhere, key=lambda claim: claim.size)))
     return heapq.merge(*sources, key=lambda claim: claim.size)
 
@@ -142,8 +147,8 @@ def _rising(claims: Iterator[Claim], on_fault: OnFault) -> Iterator[Claim]:
             on_fault(claim.path, f"{claim.by} goes back from {reached} records to {claim.size}")
 
 
-def _own(path: Path, instance: str, keys: KeySet, backing: Backing, on_fault: OnFault) -> Iterator[Claim]:
-    read = _old(path, instance, keys) if path.suffix == ".jws" else _stated(path, instance, keys, backing)
+def _own(path: Path, end: int, instance: str, keys: KeySet, backing: Backing, *, on_fault: OnFault) -> Iterator[Claim]:
+    read = _old(path, end, instance, keys) if path.suffix == ".jws" else _stated(path, end, instance, keys, backing)
     faulty = False
     for number, found in enumerate(read, start=1):
         if isinstance(found, Claim):
@@ -153,8 +158,8 @@ def _own(path: Path, instance: str, keys: KeySet, backing: Backing, on_fault: On
             on_fault(path, f"checkpoint {number}: {found}")
 
 
-def _stated(path: Path, instance: str, keys: KeySet, backing: Backing) -> Iterator[Claim | BrokenRecord]:
-    for data, whole in notes(path):
+def _stated(path: Path, end: int, instance: str, keys: KeySet, backing: Backing) -> Iterator[Claim | BrokenRecord]:
+    for data, whole in notes(path, end=end):
         try:
             note = data.decode("utf-8", "replace")
             found = open_checkpoint(note, keys=keys)
@@ -166,8 +171,8 @@ def _stated(path: Path, instance: str, keys: KeySet, backing: Backing) -> Iterat
                 yield error
 
 
-def _old(path: Path, instance: str, keys: KeySet) -> Iterator[Claim | BrokenRecord]:
-    for line in lines(path):
+def _old(path: Path, end: int, instance: str, keys: KeySet) -> Iterator[Claim | BrokenRecord]:
+    for line in lines(path, end=end):
         try:
             position = open_old_checkpoint(line.removesuffix(b"\n").decode("ascii", "replace"), keys=keys)
             _require(position.instance, instance)
@@ -177,8 +182,8 @@ def _old(path: Path, instance: str, keys: KeySet) -> Iterator[Claim | BrokenReco
                 yield error
 
 
-def _neighbours(path: Path, instance: str) -> Iterator[Claim]:
-    for line in lines(path):
+def _neighbours(path: Path, end: int, instance: str) -> Iterator[Claim]:
+    for line in lines(path, end=end):
         if _NEIGHBOUR in line:
             try:
                 record = orjson.loads(line)

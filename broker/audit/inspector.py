@@ -20,6 +20,8 @@ from broker.keys.signing import KeySet
 
 # As many lines go to a process at once; at 100 us a signature that is 50 ms of work for half a megabyte of copying.
 _BATCH = 500
+# Below this one process is done before several have begun: some 20,000 records.
+WORTH_PROCESSES_BYTES = 16 << 20
 # Batches in flight a process: one being worked on, one waiting. More would only fill the memory.
 _AHEAD = 2
 

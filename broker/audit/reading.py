@@ -30,17 +30,19 @@ def record_files(directory: Path) -> list[Path]:
     return found
 
 
-def lines(path: Path) -> Iterator[bytes]:
-    """Its lines, with their line feeds; of one that is longer than any record, pieces."""
+def lines(path: Path, *, end: int | None = None) -> Iterator[bytes]:
+    """Its lines, with their line feeds, as far as ``end``; of one that is longer than any record, pieces."""
+    left = RECORD_MAX if end is None else end
     with path.open("rb") as file:
-        while line := file.readline(RECORD_MAX):
+        while line := file.readline(min(RECORD_MAX, left)):
+            left -= 0 if end is None else len(line)
             yield line
 
 
-def notes(path: Path) -> Iterator[tuple[bytes, bool]]:
+def notes(path: Path, *, end: int | None = None) -> Iterator[tuple[bytes, bool]]:
     """The checkpoints of a file, and whether each is whole: it ends where an empty line stands behind a signature line."""
     note, signed = b"", False
-    for line in lines(path):
+    for line in lines(path, end=end):
         if signed and line == b"\n":
             yield note, True
             note, signed = b"", False

@@ -19,7 +19,7 @@ from broker.audit.checkpoint import root_text
 from broker.audit.claims import VIA_DIRECTORY, Claim, Claims, all_claims, neighbour_in
 from broker.audit.cosignature import WitnessKey
 from broker.audit.event import Kind
-from broker.audit.inspector import Inspected, Inspector, NoLineFeed
+from broker.audit.inspector import WORTH_PROCESSES_BYTES, Inspected, Inspector, NoLineFeed
 from broker.audit.logs import TORN, Finding, InstanceLog, Report, logs_of
 from broker.audit.reading import lines
 from broker.audit.succession import Succession, certified
@@ -42,7 +42,8 @@ def verify(
         jwks: The broker's public keys (RFC 7517), or the first of them: those that its records certify are believed too.
         witnesses: Those whose signatures the checkpoints must have.
         elsewhere: Files with a checkpoint each that was kept elsewhere, such as a witness's: the log must go on from there.
-        processes: How many check signatures, which is most of the work; only a program of its own may say more than one.
+        processes: How many check signatures, which is most of the work; only a program of its own may say more than one. A
+            small log is checked by one.
 
     Raises:
         UnusableKeySet: The JWKS cannot verify anything.
@@ -56,7 +57,8 @@ def verify(
     _take_elsewhere(elsewhere, chains, witnesses, report)
     mentions: dict[str, _Mention] = {}
     everything = {"keys": [*jwks["keys"], *(key for found in certificates for key in found)]}
-    with Inspector(jwks=everything, processes=processes) as inspector:
+    size = sum(path.stat().st_size for chain in chains for path in chain.paths)
+    with Inspector(jwks=everything, processes=processes if size > WORTH_PROCESSES_BYTES else 1) as inspector:
         for chain in chains:
             report.instances += 1
             others = [path for other in chains if other is not chain for path in other.paths]
