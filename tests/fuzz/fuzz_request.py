@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, TypeVar
 
-from broker import wire, wire_operators
+from broker import wire, wire_elevation, wire_operators
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -15,6 +15,7 @@ T = TypeVar("T")
 sentences: set[str] = set()
 # There are thirty of them. A text of the client's in one would soon make it many.
 SENTENCES_MAX = 45
+REASON_MAX = 200
 LIFETIME_END = 1_000_000 * 86_400  # seconds: six digits of days
 
 
@@ -33,6 +34,9 @@ def seeds() -> Iterator[bytes]:
     yield b'{"user": "alice@EXAMPLE.COM", "id": "0123456789abcdef0123456789abcdef"}'
     yield b'{"user": "\\ud800@EXAMPLE.COM"}'
     yield '{"role": "d\u0435veloper"}'.encode()
+    yield b'{"role": "prod", "reason": "INC-1 fire", "duration": "30m", "break_glass": true}'
+    yield b'{"reason": "\\u202eINC-1"}'
+    yield b'{"id": "0123456789abcdef0123456789abcdef", "note": "seen"}'
     yield b'{"role": 1e999}'
     yield '{"role": "developer"}'.encode("utf-16")
 
@@ -40,8 +44,11 @@ def seeds() -> Iterator[bytes]:
 def one_input(data: bytes) -> None:
     request = parsed(wire.parse_credentials_request, data)
     if request is not None:
-        scope = {} if request.scope is None else {"scope": request.scope}
-        assert json.loads(data) == {"role": request.role, **scope}
+        asked = {"role": request.role, "scope": request.scope, "reason": request.reason}
+        said = json.loads(data)
+        # Blanks around a reason are nobody's.
+        said |= {"reason": said["reason"].strip()} if "reason" in said else {}
+        assert said == {name: text for name, text in asked.items() if text is not None}
         judge_role(request.role)
         judge_role(request.scope or "none")
     job_pass = parsed(wire.parse_pass_request, data)
@@ -52,7 +59,19 @@ def one_input(data: bytes) -> None:
     if narrower is not None:
         assert not narrower.role
         judge_pass(narrower, json.loads(data))
+    judge_elevation(data)
     judge_operators(data)
+
+
+def judge_elevation(data: bytes) -> None:
+    asked = parsed(wire_elevation.parse_elevation_request, data)
+    if asked is not None:
+        judge_role(asked.role)
+        judge_role(asked.scope or "none")
+        assert asked.duration is None or 0 <= asked.duration < LIFETIME_END
+    closed = parsed(wire_elevation.parse_closing, data)
+    for text in (asked and asked.reason, parsed(wire_elevation.parse_denial, data), closed and closed[1]):
+        assert text is None or (text.isprintable() and len(text) <= REASON_MAX)
 
 
 def judge_operators(data: bytes) -> None:
