@@ -138,6 +138,7 @@ def test_the_records_of_both_say_that_the_last_was_issued_within_a_second_and_no
         assert (theirs[-1] - acknowledged).total_seconds() > PROMISED_SECONDS + 1, "under the old dump, too"
         assert broker.admin("audit", "verify").returncode == 0
     assert set(load.answers[MALLORY]) == {200}
-    assert set(load.answers[ALICE]) == {200, 401}
+    # 401: the session and the pass are dead; 403: a request that was under way when they died.
+    assert {200, 401} <= set(load.answers[ALICE]) <= {200, 401, 403}
     # Every one that was handed out has its record, and each that came afterwards is a refusal with one.
     assert load.answers[ALICE].count(200) == len(issued(brokers, ALICE))
