@@ -9,53 +9,39 @@ from functools import partial
 from aiohttp import web
 from redis import asyncio as redis
 
-from broker import __version__
-from broker.assembly.audit import audit_log, hsm_of, public_keys, witnesses_of
+from broker.assembly.audit import public_keys
 from broker.assembly.aws import documents_of, reloads_of, sts_client
 from broker.assembly.cache import cache_of
 from broker.assembly.check import Checked
+from broker.assembly.doors import application, connections_of
 from broker.assembly.elevation import elevating
 from broker.assembly.entrance import entry_of
 from broker.assembly.gauges import add_gauges
 from broker.assembly.hierarchy import hierarchy_of
-from broker.assembly.neighbours import neighbours_of
-from broker.assembly.notification import notifier_of
-from broker.assembly.operators import operators_door
+from broker.assembly.recording import Recording, recording_of
 from broker.assembly.reload import PolicyReload, Source
 from broker.assembly.revocation import denies_of, epochs_of
 from broker.assembly.shared import redis_client
-from broker.assembly.sinks import forwarders_of
 from broker.assembly.watch import watch_of
 from broker.audit.log import AuditLog
-from broker.audit.neighbours import Neighbours
 from broker.audit.signer import JWKS_PATH
-from broker.audit.witnesses import Witnesses
 from broker.authn.directory import Directories
 from broker.cache.sealed import CredentialCache
 from broker.config.model import Settings
 from broker.config.restart import digests, fingerprint
 from broker.core.clock import Clock
-from broker.issuing.alerts import Alerts
 from broker.issuing.deny import Denies
-from broker.issuing.explain import Explainer
 from broker.issuing.issue import Issuer
-from broker.issuing.notify import NotificationTest
-from broker.issuing.passes import PassOffice
 from broker.issuing.review import Reviews
-from broker.issuing.revoke import Revocations
-from broker.keys.pkcs11 import HsmKey
 from broker.revocation.epochs import Epochs
 from broker.revocation.holds import Holds
 from broker.sts.client import StsClient
 from broker.sts.console import Console
 from broker.sts.iam import RolePolicies
-from broker.watch.breach import Notifier
 from broker.watch.files import FileWatch
 from broker.watch.metrics import Metrics
-from broker.watch.queue import Queue
 from broker.watch.watch import Watch
-from broker.web.app import build
-from broker.web.connections import Connections, Runner, places
+from broker.web.connections import Connections, Runner
 from broker.web.health import Health
 
 
@@ -67,8 +53,7 @@ class Broker:
     connections: Connections
     health: Health
     issuer: Issuer
-    audit: AuditLog
-    neighbours: Neighbours
+    recording: Recording
     sts: StsClient
     console: Console
     directories: Directories
@@ -79,19 +64,14 @@ class Broker:
     denies: Denies
     role_policies: RolePolicies | None
     policy: PolicyReload
-    hsm: HsmKey | None
-    witnesses: Witnesses | None
-    notifier: Notifier | None
     reviews: Reviews
     configuration: str
     watch: Watch
 
     async def open(self) -> None:
         """Record what starts, and read what the last one left."""
-        await self.audit.open(version=__version__, configuration=self.configuration)
+        await self.recording.open(configuration=self.configuration)
         await self.epochs.open()
-        if self.notifier is not None:
-            await self.notifier.open()
 
     async def reload(self) -> None:
         """Take over changed keytabs and certificates, roles and rules."""
@@ -102,14 +82,11 @@ class Broker:
     def background(self) -> list[Callable[[], Awaitable[None]]]:
         """What goes on beside requests until the broker is told to stop."""
         return [
-            self.audit.keep_checkpointing,
-            self.neighbours.keep_looking,
+            *self.recording.background,
             self.files.keep_looking,
             self.epochs.keep_in_step,
             self.denies.keep_in_force,
             self.policy.keep_giving_back,
-            *([self.witnesses.keep_submitting] if self.witnesses else []),
-            *([self.notifier.keep_notifying] if self.notifier else []),
             self.reviews.keep_packing,
             self.watch.keep_watching,
         ]
@@ -126,11 +103,7 @@ class Broker:
         """Let what is under way be recorded, then let everything go."""
         await self.issuer.drain()
         await self.watch.close()
-        if self.notifier is not None:
-            await self.notifier.close()
-        await self.audit.close()
-        if self.hsm is not None:
-            self.hsm.close()
+        await self.recording.close()
         self.sts.close()
         if self.role_policies is not None:
             self.role_policies.close()
@@ -154,16 +127,9 @@ def assemble(settings: Settings, checked: Checked, *, source: Source, clock: Clo
     """
     hierarchy = hierarchy_of(settings.encryption)
     metrics = Metrics()
-    hsm = hsm_of(settings.encryption.hsm)
-    sinks = forwarders_of(settings.audit, clock=clock, metrics=metrics)
-    queue = Queue()
-    observers = [metrics.observe, queue.observe]
-    audit = audit_log(settings, hsm=hsm, clock=clock, observers=observers, sinks=sinks)
-    witnesses = witnesses_of(settings, audit=audit, metrics=metrics, clock=clock)
-    notifier = notifier_of(settings, hierarchy=hierarchy, audit=audit, metrics=metrics, clock=clock)
-    if notifier is not None:
-        observers.append(notifier.observe)
     client = redis_client(settings.redis) if settings.redis else None
+    recording = recording_of(settings, hierarchy=hierarchy, client=client, metrics=metrics, clock=clock)
+    audit = recording.audit
     epochs = epochs_of(settings, hierarchy=hierarchy, client=client, metrics=metrics, clock=clock)
     holds = Holds(epochs=epochs)
     cache = cache_of(
@@ -222,70 +188,41 @@ def assemble(settings: Settings, checked: Checked, *, source: Source, clock: Clo
         audit=audit,
         clock=clock,
     )
-    sources = {"keytabs": checked.keys.reload} | ({"tls": checked.tls.reload} if checked.tls else {})
-    sources |= reloads_of(checked.base)
-    sources |= {"geoip": checked.places.reload} if settings.watch.geoip_database else {}
-    files = FileWatch(sources=sources, audit=audit)
-    metrics.gauge(
-        "broker_config_last_reload_successful",
-        "Whether the roles and rules of the configuration file are in force, as of the last reload",
-        lambda: float(policy.is_well),
-    )
-    add_gauges(metrics, audit=audit, hsm=hsm, keys=checked.keys, tls=checked.tls, files=files, sources=sources)
+    files = _files(settings, checked, audit=audit)
+    add_gauges(metrics, recording=recording, policy=policy, keys=checked.keys, tls=checked.tls, files=files)
+    probes = {
+        "cache": cache.ping,
+        "sts": sts.ping,
+        "replay_guard": entry.replay_guard.ping,
+        "files": files.ping,
+        "revocations": epochs.ping,
+        "aws_denies": denies.ping,
+    }
     health = Health(
-        probes={
-            "audit": audit.ping,
-            **{f"audit_sink_{sink.name}": sink.ping for sink in sinks},
-            "cache": cache.ping,
-            "sts": sts.ping,
-            "replay_guard": entry.replay_guard.ping,
-            "files": files.ping,
-            "revocations": epochs.ping,
-            **({"hsm": hsm.ping} if hsm else {}),
-            **({"witnesses": witnesses.ping} if witnesses else {}),
-            "aws_denies": denies.ping,
-            **entry.directories.probes(),
-            **({"notifications": notifier.ping} if notifier else {}),
-        },
-        vital=frozenset({"audit", "replay_guard"})
-        | {f"audit_sink_{sink.name}" for sink in sinks if sink.gate is not None},
+        probes={**recording.probes, **probes, **entry.directories.probes()},
+        vital=recording.vital | {"replay_guard"},
         metrics=metrics.text,
-        documents={JWKS_PATH: partial(public_keys, settings, hsm=hsm), **documents_of(checked.base)},
+        documents={JWKS_PATH: partial(public_keys, settings, hsm=recording.hsm), **documents_of(checked.base)},
     )
-    operators = operators_door(settings.admin, entry=entry, keys=checked.signing_keys, clock=clock)
-    app = build(
+    app = application(
+        settings,
+        checked,
+        entry=entry,
         issuer=issuer,
-        explainer=Explainer(
-            entrance=entry.entrance, policies=policies, boxes=elevation.boxes, holds=holds, clock=clock
-        ),
-        office=PassOffice(entrance=entry.entrance, passes=entry.passes, policies=policies, holds=holds, clock=clock),
-        operators=operators,
-        revocations=Revocations(
-            operators=operators,
-            epochs=epochs,
-            denies=denies,
-            policies=policies,
-            realms=settings.kerberos.realms,
-            clock=clock,
-        ),
-        notification_test=NotificationTest(operators=operators, notifier=notifier),
-        elevation=elevation.desk,
-        reviews=elevation.reviews,
-        alerts=Alerts(operators=operators, holds=holds),
+        elevation=elevation,
+        epochs=epochs,
+        holds=holds,
+        denies=denies,
+        notifier=recording.notifier,
         health=health,
-        hostnames=frozenset(settings.server.hostnames or checked.keys.hosts),
-        networks=settings.server.allowed_networks or (),
-        trusted_proxies=settings.server.trusted_proxies or (),
-        limit=entry.limits.address,
-        tls=checked.tls,
+        clock=clock,
     )
     return Broker(
         app=app,
-        connections=_connections(metrics),
+        connections=connections_of(metrics),
         health=health,
         issuer=issuer,
-        audit=audit,
-        neighbours=neighbours_of(settings, audit=audit, client=client, clock=clock),
+        recording=recording,
         sts=sts,
         console=console,
         directories=entry.directories,
@@ -296,14 +233,11 @@ def assemble(settings: Settings, checked: Checked, *, source: Source, clock: Clo
         denies=denies,
         role_policies=role_policies,
         policy=policy,
-        hsm=hsm,
-        witnesses=witnesses,
-        notifier=notifier,
         reviews=elevation.reviews,
         configuration=fingerprint(others, policy=in_force),
         watch=watch_of(
             settings,
-            queue=queue,
+            queue=recording.queue,
             places=checked.places,
             hierarchy=hierarchy,
             client=client,
@@ -315,17 +249,11 @@ def assemble(settings: Settings, checked: Checked, *, source: Source, clock: Clo
     )
 
 
-def _connections(metrics: Metrics) -> Connections:
-    connections = Connections(places=places())
-    metrics.gauge("broker_connections", "Open client connections", lambda: float(connections.number))
-    metrics.gauge(
-        "broker_connections_hung_up_on",
-        "Connections that were closed because their time had passed or to make room, since the start",
-        lambda: float(connections.hung_up_on),
-    )
-    metrics.gauge(
-        "broker_connections_turned_away",
-        "Connections that found no room, since the start",
-        lambda: float(connections.turned_away),
-    )
-    return connections
+def _files(settings: Settings, checked: Checked, *, audit: AuditLog) -> FileWatch:
+    """What is taken over when it changes on disk."""
+    sources = {"keytabs": checked.keys.reload, **reloads_of(checked.base)}
+    if checked.tls is not None:
+        sources["tls"] = checked.tls.reload
+    if settings.watch.geoip_database is not None:
+        sources["geoip"] = checked.places.reload
+    return FileWatch(sources=sources, audit=audit)

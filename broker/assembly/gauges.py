@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from functools import partial
 
-from broker.audit.log import AuditLog
+from broker.assembly.recording import Recording
+from broker.assembly.reload import PolicyReload
 from broker.authn.keytab import AcceptorKeys
-from broker.keys.pkcs11 import HsmKey
 from broker.watch.files import FileWatch
 from broker.watch.metrics import Metrics
 from broker.web.tls import ServerTls
@@ -16,14 +15,19 @@ from broker.web.tls import ServerTls
 def add_gauges(
     metrics: Metrics,
     *,
-    audit: AuditLog,
-    hsm: HsmKey | None,
+    recording: Recording,
+    policy: PolicyReload,
     keys: AcceptorKeys,
     tls: ServerTls | None,
     files: FileWatch,
-    sources: Iterable[str],
 ) -> None:
     """Those whose value is looked up when somebody asks."""
+    audit, hsm = recording.audit, recording.hsm
+    metrics.gauge(
+        "broker_config_last_reload_successful",
+        "Whether the roles and rules of the configuration file are in force, as of the last reload",
+        lambda: float(policy.is_well),
+    )
     metrics.gauge(
         "broker_audit_last_checkpoint_timestamp_seconds",
         "When the audit chain was last checkpointed",
@@ -35,7 +39,7 @@ def add_gauges(
             "Whether the HSM signed what it was last asked to",
             lambda: float(hsm.failure is None),
         )
-    for name in sources:
+    for name in files.faults:
         metrics.gauge(
             f"broker_{name}_last_reload_successful",
             f"Whether the {name} on disk are the ones in force",

@@ -1,0 +1,86 @@
+"""The doors: every route with what stands behind it, and the connections that come to them."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from broker.assembly.check import Checked
+from broker.assembly.elevation import Elevating
+from broker.assembly.entrance import Entry
+from broker.assembly.operators import operators_door
+from broker.config.model import Settings
+from broker.core.clock import Clock
+from broker.issuing.alerts import Alerts
+from broker.issuing.deny import Denies
+from broker.issuing.explain import Explainer
+from broker.issuing.issue import Issuer
+from broker.issuing.notify import NotificationTest
+from broker.issuing.passes import PassOffice
+from broker.issuing.revoke import Revocations
+from broker.revocation.epochs import Epochs
+from broker.revocation.holds import Holds
+from broker.watch.breach import Notifier
+from broker.watch.metrics import Metrics
+from broker.web.app import build
+from broker.web.connections import Connections, places
+from broker.web.health import Health
+
+
+def application(
+    settings: Settings,
+    checked: Checked,
+    *,
+    entry: Entry,
+    issuer: Issuer,
+    elevation: Elevating,
+    epochs: Epochs,
+    holds: Holds,
+    denies: Denies,
+    notifier: Notifier | None,
+    health: Health,
+    clock: Clock,
+) -> web.Application:
+    """What users and operators ask, and the rooms that answer."""
+    entrance, policies = entry.entrance, checked.policies
+    operators = operators_door(settings.admin, entry=entry, keys=checked.signing_keys, clock=clock)
+    return build(
+        issuer=issuer,
+        explainer=Explainer(entrance=entrance, policies=policies, boxes=elevation.boxes, holds=holds, clock=clock),
+        office=PassOffice(entrance=entrance, passes=entry.passes, policies=policies, holds=holds, clock=clock),
+        operators=operators,
+        revocations=Revocations(
+            operators=operators,
+            epochs=epochs,
+            denies=denies,
+            policies=policies,
+            realms=settings.kerberos.realms,
+            clock=clock,
+        ),
+        notification_test=NotificationTest(operators=operators, notifier=notifier),
+        elevation=elevation.desk,
+        reviews=elevation.reviews,
+        alerts=Alerts(operators=operators, holds=holds),
+        health=health,
+        hostnames=frozenset(settings.server.hostnames or checked.keys.hosts),
+        networks=settings.server.allowed_networks or (),
+        trusted_proxies=settings.server.trusted_proxies or (),
+        limit=entry.limits.address,
+        tls=checked.tls,
+    )
+
+
+def connections_of(metrics: Metrics) -> Connections:
+    """An empty house with so many places as the process may have descriptors."""
+    connections = Connections(places=places())
+    metrics.gauge("broker_connections", "Open client connections", lambda: float(connections.number))
+    metrics.gauge(
+        "broker_connections_hung_up_on",
+        "Connections that were closed because their time had passed or to make room, since the start",
+        lambda: float(connections.hung_up_on),
+    )
+    metrics.gauge(
+        "broker_connections_turned_away",
+        "Connections that found no room, since the start",
+        lambda: float(connections.turned_away),
+    )
+    return connections
