@@ -21,6 +21,8 @@ _JOURNALD = "/lib/systemd/systemd-journald"
 _START_SECONDS = 10.0
 _SCRIPT = """
 set -e
+# Nothing of this is seen outside. In a chroot / is no mount point; what holds it is out of reach and, but rarely, private.
+mount --make-rprivate / 2>/dev/null || ! mountpoint -q /
 mount -t tmpfs tmpfs /run
 mkdir -p /run/systemd/journal /run/log/journal
 mount --bind "$1" /run/systemd/journal
@@ -52,7 +54,19 @@ class Journal:
 
     def start(self) -> None:
         self.socket.unlink(missing_ok=True)
-        command = ["unshare", "--mount", "sh", "-c", _SCRIPT, "sh", str(self._sockets), str(self._log), _JOURNALD]
+        command = [
+            "unshare",
+            "--mount",
+            "--propagation",
+            "unchanged",
+            "sh",
+            "-c",
+            _SCRIPT,
+            "sh",
+            str(self._sockets),
+            str(self._log),
+            _JOURNALD,
+        ]
         with self._output.open("ab") as output:
             self._process = subprocess.Popen(command, stdout=output, stderr=output)
         deadline = time.monotonic() + _START_SECONDS
