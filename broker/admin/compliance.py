@@ -80,7 +80,9 @@ def compliance_report(
             f"--output {output} — fix: name a file that ends in {', '.join(_SUFFIXES)}, or - for JSON"
         )
     # Records from elsewhere need no configuration; the broker's own are found by it.
-    settings = settings_of(config) if not sources or config.exists() else None
+    settings = settings_of(config) if not sources or os.access(config, os.R_OK) else None
+    if settings is None:
+        click.echo(f"note: {config} cannot be read: what only the configuration shows is not covered", err=True)
     roots = list(sources) or [_directory(settings)]
     keys = read_jwks(jwks) if jwks else (own_keys(settings) if settings else None)
     period = tuple(moment.replace(tzinfo=UTC) if moment else None for moment in (since, until))

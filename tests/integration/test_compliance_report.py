@@ -113,6 +113,8 @@ def test_a_copy_that_was_restored_and_verifies_is_a_test_of_the_backup(broker: B
 
 def test_without_the_configuration_what_it_would_show_is_not_covered(broker: BrokerProcess, tmp_path: Path) -> None:
     options = ("--from", str(broker.audit_directory), "--config", str(tmp_path / "none.yaml"))
+    result = broker.admin("compliance-report", "--standard", "hipaa", "--output", "-", *options)
+    assert "none.yaml cannot be read: what only the configuration shows is not covered" in result.stderr
     found = verdicts(broker, "hipaa", *options)
     assert found["164.312(e)(1)"] == found["164.312(c)(1)"] == "not covered"
     assert found["164.312(a)(2)(i)"] == "pass"
