@@ -21,6 +21,7 @@ from broker.audit.signer import jwks_of, signer_of
 from broker.audit.tree import Frontier, leaf_hash
 from tests.fakes.broker import BrokerProcess, configuration
 from tests.fakes.realm import Realm
+from tests.fakes.until import until
 from tests.fakes.witness import NAME, WitnessProcess
 
 MASTER = b"k" * 32
@@ -112,7 +113,7 @@ def test_checkpoints_are_cosigned_and_verified_as_such(broker: BrokerProcess, wi
     assert "--witness-key" in verify(broker, "--witness-key", other).stderr
 
 
-def test_a_log_that_was_written_anew_with_the_real_key_is_refused_and_somebody_is_called(
+async def test_a_log_that_was_written_anew_with_the_real_key_is_refused_and_somebody_is_called(
     broker: BrokerProcess, witness: WitnessProcess
 ) -> None:
     run_once(broker, witness)
@@ -124,7 +125,8 @@ def test_a_log_that_was_written_anew_with_the_real_key_is_refused_and_somebody_i
     (alarm,) = alarms(broker)
     assert (alarm["reason"], alarm["severity"], alarm["cause"]) == ("witness_refused", "high", "audit")
     assert "422" in alarm["why"][0]
-    assert readiness(broker)["dependencies"]["witnesses"]["status"] == "degraded"
+    # The record comes first, and what /readyz says behind it.
+    await until(lambda: readiness(broker)["dependencies"]["witnesses"]["status"] == "degraded")
     assert witness.size() == seen, "it went on from a log that it never saw"
     broker.stop()
     checked = verify(broker, "--checkpoint", str(witness.notes()[0]))
