@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,8 @@ import click
 
 from broker.admin.assembled import Assembled
 from broker.admin.offline import EXIT_CONFIG, config_option, fail, own_keys, read_jwks, settings_of
-from broker.audit.chain import BrokenRecord, position_of
-from broker.audit.reading import lines, record_files
+from broker.audit.reading import lines
+from broker.audit.search import chains_of
 from broker.audit.verify import verify
 from broker.config.model import Settings
 from broker.core.clock import SystemClock
@@ -80,10 +80,12 @@ def compliance_report(
             f"--output {output} — fix: name a file that ends in {', '.join(_SUFFIXES)}, or - for JSON"
         )
     # Records from elsewhere need no configuration; the broker's own are found by it.
-    settings = settings_of(config) if not sources or os.access(config, os.R_OK) else None
-    if settings is None:
+    settings, roots = None, list(sources)
+    if not sources or os.access(config, os.R_OK):
+        settings = settings_of(config)
+        roots = roots or [settings.audit.directory]
+    else:
         click.echo(f"note: {config} cannot be read: what only the configuration shows is not covered", err=True)
-    roots = list(sources) or [_directory(settings)]
     keys = read_jwks(jwks) if jwks else (own_keys(settings) if settings else None)
     period = tuple(moment.replace(tzinfo=UTC) if moment else None for moment in (since, until))
     log = _counted(roots, *period)
@@ -99,11 +101,6 @@ def compliance_report(
     _write(make(standard, facts), output)
 
 
-def _directory(settings: Settings | None) -> Path:
-    assert settings is not None  # noqa: S101  # read above where there is no source
-    return settings.audit.directory
-
-
 def _key_ages(assembled: Assembled, settings: Settings | None) -> Sequence[Any]:
     try:
         return assembled.key_ages(settings) if settings else ()
@@ -116,25 +113,12 @@ def _key_ages(assembled: Assembled, settings: Settings | None) -> Sequence[Any]:
 def _counted(roots: Sequence[Path], since: datetime | None, until: datetime | None) -> Log:
     statistics = Statistics(since=since, until=until)
     try:
-        for path in _in_order(roots):
-            statistics.add_all(lines(path))
+        for chain in chains_of(roots):
+            for path in chain:
+                statistics.add_all(lines(path))
     except OSError as error:
         fail(f"{error.filename}: {error.strerror} — fix: name record files or the audit directory, readable to you")
     return statistics.log
-
-
-def _in_order(roots: Sequence[Path]) -> Iterator[Path]:
-    """An instance's files by their first records, so that a rotated one comes before its successor."""
-    found = [path for root in roots for path in (record_files(root) if root.is_dir() else [root])]
-    return iter(sorted(found, key=_place))
-
-
-def _place(path: Path) -> tuple[str, int]:
-    try:
-        position = position_of(next(lines(path), b"").rstrip(b"\n"))
-    except BrokenRecord:
-        return "", 0
-    return position.instance, position.head.seq
 
 
 def _verified(roots: Sequence[Path], keys: Mapping[str, Any] | None) -> Verified | None:

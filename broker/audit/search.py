@@ -53,7 +53,7 @@ def chains_of(roots: Iterable[Path]) -> list[Chain]:
     """
     paths = [path for root in roots for path in (record_files(root) if root.is_dir() else [root])]
     chains: dict[str, list[tuple[int, Path]]] = {}
-    for path in {path.resolve(): path for path in paths}.values():
+    for path in {(path.stat().st_dev, path.stat().st_ino): path for path in paths}.values():
         first = next(lines(path), b"").rstrip(b"\n")
         try:
             position = position_of(first)

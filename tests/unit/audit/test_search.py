@@ -58,6 +58,12 @@ def test_a_file_that_is_named_twice_is_read_once(directory: Directory) -> None:
     assert len(list(search(chains_of([path, directory.path, path]), [value(KEY)]))) == 1
 
 
+def test_a_file_that_a_crash_left_with_two_names_is_read_once(directory: Directory) -> None:
+    path = directory.records(Log().add(3).records())
+    path.with_name("audit-host-1.1.jsonl").hardlink_to(path)
+    assert sum(len(chain) for chain in chains_of([directory.path])) == 1
+
+
 @pytest.mark.parametrize("block", [1, 7, 700, 5000])
 def test_where_a_block_ends_within_a_line_nothing_is_lost(
     directory: Directory, block: int, monkeypatch: pytest.MonkeyPatch
