@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from broker.audit.event import Kind
+from broker.core.visible import visible
 
 # Members with a place of their own in the line, or that say nothing to a reader of lines.
 _PLACED = frozenset(
@@ -27,17 +28,12 @@ def line_of(record: Mapping[str, Any]) -> str:
     if said("success") is False:
         # What the broker noticed or failed to do has a reason as well, and nobody was refused anything by it.
         words += ["REFUSED"] * (said("event") == Kind.REFUSED) + [said("reason")]
-    return printable(f"{' '.join(map(str, words))}{_rest(record)}")
+    return visible(f"{' '.join(map(str, words))}{_rest(record)}")
 
 
 def json_line(value: object) -> str:
     """JSON that a terminal shows as it is: ASCII without control characters."""
     return json.dumps(value, separators=(",", ":"))
-
-
-def printable(text: str) -> str:
-    """The same, with what a terminal would obey, show elsewhere or not at all written as Python does."""
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
 def _what(record: Mapping[str, Any]) -> str:

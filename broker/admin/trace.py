@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 import click
 
 from broker.admin.offline import config_option, fail, keys_of, settings_of
-from broker.admin.records import json_line, line_of, printable
+from broker.admin.records import json_line, line_of
 from broker.audit.cloudtrail import NoCloudTrail, events_in
 from broker.audit.led_back import Resolved, resolve
 from broker.audit.search import Chain, chains_of
@@ -19,6 +19,7 @@ from broker.audit.trace import Asked, Shown, What, is_handed_out, is_revocation,
 from broker.config.model import Settings
 from broker.core.access_key import account_of, is_of_a_session
 from broker.core.clock import Clock, SystemClock, rfc3339
+from broker.core.visible import visible
 
 EXIT_NOT_FOUND = 1
 _STDIN = "-"
@@ -99,7 +100,7 @@ def _tell(asked: Asked, chains: list[Chain], jwks: Mapping[str, Any], *, as_json
         click.echo(json_line(summary.members()))
     else:
         for line in summary.lines(SystemClock()):
-            click.echo(printable(line))
+            click.echo(visible(line))
     return summary.records > 0
 
 
@@ -115,7 +116,7 @@ def _lead_back(file: BinaryIO, chains: list[Chain], roles: frozenset[str] | None
     """Print what each event comes from; whether all come from somebody."""
     resolved, others = resolve(chains, events_in(file.read()), roles=roles)
     for one in resolved:
-        click.echo(json_line(_event(one)) if as_json else printable(_led_back(one)))
+        click.echo(json_line(_event(one)) if as_json else visible(_led_back(one)))
     without = sum(one.record is None for one in resolved)
     recorded = len(resolved) - without
     click.echo(f"{recorded} events have their record, {without} have none, {others} are of others", err=True)
@@ -160,7 +161,7 @@ def _line(shown: Shown) -> str:
 
 
 def _signature(shown: Shown) -> str:
-    return "signature good" if shown.fault is None else printable(f"BAD: {shown.fault}")
+    return "signature good" if shown.fault is None else visible(f"BAD: {shown.fault}")
 
 
 class Summary:

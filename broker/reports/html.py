@@ -6,7 +6,8 @@ from importlib.resources import files
 
 import jinja2
 
-from broker.reports.report import Report, visible
+from broker.core.visible import visible
+from broker.reports.report import Report
 
 _TEMPLATE = files(__package__ or "broker.reports").joinpath("report.html")
 

@@ -17,8 +17,9 @@ from reportlab.lib.units import mm
 from reportlab.pdfgen.canvas import Canvas
 from reportlab.platypus import BaseDocTemplate, Flowable, Frame, PageTemplate, Paragraph, Spacer, Table, TableStyle
 
+from broker.core.visible import visible
 from broker.reports.answer import Verdict
-from broker.reports.report import Finding, Report, visible
+from broker.reports.report import Finding, Report
 
 _MARGIN = 18 * mm
 _WIDTH = A4[0] - 2 * _MARGIN

@@ -127,8 +127,3 @@ def _members(finding: Finding) -> dict[str, Any]:
             for answer in finding.answers
         ],
     }
-
-
-def visible(text: str) -> str:
-    """With what nobody sees written as its code point: a name may not hide characters, nor turn the line around."""
-    return "".join(character if character.isprintable() else f"\\u{ord(character):04x}" for character in text)
