@@ -46,12 +46,13 @@ def test_two_processes_that_are_killed_between_segments_leave_nothing_unsent_and
     assert last.returncode == 0
     assert len(list((tmp_path / "audit").glob("audit-*.0*.jsonl"))) > 2 * KILLS
     report = verify([tmp_path / "audit"], jwks=jwks_of(signer_of(MASTER)))
-    assert (report.findings, report.instances) == ([], 2)
+    assert report.findings == []
     sent: dict[str, list[int]] = defaultdict(list)
     for line in (tmp_path / "out").read_text().splitlines():
         instance, number = line.split()
         sent[instance].append(int(number))
-    assert len(sent) == 2
+    # Who starts while another looks for files of the dead takes the next free number, so there may be a third.
+    assert len(sent) == report.instances >= 2
     for numbers in sent.values():
         first = list(dict.fromkeys(numbers))
         assert first == [*range(1, len(first) + 1)]
