@@ -7,7 +7,7 @@ SHELL := /bin/bash
 BIN := .venv/bin
 SCRIPTS := .ci/run .ci/loopback-only $(wildcard requirements/*.sh)
 # What a broker is installed with: each of them needs a line in its configuration before it does anything.
-EXTRAS := --extra broker --extra hsm --extra notify --extra report
+EXTRAS := --extra broker --extra azure --extra hsm --extra notify --extra report
 LOCK := uv pip compile --quiet --generate-hashes --no-emit-index-url --python-version 3.11 --no-header
 
 .DEFAULT_GOAL := help

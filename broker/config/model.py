@@ -26,6 +26,7 @@ from broker.config.fault import fault
 from broker.config.grants import HopEntry, NewRoleName, RoleEntry, Rule, named
 from broker.config.notification import Security
 from broker.config.realms import Kerberos
+from broker.config.secrets import Secrets
 from broker.config.section import Section
 from broker.config.values import (
     AbsolutePath,
@@ -161,6 +162,7 @@ class Settings(Section):
     admin: Admin | None = None
     watch: Watch = Watch()
     state: State = State()
+    secrets: Secrets = Secrets()
     security: Security | None = None
 
     @property

@@ -221,6 +221,36 @@ class ApprovalsUnavailable(BrokerError):
     code = "approvals_unavailable"
 
 
+class SecretNotFound(BrokerError):
+    """Somebody who may read there asked for a secret, or a version of it, that is not there."""
+
+    code = "secret_not_found"
+
+
+class VersionConflict(BrokerError):
+    """The secret is not, or no longer, at the version that the caller took for the newest."""
+
+    code = "version_conflict"
+
+
+class SecretsUnavailable(BrokerError):
+    """The vault does not answer, is sealed or is not what it should be; trying later may help."""
+
+    code = "secrets_unavailable"
+
+
+class SecretsRejected(BrokerError):
+    """The vault refuses the broker, or cannot do what was asked. Asking again brings the same answer."""
+
+    code = "secrets_rejected"
+
+
+class KeysUnavailable(BrokerError):
+    """The master key was out of reach for longer than ``encryption`` allows: nothing is sealed or opened."""
+
+    code = "keys_unavailable"
+
+
 class Draining(BrokerError):
     """The broker is going down; another instance or a retry will answer."""
 

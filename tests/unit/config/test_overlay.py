@@ -54,6 +54,23 @@ def test_a_whole_configuration_can_come_from_the_environment(host):
     assert settings.encryption.key_bytes() == KEY
 
 
+# What must stand beside a secret of a provider.
+_BESIDE = {
+    "secret_id": ("hashicorp", {"url": "https://v.example.com", "auth_method": "approle", "role_id": "r"}),
+    "token": ("hashicorp", {"url": "https://v.example.com", "auth_method": "token"}),
+    "client_secret": ("azure", {"vault_url": "https://v.vault.azure.net", "tenant_id": "t", "client_id": "c"}),
+    "api_key": ("cyberark", {"url": "https://c.example.com", "account": "a", "login": "host/b"}),
+}
+
+
+def beside(leaf):
+    if leaf.path[:2] != ("secrets", "config"):
+        return {}
+    provider, config = _BESIDE[leaf.path[2]]
+    others = {f"ZEROTRUST_SECRETS_CONFIG_{key.upper()}": value for key, value in config.items()}
+    return {"ZEROTRUST_SECRETS_PROVIDER": provider, **others}
+
+
 @pytest.mark.parametrize("leaf", [leaf for leaf in LEAVES if leaf.shape.is_secret], ids=lambda leaf: leaf.variable)
 def test_every_secret_can_come_from_all_its_sources(host, minimal, leaf):
     *sections, key = leaf.path
@@ -69,6 +86,7 @@ def test_every_secret_can_come_from_all_its_sources(host, minimal, leaf):
         "ZEROTRUST_ENCRYPTION_HSM_CONFIG_MODULE": "/usr/lib/module.so",
         "ZEROTRUST_ENCRYPTION_HSM_CONFIG_TOKEN_LABEL": "broker",
         "ZEROTRUST_ENCRYPTION_HSM_CONFIG_PIN": "1234",
+        **beside(leaf),
     }
     others.pop(leaf.variable, None)
     del host.environ["ZEROTRUST_AWS_SECRET_KEY"]

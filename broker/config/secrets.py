@@ -1,0 +1,121 @@
+"""The section `secrets`: which vault stands behind the broker, and how it is reached.
+
+The form is the guide's: a provider by name, and under `config` the keys of that provider and no other's.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, ValidationInfo
+
+from broker.config.fault import fault
+from broker.config.section import Section
+from broker.config.values import AsText, Authorities, Duration, SecretText, is_loopback, matching, split_url
+
+# What each provider needs, and what it may have besides.
+_KEYS: dict[str, tuple[frozenset[str], frozenset[str]]] = {
+    "integrated": (frozenset(), frozenset()),
+    "hashicorp": (
+        frozenset({"url", "auth_method"}),
+        frozenset({"role_id", "secret_id", "token", "role", "mount_path", "namespace", "ca_file"}),
+    ),
+    "aws": (frozenset({"region"}), frozenset({"kms_key_id", "endpoint"})),
+    "azure": (
+        frozenset({"vault_url", "tenant_id", "client_id", "client_secret"}),
+        frozenset({"authority", "ca_file"}),
+    ),
+    "cyberark": (frozenset({"url", "account", "login", "api_key"}), frozenset({"ca_file"})),
+    "kubernetes": (frozenset({"url", "namespace"}), frozenset({"token", "ca_file"})),
+}
+
+_Word = Annotated[
+    str, matching(r"[!-~]([ -~]{0,254}[!-~])?", "is not a name", "write 1 to 256 printable characters", shown=False)
+]
+
+
+def _https(text: str) -> str:
+    """https, or http on loopback: everything that passes there is secret."""
+    url = split_url(text)
+    if not url.hostname or url.username is not None:
+        raise fault("is not the URL of a server", "write https://HOST:PORT")
+    if url.scheme != "https" and not (url.scheme == "http" and is_loopback(url.hostname)):
+        raise fault("is not https", "use https://; http:// is for loopback")
+    return text.rstrip("/")
+
+
+_Url = Annotated[str, AsText(_https)]
+
+
+class ProviderConfig(Section):
+    """How the provider is reached. Each provider takes the keys that name it, and no others."""
+
+    url: _Url | None = Field(default=None, description="`hashicorp`, `cyberark`, `kubernetes`: the server's URL.")
+    auth_method: Literal["approle", "token", "kerberos", "kubernetes"] | None = Field(
+        default=None, description="`hashicorp`: how the broker logs in: `approle`, `token`, `kerberos` or `kubernetes`."
+    )
+    role_id: _Word | None = Field(default=None, description="`hashicorp`, with `approle`: the role's id.")
+    secret_id: SecretText | None = Field(
+        default=None, description="Secret. `hashicorp`, with `approle`: its secret id."
+    )
+    token: SecretText | None = Field(
+        default=None,
+        description="Secret. `hashicorp`, with `token`: the token; `kubernetes`, and `hashicorp` with `kubernetes`: that of the "
+        "service account. Usually as `token_file`.",
+    )
+    role: _Word | None = Field(default=None, description="`hashicorp`, with `kubernetes`: the role to log in to.")
+    mount_path: _Word | None = Field(
+        default=None, description="`hashicorp`: where the KV engine (version 2) is mounted."
+    )
+    namespace: _Word | None = Field(default=None, description="`hashicorp`, `kubernetes`: the namespace.")
+    region: _Word | None = Field(default=None, description="`aws`: the region of Secrets Manager.")
+    kms_key_id: _Word | None = Field(
+        default=None, description="`aws`: the KMS key that new secrets are encrypted with."
+    )
+    endpoint: _Url | None = Field(default=None, description="`aws`: another endpoint, for tests.")
+    vault_url: _Url | None = Field(default=None, description="`azure`: the vault's URL.")
+    tenant_id: _Word | None = Field(
+        default=None, description="`azure`: the tenant that the application is registered in."
+    )
+    client_id: _Word | None = Field(default=None, description="`azure`: the application's id.")
+    client_secret: SecretText | None = Field(default=None, description="Secret. `azure`: the application's secret.")
+    authority: _Url | None = Field(default=None, description="`azure`: where tokens come from, in another cloud.")
+    account: _Word | None = Field(default=None, description="`cyberark`: the Conjur account.")
+    login: _Word | None = Field(default=None, description="`cyberark`: who logs in: `host/broker`.")
+    api_key: SecretText | None = Field(default=None, description="Secret. `cyberark`: its API key.")
+    ca_file: Authorities | None = Field(
+        default=None, description="PEM file of the CAs that sign the server's certificate. Without it: the system's."
+    )
+
+
+def _of_provider(config: ProviderConfig, info: ValidationInfo) -> ProviderConfig:
+    provider = info.data.get("provider")
+    if provider is None:
+        return config
+    needed, possible = _KEYS[provider]
+    given = {key for key in ProviderConfig.model_fields if getattr(config, key) is not None}
+    if foreign := sorted(given - needed - possible):
+        raise fault(
+            f"has {', '.join(foreign)}, which {provider} does not know", "remove what belongs to another provider"
+        )
+    if missing := sorted(needed - given):
+        raise fault(f"lacks {', '.join(missing)}, which {provider} needs", "add the missing keys")
+    return config
+
+
+class Secrets(Section):
+    """The vault that the broker keeps secrets in and takes its own from."""
+
+    provider: Literal["integrated", "hashicorp", "aws", "azure", "cyberark", "kubernetes"] = Field(
+        default="integrated",
+        description="`integrated`, `hashicorp` (Vault and OpenBao), `aws` (Secrets Manager), `azure` (Key Vault), `cyberark` "
+        "(Conjur) or `kubernetes`.",
+    )
+    config: Annotated[ProviderConfig, AfterValidator(_of_provider)] = Field(
+        default=ProviderConfig(), validate_default=True, description="How the provider is reached."
+    )
+    cache_ttl: Duration = Field(
+        default=timedelta(minutes=5),
+        description="For how long a value read from another vault is used without asking again.",
+    )
