@@ -56,6 +56,10 @@ class Envelope:
         nonce = os.urandom(_NONCE_BYTES)
         return header + nonce + self._ciphers[self._newest].encrypt(nonce, plaintext, header + context)
 
+    def is_newest(self, sealed: bytes) -> bool:
+        """Whether the newest key sealed it, by what the blob says of itself: nothing is opened."""
+        return sealed[:_HEADER_BYTES] == _VERSION + self._newest
+
     def open(self, sealed: bytes, *, context: bytes) -> bytes:
         """Decrypt what ``seal`` made with the same context.
 
