@@ -6,9 +6,10 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from broker.assembly.hierarchy import hierarchy_of
 from broker.audit.cosignature import BadWitnessKey, WitnessKey
 from broker.audit.log import AuditLog, Observer
-from broker.audit.signer import jwks_of, signers_of
+from broker.audit.signer import jwks_of, signers_by
 from broker.audit.sinks.forward import Forwarder
 from broker.audit.witnesses import WitnessAddress, Witnesses
 from broker.config.audit import Witness
@@ -16,6 +17,7 @@ from broker.config.encryption import Hsm
 from broker.config.model import Settings
 from broker.core.clock import Clock
 from broker.core.errors import ConfigurationError
+from broker.keys.hierarchy import KeyHierarchy
 from broker.keys.pkcs11 import HsmKey, HsmNotInstalled, HsmUnavailable, Token
 from broker.watch.metrics import Metrics
 
@@ -32,13 +34,14 @@ def hsm_of(section: Hsm) -> HsmKey | None:
 def audit_log(
     settings: Settings,
     *,
+    hierarchy: KeyHierarchy,
     hsm: HsmKey | None,
     clock: Clock,
     observers: Sequence[Observer],
     sinks: Sequence[Forwarder] = (),
 ) -> AuditLog:
     """The log of this process."""
-    signer, *former = signers_of(settings.encryption.all_key_bytes())
+    signer, *former = signers_by(hierarchy)
     return AuditLog(
         directory=settings.audit.directory,
         signer=signer,
@@ -50,9 +53,9 @@ def audit_log(
     )
 
 
-def public_keys(settings: Settings, *, hsm: HsmKey | None) -> dict[str, object]:
+def public_keys(hierarchy: KeyHierarchy, *, hsm: HsmKey | None) -> dict[str, object]:
     """What verifies the log: the keys in force and before, and that of the HSM once it was there."""
-    return jwks_of(*signers_of(settings.encryption.all_key_bytes()), hsm=hsm.public if hsm else None)
+    return jwks_of(*signers_by(hierarchy), hsm=hsm.public if hsm else None)
 
 
 def own_keys(settings: Settings) -> Mapping[str, Any]:
@@ -68,7 +71,7 @@ def own_keys(settings: Settings) -> Mapping[str, Any]:
         except HsmUnavailable as error:
             fix = "bring it back, or give --jwks a copy of the published keys"
             raise ConfigurationError([f"encryption.hsm: {error} — fix: {fix}"]) from error
-    return public_keys(settings, hsm=hsm)
+    return public_keys(hierarchy_of(settings), hsm=hsm)
 
 
 def witnesses_of(settings: Settings, *, audit: AuditLog, metrics: Metrics, clock: Clock) -> Witnesses | None:

@@ -19,7 +19,7 @@ from broker.sts.web_identity import TokenIssuer
 _TOKEN_ID_BYTES = 16
 
 
-def base_credentials(settings: Settings) -> BaseCredentials:
+def base_credentials(settings: Settings, *, hierarchy: KeyHierarchy) -> BaseCredentials:
     """The broker's own credentials.
 
     Raises:
@@ -27,7 +27,6 @@ def base_credentials(settings: Settings) -> BaseCredentials:
     """
     aws = settings.aws
     if aws.web_identity_issuer is not None:
-        hierarchy = KeyHierarchy(master=settings.encryption.key_bytes())
         seed = hierarchy.derive(Use.WEB_IDENTITY_SIGNATURE, length=SEED_BYTES)
         return WebIdentity(
             TokenIssuer(

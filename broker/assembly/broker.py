@@ -17,7 +17,6 @@ from broker.assembly.doors import application, connections_of
 from broker.assembly.elevation import elevating
 from broker.assembly.entrance import entry_of
 from broker.assembly.gauges import add_gauges
-from broker.assembly.hierarchy import hierarchy_of
 from broker.assembly.recording import Recording, recording_of
 from broker.assembly.reload import PolicyReload, Source
 from broker.assembly.revocation import denies_of, epochs_of
@@ -125,7 +124,7 @@ def assemble(settings: Settings, checked: Checked, *, source: Source, clock: Clo
         source: Where it came from, to be read again.
         clock: The time.
     """
-    hierarchy = hierarchy_of(settings.encryption)
+    hierarchy = checked.hierarchy
     metrics = Metrics()
     client = redis_client(settings.redis) if settings.redis else None
     recording = recording_of(settings, hierarchy=hierarchy, client=client, metrics=metrics, clock=clock)
@@ -202,7 +201,7 @@ def assemble(settings: Settings, checked: Checked, *, source: Source, clock: Clo
         probes={**recording.probes, **probes, **entry.directories.probes()},
         vital=recording.vital | {"replay_guard"},
         metrics=metrics.text,
-        documents={JWKS_PATH: partial(public_keys, settings, hsm=recording.hsm), **documents_of(checked.base)},
+        documents={JWKS_PATH: partial(public_keys, hierarchy, hsm=recording.hsm), **documents_of(checked.base)},
     )
     app = application(
         settings,

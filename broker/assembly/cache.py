@@ -14,7 +14,6 @@ from broker.cache.turns import Turns
 from broker.config.model import Redis
 from broker.core.clock import Clock, boot_id
 from broker.core.principal import Principal
-from broker.keys.envelope import Envelope
 from broker.keys.hierarchy import KeyHierarchy, Use
 from broker.watch.metrics import Metrics
 
@@ -35,7 +34,7 @@ def cache_of(
     cache = CredentialCache(
         near=MemoryStore(clock=clock),
         turns=turns,
-        seal=EntrySeal(envelope=Envelope(keys=hierarchy.derive_all(Use.CACHE_SEAL)), clock=clock, boot=boot_id()),
+        seal=EntrySeal(envelope=hierarchy.envelope(Use.CACHE_SEAL), clock=clock, boot=boot_id()),
         name_key=hierarchy.derive(Use.CACHE_NAME),
         epoch=epoch,
         alarm=alarm,

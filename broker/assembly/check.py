@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from broker.assembly.audit import problems_of as problems_of_audit
 from broker.assembly.aws import base_credentials
+from broker.assembly.hierarchy import hierarchy_of
 from broker.assembly.notification import problems_of as notification_problems
 from broker.assembly.operators import registered_keys
 from broker.assembly.revocation import ledger_file
@@ -20,6 +21,7 @@ from broker.config.model import Settings, Tls
 from broker.config.values import UnixListener
 from broker.core.errors import ConfigurationError
 from broker.keys.certificate import end_point_binding, expiry
+from broker.keys.hierarchy import KeyHierarchy
 from broker.revocation.file import problems_of
 from broker.sts.base import BaseCredentials
 from broker.watch.places import Places
@@ -30,6 +32,7 @@ from broker.web.tls import ServerTls, TlsFiles
 class Checked:
     """Everything that can be wrong about a configuration, made without side effects beyond reading files."""
 
+    hierarchy: KeyHierarchy
     policies: Policies
     keys: AcceptorKeys
     tls: ServerTls | None
@@ -46,6 +49,7 @@ def check(settings: Settings) -> Checked:
     """
     problems: list[str] = []
     keys = tls = base = places = None
+    hierarchy = hierarchy_of(settings)
     signing_keys: list[Registered] = []
     realms = frozenset(settings.kerberos.realms)
     hosts = frozenset(settings.server.hostnames) if settings.server.hostnames else None
@@ -58,7 +62,7 @@ def check(settings: Settings) -> Checked:
     except ConfigurationError as error:
         problems += error.problems
     try:
-        base = base_credentials(settings)
+        base = base_credentials(settings, hierarchy=hierarchy)
     except ConfigurationError as error:
         problems += error.problems
     try:
@@ -69,13 +73,21 @@ def check(settings: Settings) -> Checked:
         places = Places(settings.watch.geoip_database)
     except ConfigurationError as error:
         problems += error.problems
-    problems += _socket_problems(settings) + _ledger_problems(settings)
+    problems += _socket_problems(settings) + _ledger_problems(settings, hierarchy)
     problems += problems_of_audit(settings) + notification_problems(settings)
     problems += sink_problems(settings.audit)
     if problems or keys is None or base is None or places is None:
         raise ConfigurationError(problems)
     policies = Policies(Policy(roles=settings.roles, rules=settings.grants))
-    return Checked(policies=policies, keys=keys, tls=tls, base=base, signing_keys=signing_keys, places=places)
+    return Checked(
+        hierarchy=hierarchy,
+        policies=policies,
+        keys=keys,
+        tls=tls,
+        base=base,
+        signing_keys=signing_keys,
+        places=places,
+    )
 
 
 def _socket_problems(settings: Settings) -> list[str]:
@@ -85,9 +97,11 @@ def _socket_problems(settings: Settings) -> list[str]:
     return ["admin.socket: is in server.listen too — fix: give the operators a socket of their own"]
 
 
-def _ledger_problems(settings: Settings) -> list[str]:
+def _ledger_problems(settings: Settings, hierarchy: KeyHierarchy) -> list[str]:
     """A folder of records that cannot be written may be mended while we run; nothing is handed out before that."""
-    return problems_of(ledger_file(settings), must_be_writable=settings.state.directory is not None)
+    return problems_of(
+        ledger_file(settings, hierarchy=hierarchy), must_be_writable=settings.state.directory is not None
+    )
 
 
 def _tls(tls: Tls, binding: Binding) -> ServerTls:

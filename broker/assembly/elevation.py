@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from redis import asyncio as redis
 
 from broker.audit.log import AuditLog
-from broker.audit.signer import signers_of
+from broker.audit.signer import signers_by
 from broker.authz.elevation import Rows
 from broker.authz.elevation_store import MemoryStore, RedisStore
 from broker.authz.policies import Policies
@@ -17,7 +17,6 @@ from broker.issuing.ask import Entrance
 from broker.issuing.boxes import Boxes
 from broker.issuing.elevate import Elevation
 from broker.issuing.review import Reviews
-from broker.keys.envelope import Envelope
 from broker.keys.hierarchy import KeyHierarchy, Use
 from broker.revocation.epochs import Epochs
 from broker.revocation.holds import Holds
@@ -48,14 +47,14 @@ def elevating(
 ) -> Elevating:
     """All of it, and its metrics."""
     rows = Rows(
-        envelope=Envelope(keys=hierarchy.derive_all(Use.ELEVATION_SEAL)),
+        envelope=hierarchy.envelope(Use.ELEVATION_SEAL),
         name_key=hierarchy.derive(Use.ELEVATION_NAME),
     )
     reviews = Reviews(
         directory=settings.state_directory,
         records=settings.audit.directory,
         rows=rows,
-        signer=signers_of(settings.encryption.all_key_bytes())[0],
+        signer=signers_by(hierarchy)[0],
         audit=audit,
         epochs=epochs,
         clock=clock,

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
-from broker.audit.signer import signer_of
+from broker.assembly.hierarchy import hierarchy_of
+from broker.audit.signer import signers_by
 from broker.authn import job_pass, session
 from broker.authn.keytab import AcceptorKeys, Key
 from broker.config.model import Redis, Settings
@@ -46,7 +47,7 @@ def setup_of(settings: Settings) -> Setup:
         witnesses=tuple(witness.url for witness in settings.audit.witnesses),
         channels=_channels(settings),
         aws_revocation=settings.aws.revocation is not None,
-        audit_kid=signer_of(settings.encryption.key_bytes()).kid,
+        audit_kid=signers_by(hierarchy_of(settings))[0].kid,
     )
 
 

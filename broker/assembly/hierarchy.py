@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from broker.config.encryption import Encryption
+from broker.config.model import Settings
 from broker.keys.hierarchy import KeyHierarchy
 
 
-def hierarchy_of(section: Encryption) -> KeyHierarchy:
+def hierarchy_of(settings: Settings) -> KeyHierarchy:
     """As configured."""
-    master, *former = section.all_key_bytes()
+    master, *former = settings.encryption.all_key_bytes()
     return KeyHierarchy(master=master, former=former)

@@ -13,6 +13,7 @@ from broker.audit.log import AuditLog
 from broker.audit.neighbours import Neighbours
 from broker.config.model import Settings
 from broker.core.clock import Clock
+from broker.keys.hierarchy import KeyHierarchy
 from broker.keys.signing import KeySet
 
 _NOTES = "zerotrust:audit:checkpoints"
@@ -20,12 +21,14 @@ _NOTES = "zerotrust:audit:checkpoints"
 _log = logging.getLogger(__name__)
 
 
-def neighbours_of(settings: Settings, *, audit: AuditLog, client: redis.Redis | None, clock: Clock) -> Neighbours:
+def neighbours_of(
+    settings: Settings, *, hierarchy: KeyHierarchy, audit: AuditLog, client: redis.Redis | None, clock: Clock
+) -> Neighbours:
     """Who looks at the logs beside this one."""
     return Neighbours(
         audit=audit,
         directory=settings.audit.directory,
-        keys=KeySet(jwks=public_keys(settings, hsm=None)),
+        keys=KeySet(jwks=public_keys(hierarchy, hsm=None)),
         courier=RedisCourier(client=client) if client else None,
         clock=clock,
     )

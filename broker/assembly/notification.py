@@ -10,14 +10,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from secrets import SystemRandom
 
-from broker.assembly.hierarchy import hierarchy_of
 from broker.audit.alert import Severity
 from broker.audit.event import Event
 from broker.audit.log import AuditLog
 from broker.config.model import Settings
 from broker.config.notification import ChannelEntry, Outgoing, Smtp
 from broker.core.clock import Clock
-from broker.keys.envelope import Envelope
 from broker.keys.hierarchy import KeyHierarchy, Use
 from broker.watch.breach import Notifier, Outlet
 from broker.watch.channels import slack
@@ -137,9 +135,9 @@ def notifier_of(
 class Postbox:
     """An observer for programs that end before anything is delivered: the broker of this host does that, within a minute."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, hierarchy: KeyHierarchy) -> None:
         self._entries = _entries(settings)
-        self._spool = _spool(settings, hierarchy_of(settings.encryption))
+        self._spool = _spool(settings, hierarchy)
         self._gathering = Gathering()
         self._notices: list[Notice] = []
 
@@ -192,8 +190,7 @@ def _wording(entry: ChannelEntry) -> Wording:
 
 
 def _spool(settings: Settings, hierarchy: KeyHierarchy) -> SpoolFile:
-    envelope = Envelope(keys=hierarchy.derive_all(Use.NOTIFICATION_SEAL))
-    return SpoolFile(directory=settings.state_directory, envelope=envelope)
+    return SpoolFile(directory=settings.state_directory, envelope=hierarchy.envelope(Use.NOTIFICATION_SEAL))
 
 
 def _tls(smtp: Smtp) -> ssl.SSLContext:

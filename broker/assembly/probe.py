@@ -10,10 +10,12 @@ from pathlib import Path
 
 from broker.assembly.audit import audit_log, hsm_of
 from broker.assembly.aws import base_credentials, sts_client
+from broker.assembly.hierarchy import hierarchy_of
 from broker.assembly.notification import Postbox
 from broker.config.model import Settings
 from broker.core.clock import Clock
 from broker.core.errors import ConfigurationError
+from broker.keys.hierarchy import KeyHierarchy
 from broker.sts.client import StsClient
 from broker.trust.finding import Finding
 from broker.trust.probe import Prober
@@ -43,23 +45,23 @@ def caller(settings: Settings, *, clock: Clock) -> str:
 
 
 async def _caller(settings: Settings, clock: Clock) -> str:
-    sts = _sts(settings, clock)
+    sts = _sts(settings, hierarchy_of(settings), clock)
     try:
         return await sts.caller()
     finally:
         sts.close()
 
 
-def _sts(settings: Settings, clock: Clock) -> StsClient:
-    base = base_credentials(settings)
+def _sts(settings: Settings, hierarchy: KeyHierarchy, clock: Clock) -> StsClient:
+    base = base_credentials(settings, hierarchy=hierarchy)
     return sts_client(settings.aws, base=base, clock=clock, on_failure=lambda _region, _reason: None)
 
 
 async def _probe(settings: Settings, clock: Clock) -> Sequence[Finding]:
-    hsm = hsm_of(settings.encryption.hsm)
-    postbox = Postbox(settings)
-    audit = audit_log(settings, hsm=hsm, clock=clock, observers=[postbox.observe])
-    sts = _sts(settings, clock)
+    hsm, hierarchy = hsm_of(settings.encryption.hsm), hierarchy_of(settings)
+    postbox = Postbox(settings, hierarchy=hierarchy)
+    audit = audit_log(settings, hierarchy=hierarchy, hsm=hsm, clock=clock, observers=[postbox.observe])
+    sts = _sts(settings, hierarchy, clock)
     await audit.open()
     try:
         by_token = settings.aws.web_identity_issuer is not None

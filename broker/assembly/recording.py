@@ -89,7 +89,7 @@ def recording_of(
     sinks = forwarders_of(settings.audit, clock=clock, metrics=metrics)
     queue = Queue()
     observers = [metrics.observe, queue.observe]
-    audit = audit_log(settings, hsm=hsm, clock=clock, observers=observers, sinks=sinks)
+    audit = audit_log(settings, hierarchy=hierarchy, hsm=hsm, clock=clock, observers=observers, sinks=sinks)
     notifier = notifier_of(settings, hierarchy=hierarchy, audit=audit, metrics=metrics, clock=clock)
     if notifier is not None:
         observers.append(notifier.observe)
@@ -98,7 +98,7 @@ def recording_of(
         sinks=sinks,
         hsm=hsm,
         witnesses=witnesses_of(settings, audit=audit, metrics=metrics, clock=clock),
-        neighbours=neighbours_of(settings, audit=audit, client=client, clock=clock),
+        neighbours=neighbours_of(settings, hierarchy=hierarchy, audit=audit, client=client, clock=clock),
         notifier=notifier,
         queue=queue,
     )

@@ -6,12 +6,10 @@ from secrets import SystemRandom
 
 from redis import asyncio as redis
 
-from broker.assembly.hierarchy import hierarchy_of
 from broker.audit.log import AuditLog
 from broker.config.model import Settings
 from broker.core.clock import Clock
 from broker.issuing.deny import Denies
-from broker.keys.envelope import Envelope
 from broker.keys.hierarchy import KeyHierarchy, Use
 from broker.revocation.epochs import Epochs
 from broker.revocation.file import LedgerFile
@@ -21,10 +19,9 @@ from broker.sts.iam import RolePolicies
 from broker.watch.metrics import Metrics
 
 
-def ledger_file(settings: Settings) -> LedgerFile:
+def ledger_file(settings: Settings, *, hierarchy: KeyHierarchy) -> LedgerFile:
     """The one of this host."""
-    hierarchy = hierarchy_of(settings.encryption)
-    return LedgerFile(directory=settings.state_directory, envelope=_envelope(hierarchy))
+    return LedgerFile(directory=settings.state_directory, envelope=hierarchy.envelope(Use.REVOCATION_SEAL))
 
 
 def epochs_of(
@@ -34,7 +31,7 @@ def epochs_of(
     spread = None
     if client is not None:
         name_key = hierarchy.derive(Use.REVOCATION_NAME)
-        spread = Spread(client=client, envelope=_envelope(hierarchy), name_key=name_key, clock=clock)
+        spread = Spread(client=client, envelope=hierarchy.envelope(Use.REVOCATION_SEAL), name_key=name_key, clock=clock)
         metrics.gauge(
             "broker_revocations_forged_entries",
             "Entries in Redis that none of us wrote, since the start",
@@ -43,7 +40,7 @@ def epochs_of(
         metrics.gauge(
             "broker_instances", "Instances that share our Redis and are heard", lambda: float(len(spread.others) + 1)
         )
-    return Epochs(file=ledger_file(settings), spread=spread, clock=clock)
+    return Epochs(file=ledger_file(settings, hierarchy=hierarchy), spread=spread, clock=clock)
 
 
 def denies_of(
@@ -62,7 +59,3 @@ def denies_of(
         lambda: float(denies.late),
     )
     return denies, roles
-
-
-def _envelope(hierarchy: KeyHierarchy) -> Envelope:
-    return Envelope(keys=hierarchy.derive_all(Use.REVOCATION_SEAL))

@@ -21,6 +21,11 @@ def signers_of(masters: Sequence[bytes]) -> list[Ed25519Signer]:
     return [signer_of(master) for master in masters]
 
 
+def signers_by(hierarchy: KeyHierarchy) -> list[Ed25519Signer]:
+    """Those of the versions of the kind that signs, the one in force first."""
+    return [Ed25519Signer(seed=seed) for seed in hierarchy.derive_all(Use.AUDIT_SIGNATURE)]
+
+
 def jwks_of(*signers: Ed25519Signer, hsm: Es256PublicKey | None = None) -> dict[str, object]:
     """The JWKS (RFC 7517) that verifies what the signers sign, and what an HSM does."""
     return {"keys": [*(signer.jwk() for signer in signers), *([hsm.jwk()] if hsm else [])]}

@@ -11,10 +11,13 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import NoReturn
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from broker.core.errors import KeysUnavailable
 
 # AES-256. AES-GCM would take 16 bytes as well, and be AES-128 without a word.
 KEY_BYTES = 32
@@ -24,6 +27,9 @@ _NONCE_BYTES = 12
 _HEADER_BYTES = 1 + _KEY_ID_BYTES
 _TAG_BYTES = 16
 _SHORTEST = _HEADER_BYTES + _NONCE_BYTES + _TAG_BYTES
+
+# The id of the key that seals; ciphers and versions by the id of the key.
+_Held = tuple[bytes, Mapping[bytes, AESGCM], Mapping[bytes, str]]
 
 
 class CannotOpen(Exception):
@@ -35,41 +41,70 @@ class CannotOpen(Exception):
 
 
 class Envelope:
-    """Seals with the newest key, opens with any of them."""
+    """Seals with the newest key, opens with any of them. Which these are may change while it is in use, by any thread."""
 
     def __init__(self, *, keys: Sequence[bytes]) -> None:
-        """Take the keys, newest first, each of 32 bytes.
+        """Take the keys, newest first, each of 32 bytes and a version of its own.
 
         Raises:
             ValueError: No key, or one of another length.
         """
+        self.hold([(_key_id(key).hex(), key) for key in keys])
+
+    @classmethod
+    def of(cls, keys: Sequence[tuple[str, bytes]]) -> Envelope:
+        """One of keys by the id of their version, several of which may be of one.
+
+        Raises:
+            ValueError: As above.
+        """
+        made = cls.__new__(cls)
+        made.hold(keys)
+        return made
+
+    def hold(self, keys: Sequence[tuple[str, bytes]]) -> None:
+        """From here on these are the keys; nothing changes where they are refused.
+
+        Raises:
+            ValueError: As above.
+        """
         if not keys:
             raise ValueError("an envelope needs a key")
-        if any(len(key) != KEY_BYTES for key in keys):
+        if any(len(key) != KEY_BYTES for _, key in keys):
             raise ValueError(f"a key has {KEY_BYTES} bytes")
-        self._ciphers = {_key_id(key): AESGCM(key) for key in keys}
-        self._newest = _key_id(keys[0])
+        ids = [_key_id(key) for _, key in keys]
+        versions = dict(zip(ids, (version for version, _ in keys), strict=True))
+        ciphers = {key_id: AESGCM(key) for key_id, (_, key) in zip(ids, keys, strict=True)}
+        # One assignment: whoever seals or opens at this moment has the old ones or the new ones.
+        self._held: _Held | None = (ids[0], ciphers, versions)
+
+    def withhold(self) -> None:
+        """From here on nothing is sealed or opened, until keys are held again."""
+        self._held = None
 
     def seal(self, plaintext: bytes, *, context: bytes) -> bytes:
-        """Encrypt, bound to ``context``: only the same context opens it again."""
-        header = _VERSION + self._newest
-        nonce = os.urandom(_NONCE_BYTES)
-        return header + nonce + self._ciphers[self._newest].encrypt(nonce, plaintext, header + context)
+        """Encrypt, bound to ``context``: only the same context opens it again.
 
-    def is_newest(self, sealed: bytes) -> bool:
-        """Whether the newest key sealed it, by what the blob says of itself: nothing is opened."""
-        return sealed[:_HEADER_BYTES] == _VERSION + self._newest
+        Raises:
+            KeysUnavailable: The keys are withheld.
+        """
+        newest, ciphers, _ = self._held or _withheld()
+        header = _VERSION + newest
+        nonce = os.urandom(_NONCE_BYTES)
+        return header + nonce + ciphers[newest].encrypt(nonce, plaintext, header + context)
 
     def open(self, sealed: bytes, *, context: bytes) -> bytes:
         """Decrypt what ``seal`` made with the same context.
 
         Raises:
             CannotOpen: For every blob that is not exactly such a one.
+            KeysUnavailable: The keys are withheld.
         """
+        _, ciphers, _ = self._held or _withheld()
         if len(sealed) < _SHORTEST or sealed[:1] != _VERSION:
             raise CannotOpen("malformed")
         header = sealed[:_HEADER_BYTES]
-        cipher = self._ciphers.get(header[1:])
+        cipher = ciphers.get(header[1:])
         if cipher is None:
             raise CannotOpen("unknown_key")
         nonce = sealed[_HEADER_BYTES : _HEADER_BYTES + _NONCE_BYTES]
@@ -77,6 +112,28 @@ class Envelope:
             return cipher.decrypt(nonce, sealed[_HEADER_BYTES + _NONCE_BYTES :], header + context)
         except InvalidTag as error:
             raise CannotOpen("altered") from error
+
+    def version_of(self, sealed: bytes) -> str | None:
+        """The id of the version that sealed a blob, as it says itself; None where it is none of ours.
+
+        Raises:
+            KeysUnavailable: The keys are withheld.
+        """
+        _, _, versions = self._held or _withheld()
+        return versions.get(sealed[1:_HEADER_BYTES]) if sealed[:1] == _VERSION else None
+
+    def is_newest(self, sealed: bytes) -> bool:
+        """Whether the version that seals now sealed this blob, as it says itself; else it is to be sealed anew.
+
+        Raises:
+            KeysUnavailable: The keys are withheld.
+        """
+        newest, _, versions = self._held or _withheld()
+        return self.version_of(sealed) == versions[newest]
+
+
+def _withheld() -> NoReturn:
+    raise KeysUnavailable(reason="keys_withheld")
 
 
 def armoured(blob: bytes) -> bytes:

@@ -98,7 +98,7 @@ async def test_what_a_program_that_ends_has_to_tell_is_told_by_the_broker_of_its
     made = notifier(wanted, tmp_path)
     assert made is not None
     await made.open()
-    postbox = Postbox(wanted)
+    postbox = Postbox(wanted, hierarchy=KeyHierarchy(master=wanted.encryption.key_bytes()))
     event = Event(action="probe", resource="arn:aws:iam::111122223333:role/Developer", kind=Kind.NOT_ENFORCED)
     postbox.observe(recorded(event))
     postbox.observe(recorded(Event(action="probe", resource="x", kind=Kind.PROBED)))
@@ -115,5 +115,6 @@ async def test_what_a_program_that_ends_has_to_tell_is_told_by_the_broker_of_its
 
 
 def test_a_program_with_nothing_to_tell_leaves_nothing(settings: MakeSettings, tmp_path: Path) -> None:
-    Postbox(settings(SLACK)).leave()
+    quiet = settings(SLACK)
+    Postbox(quiet, hierarchy=KeyHierarchy(master=quiet.encryption.key_bytes())).leave()
     assert not (tmp_path / "state").exists()

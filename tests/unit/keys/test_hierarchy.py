@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 from cryptography.hazmat.primitives import hashes, hmac
 
-from broker.keys.envelope import KEY_BYTES
-from broker.keys.hierarchy import DailyEnvelope, KeyHierarchy, Use
+from broker.core.errors import KeysUnavailable
+from broker.keys.envelope import KEY_BYTES, CannotOpen
+from broker.keys.hierarchy import DailyEnvelope, KeyHierarchy, KeyVersion, Kind, Use
 from tests.fakes.audit import SetClock
 
 MASTER = bytes(range(32))
@@ -61,3 +64,78 @@ def test_what_a_former_master_key_sealed_opens_and_nothing_new_is_sealed_with_it
 def test_a_former_master_key_is_as_long_as_any() -> None:
     with pytest.raises(ValueError, match="32 bytes"):
         KeyHierarchy(master=MASTER, former=[b"short"])
+
+
+def versions(*keys: bytes) -> dict[Kind, list[KeyVersion]]:
+    return {kind: [KeyVersion(key) for key in keys] for kind in Kind}
+
+
+def test_an_envelope_that_is_in_use_seals_with_the_version_that_came_and_opens_what_was_sealed_before() -> None:
+    hierarchy = KeyHierarchy(master=MASTER)
+    envelope = hierarchy.envelope(Use.CACHE_SEAL)
+    before = envelope.seal(b"x", context=b"c")
+    assert envelope.is_newest(before)
+    hierarchy.take(versions(b"n" * 32, MASTER))
+    after = envelope.seal(b"x", context=b"c")
+    assert envelope.open(before, context=b"c") == envelope.open(after, context=b"c") == b"x"
+    assert (envelope.is_newest(before), envelope.is_newest(after)) == (False, True)
+    assert envelope.version_of(before) == KeyVersion(MASTER).id
+    assert envelope.version_of(after) == hierarchy.sealing(Kind.DATA) == KeyVersion(b"n" * 32).id
+    assert envelope.version_of(b"") is envelope.version_of(b"\x01anything") is None
+
+
+def test_a_version_that_is_taken_away_opens_nothing_more() -> None:
+    hierarchy = KeyHierarchy(master=MASTER)
+    envelope = hierarchy.envelope(Use.CACHE_SEAL)
+    before = envelope.seal(b"x", context=b"c")
+    hierarchy.take(versions(b"n" * 32))
+    with pytest.raises(CannotOpen, match="unknown_key"):
+        envelope.open(before, context=b"c")
+
+
+def test_a_daily_envelope_follows_a_version_that_comes_during_the_day() -> None:
+    hierarchy, clock = KeyHierarchy(master=MASTER), SetClock()
+    daily = DailyEnvelope(hierarchy=hierarchy, use=Use.SESSION_SEAL, clock=clock, days=7)
+    before = daily.now().seal(b"x", context=b"c")
+    hierarchy.take(versions(b"n" * 32, MASTER))
+    assert daily.now().open(before, context=b"c") == b"x"
+    assert not daily.now().is_newest(before)
+    after = daily.now().seal(b"x", context=b"c")
+    clock.time += timedelta(days=1)
+    # Another day's key of the same version: nothing to be sealed anew.
+    assert daily.now().is_newest(after)
+
+
+def test_what_is_withheld_seals_opens_and_derives_nothing_until_it_is_taken_again() -> None:
+    hierarchy, clock = KeyHierarchy(master=MASTER), SetClock()
+    envelope = hierarchy.envelope(Use.CACHE_SEAL)
+    daily = DailyEnvelope(hierarchy=hierarchy, use=Use.SESSION_SEAL, clock=clock)
+    sealed = envelope.seal(b"x", context=b"c")
+    hierarchy.withhold()
+    for refused in (
+        lambda: envelope.seal(b"x", context=b"c"),
+        lambda: envelope.open(sealed, context=b"c"),
+        lambda: envelope.is_newest(sealed),
+        lambda: hierarchy.derive(Use.CACHE_NAME),
+        lambda: hierarchy.envelope(Use.WATCH_SEAL),
+        daily.now,
+    ):
+        with pytest.raises(KeysUnavailable):
+            refused()
+    hierarchy.take(versions(MASTER))
+    assert envelope.open(sealed, context=b"c") == b"x"
+    daily.now()
+
+
+def test_versions_of_one_kind_change_no_other_kind() -> None:
+    hierarchy = KeyHierarchy(master=MASTER)
+    names = {use: hierarchy.derive(use) for use in Use if use.kind is not Kind.DATA}
+    hierarchy.take({**versions(MASTER), Kind.DATA: [KeyVersion(b"n" * 32)]})
+    assert {use: hierarchy.derive(use) for use in names} == names
+    assert hierarchy.derive(Use.CACHE_SEAL) == hkdf(b"n" * 32, Use.CACHE_SEAL.value)
+
+
+def test_a_key_version_shows_itself_to_nobody() -> None:
+    assert repr(b"k" * 32) not in repr(KeyVersion(b"k" * 32))
+    with pytest.raises(ValueError, match="32 bytes"):
+        KeyVersion(b"short")
