@@ -1,4 +1,4 @@
-"""An HSM behind a PKCS #11 module: keys that sign and never leave it.
+"""An HSM behind a PKCS #11 module, and its keys that sign and never leave it.
 
 One session, on one thread of its own. python-pkcs11 initialises modules as PKCS #11 (section 5.4) allows only for applications
 that call from one thread, and several sessions on several threads corrupt the heap; a call that hangs holds up nobody but those
@@ -19,7 +19,6 @@ import logging
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from broker.core.secret import Secret
@@ -44,6 +43,10 @@ class HsmUnavailable(Exception):
     """The HSM does not do what it was asked to; the message says why. Nothing of ours waits for it."""
 
 
+class HsmRefused(HsmUnavailable):
+    """It refuses the PIN: asking again brings the same answer, and a few times more a token that is locked for good."""
+
+
 class HsmNotInstalled(Exception):
     """The package python-pkcs11 is missing: it comes with the extra ``hsm``."""
 
@@ -51,40 +54,55 @@ class HsmNotInstalled(Exception):
 class Token:
     """One token and its one session, opened when it is first needed."""
 
-    def __init__(self, *, module: Path, label: str, pin: Secret) -> None:
+    def __init__(self, *, module: Path, label: str | None, pin: Secret, makes_nonces: bool = False) -> None:
         """Take where it is.
+
+        Args:
+            module: The shared library.
+            label: The token's; None for the only one that the module shows.
+            pin: Of the token's user.
+            makes_nonces: Whether its AES-GCM takes no nonce but makes its own, as AWS CloudHSM's does.
 
         Raises:
             HsmNotInstalled: It can never be spoken to.
         """
-        _library()
+        library()
         self._module = str(module)
-        self._label = label
+        self.label = label
         self._pin = pin
+        self.makes_nonces = makes_nonces
         self._worker = Workers(name="hsm", number=1)
         self._session: pkcs11.Session | None = None
+        self._turn = asyncio.Lock()
         self._under_way: asyncio.Future[Any] | None = None
+        # What was given up for taking too long, and has yet to be answered.
+        self._owed: asyncio.Future[Any] | None = None
         # A refused PIN is not tried again: a few more of these lock the token for good.
         self._is_locked_out = False
         self.generation = 0
 
-    async def do(self, job: Callable[[pkcs11.Session], _T]) -> _T:
+    async def do(self, job: Callable[[pkcs11.Session], _T], *, patience: timedelta | None = None) -> _T:
         """What ``job`` makes of the session, on the token's own thread; once more on a new session where it fails.
 
+        One job at a time: the next waits for its turn, except behind one that was given up.
+
         Raises:
-            HsmUnavailable: It failed twice, or did not answer within ``PATIENCE``, or still owes an earlier answer.
+            HsmUnavailable: It failed twice, or did not answer within ``patience`` (``PATIENCE``), or owes an earlier answer.
         """
-        if self._under_way is not None and not self._under_way.done():
+        try:
+            async with asyncio.timeout((patience or PATIENCE).total_seconds()), self._turn:
+                return await self._answer(job)
+        except TimeoutError as error:
+            self._owed = self._under_way
+            raise HsmUnavailable(_HANGS) from error
+
+    async def _answer(self, job: Callable[[pkcs11.Session], _T]) -> _T:
+        if self._owed is not None and not self._owed.done():
             raise HsmUnavailable(_HANGS)
-        answer = self._worker.do(lambda: self._attended(job))
-        self._under_way = answer
+        answer = self._under_way = self._worker.do(lambda: self._attended(job))
         # Nobody may be left who takes what comes late.
         answer.add_done_callback(lambda late: late.cancelled() or late.exception())
-        try:
-            async with asyncio.timeout(PATIENCE.total_seconds()):
-                return await asyncio.shield(answer)
-        except TimeoutError as error:
-            raise HsmUnavailable(_HANGS) from error
+        return await asyncio.shield(answer)
 
     def close(self) -> None:
         """Let the session go, as soon as the token has answered."""
@@ -100,7 +118,8 @@ class Token:
             if self._session is not None:
                 try:
                     return job(self._session)
-                except RuntimeError as error:
+                # A search in a token that went finds nothing, with no error, and so it does when the token is back.
+                except (RuntimeError, HsmUnavailable) as error:
                     _log.warning("hsm: %s; trying once more on a new session", _said(error))
             return job(self._opened())
         except (RuntimeError, OSError) as error:
@@ -108,21 +127,36 @@ class Token:
             raise HsmUnavailable(_said(error)) from error
 
     def _opened(self) -> pkcs11.Session:
-        library = _library()
+        lib = library()
         if self._is_locked_out:
-            raise HsmUnavailable("the HSM refused the PIN; set the right one and restart the broker")
+            raise HsmRefused("the HSM refused the PIN; set the right one and restart the broker")
         self._drop()
-        module = library.lib(self._module)
+        module = lib.lib(self._module)
         # A module remembers the tokens that were there when it was initialised.
         module.reinitialize()
-        token = module.get_token(token_label=self._label)
+        token = self._found(module)
+        if lib.TokenFlag.USER_PIN_FINAL_TRY in token.flags:
+            raise HsmRefused(
+                "one more wrong PIN locks the token; log in by hand with the right one, which resets the count"
+            )
         try:
-            self._session = token.open(user_pin=self._pin.reveal())
-        except (library.PinIncorrect, library.PinLocked, library.PinLenRange, library.PinInvalid, library.PinExpired):
+            # CloudHSM has no other sessions than those that may write, and a new version of a key is written.
+            self._session = token.open(rw=True, user_pin=self._pin.reveal())
+        except (lib.PinIncorrect, lib.PinLocked, lib.PinLenRange, lib.PinInvalid, lib.PinExpired) as error:
             self._is_locked_out = True
-            raise
+            raise HsmRefused(f"the HSM refused the PIN: {_said(error)}") from error
         self.generation += 1
         return self._session
+
+    def _found(self, module: Any) -> pkcs11.Token:
+        if self.label is not None:
+            named: pkcs11.Token = module.get_token(token_label=self.label)
+            return named
+        there: list[pkcs11.Token] = [slot.get_token() for slot in module.get_slots(token_present=True)]
+        ready = [token for token in there if library().TokenFlag.TOKEN_INITIALIZED in token.flags]
+        if len(ready) != 1:
+            raise HsmUnavailable(f"the module shows {len(ready)} tokens, not one; name the right one in token_label")
+        return ready[0]
 
     def _drop(self) -> None:
         session, self._session = self._session, None
@@ -185,7 +219,7 @@ class HsmKey:
     # --- on the token's thread ---
 
     def _signed(self, session: pkcs11.Session, message: bytes) -> bytes:
-        library = _library()
+        lib = library()
         if self._handle is None or self._handle_of != self._token.generation:
             self._handle, public = self._found(session)
             if self.public is not None and public.kid != self.public.kid:
@@ -196,7 +230,7 @@ class HsmKey:
         assert self.public is not None  # noqa: S101  # set with the handle
         # CKM_ECDSA takes the hash; CKM_ECDSA_SHA256 is not in every module.
         raw = self._handle.sign(  # type: ignore[attr-defined]  # what a key can do is mixed in when it is found
-            hashlib.sha256(message).digest(), mechanism=library.Mechanism.ECDSA
+            hashlib.sha256(message).digest(), mechanism=lib.Mechanism.ECDSA
         )
         try:
             signature = der_signature(raw)
@@ -206,28 +240,28 @@ class HsmKey:
         return signature
 
     def _found(self, session: pkcs11.Session) -> tuple[pkcs11.Key, Es256PublicKey]:
-        library = _library()
-        private = self._only(session, library.ObjectClass.PRIVATE_KEY)
+        lib = library()
+        private = self._only(session, lib.ObjectClass.PRIVATE_KEY)
         try:
             point = Es256PublicKey.of_spki(
-                library.util.ec.encode_ec_public_key(self._only(session, library.ObjectClass.PUBLIC_KEY))
+                lib.util.ec.encode_ec_public_key(self._only(session, lib.ObjectClass.PUBLIC_KEY))
             )
-        except (ValueError, library.AttributeTypeInvalid) as error:
+        except (ValueError, lib.AttributeTypeInvalid) as error:
             raise HsmUnavailable(f"the key {self._label!r} is not of P-256") from error
-        if private[library.Attribute.EXTRACTABLE] or not private[library.Attribute.SENSITIVE]:
+        if private[lib.Attribute.EXTRACTABLE] or not private[lib.Attribute.SENSITIVE]:
             raise HsmUnavailable(f"the key {self._label!r} can be taken out of the token; make one that cannot")
         return private, point
 
     def _only(self, session: pkcs11.Session, kind: object) -> pkcs11.Key:
         # Not get_key(): where it finds two, its search is ended by whichever thread collects the garbage.
-        library = _library()
-        found = list(session.get_objects({library.Attribute.CLASS: kind, library.Attribute.LABEL: self._label}))
+        lib = library()
+        found = list(session.get_objects({lib.Attribute.CLASS: kind, lib.Attribute.LABEL: self._label}))
         if len(found) != 1:
             raise HsmUnavailable(f"the token has not exactly one key pair {self._label!r}")
         return found[0]  # type: ignore[return-value]  # an object of this class is a key
 
 
-def _library() -> ModuleType:
+def library() -> Any:
     """The package of an extra, present or not; imported where an HSM is configured, and nowhere else."""
     try:
         return importlib.import_module("pkcs11")

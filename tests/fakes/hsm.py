@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 
 MODULE = Path("/usr/lib/softhsm/libsofthsm2.so")
 TOKEN, KEY, PIN = "broker", "zerotrust-audit", "123456"
+WRAPPING_KEY = "zerotrust-master"
 
 # In a process of its own: a test's own process initialises the module only as the code under test does.
 _MAKE_KEY = """
@@ -21,6 +23,17 @@ with pkcs11.lib(module).get_token(token_label=token).open(rw=True, user_pin=pin)
     domain = session.create_domain_parameters(pkcs11.KeyType.EC, template, local=True)
     private = {pkcs11.Attribute.EXTRACTABLE: extractable == "yes", pkcs11.Attribute.SENSITIVE: True}
     domain.generate_keypair(store=True, label=label, private_template=private)
+"""
+
+_MAKE_WRAPPING_KEY = """
+import json, sys, pkcs11
+module, token, pin, label, bits, attributes = sys.argv[1:]
+attributes = json.loads(attributes)
+if "ID" in attributes:
+    attributes["ID"] = bytes.fromhex(attributes["ID"])
+attributes = {pkcs11.Attribute[name]: value for name, value in attributes.items()}
+with pkcs11.lib(module).get_token(token_label=token).open(rw=True, user_pin=pin) as session:
+    session.generate_key(pkcs11.KeyType.AES, int(bits), store=True, label=label, template=attributes)
 """
 
 
@@ -64,6 +77,13 @@ class SoftHsm:
     def make_key(self, label: str = KEY, *, curve: str = "secp256r1", extractable: bool = False) -> SoftHsm:
         arguments = (str(MODULE), TOKEN, PIN, label, curve, "yes" if extractable else "no")
         self._run(sys.executable, "-c", _MAKE_KEY, *arguments)
+        return self
+
+    def make_wrapping_key(self, label: str = WRAPPING_KEY, *, bits: int = 256, **attributes: bool | str) -> SoftHsm:
+        """As ``pkcs11-tool --keygen`` does, which gives no CKA_ID; ``attributes`` are those in which it is another."""
+        made = {"SENSITIVE": True, "EXTRACTABLE": False, "PRIVATE": True} | attributes
+        arguments = (str(MODULE), TOKEN, PIN, label, str(bits), json.dumps(made))
+        self._run(sys.executable, "-c", _MAKE_WRAPPING_KEY, *arguments)
         return self
 
     def take_away(self) -> None:

@@ -128,7 +128,7 @@ async def test_a_token_that_hangs_holds_up_neither_the_event_loop_nor_the_next_w
         await key.sign(b"x")
     assert time.monotonic() - started < 0.1
     answers.set()
-    await token._under_way
+    await token._owed
     assert await key.ping() is None
 
 

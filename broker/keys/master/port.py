@@ -10,7 +10,11 @@ from typing import Protocol, runtime_checkable
 
 
 class MasterUnavailable(Exception):
-    """The master key cannot be asked now: away, refused, throttled. The message says why and holds no secret."""
+    """The master key cannot be asked now: away, throttled, disabled. The message says why and holds no secret."""
+
+
+class MasterRefused(MasterUnavailable):
+    """It turns us away: a wrong PIN, login or permission. Asking again brings the same answer until somebody mends it."""
 
 
 class MasterKey(Protocol):
