@@ -16,6 +16,7 @@ import hypothesis
 import pytest
 
 from tests.fakes import loopback
+from tests.fakes.bao import BaoServer
 from tests.fakes.realm import Realm, linked_realms
 from tests.fakes.redis import RedisServer
 
@@ -36,7 +37,7 @@ _FORGOTTEN = {
     "SSL_CERT_DIR",
     "SSL_CERT_FILE",
 }
-_FORGOTTEN_BEGINNINGS = ("AWS_", "KRB5", "ZEROTRUST_")
+_FORGOTTEN_BEGINNINGS = ("AWS_", "BAO_", "KRB5", "VAULT_", "ZEROTRUST_")
 
 # Port 1 is closed and privileged: a request that forgot its endpoint fails at once, on loopback.
 _CLOSED_PORT = "http://127.0.0.1:1"
@@ -137,3 +138,16 @@ def redis_server(_session_redis: RedisServer) -> Iterator[RedisServer]:
     """A running, empty Redis; a test may freeze, stop or restart it, but starts one of its own to change its settings."""
     yield _session_redis
     _session_redis.renew()
+
+
+@pytest.fixture(scope="session")
+def _session_bao(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BaoServer]:
+    with BaoServer.start(tmp_path_factory.mktemp("bao")) as server:
+        yield server
+
+
+@pytest.fixture
+def bao(_session_bao: BaoServer) -> Iterator[BaoServer]:
+    """A serving OpenBao, shared by the tests of a worker: names that a test makes there are its own; it may seal or stop it."""
+    yield _session_bao
+    _session_bao.renew()

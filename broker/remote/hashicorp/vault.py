@@ -1,0 +1,111 @@
+"""A vault that is logged in to: who asks here asks with a token that works, is told within four seconds, and twice at most.
+
+A token that was revoked or ended under us costs one login and one more try. Where the vault refuses although the token is alive,
+it refuses: a policy that is wrong must not make a login of every request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from functools import partial
+
+import stamina
+
+from broker.core.clock import Clock
+from broker.core.secret import Secret
+from broker.remote.failure import Refused, RemoteFailure, Unreachable
+from broker.remote.hashicorp.login import Login
+from broker.remote.hashicorp.tokens import Tokens
+from broker.remote.hashicorp.wire import DENIED, Json, NotSent, Wire, bounded
+
+# Seconds that a caller waits, logins and repetitions included; STS may still be asked within a client's ten.
+ANSWER_SECONDS = 3.8
+# Seconds that the vault may think: one try for what must not happen twice, else two.
+_THINK_SECONDS = 3.0
+_THINK_TWICE_SECONDS = 1.5
+_PING_SECONDS = 1.5
+_TRIES = 3
+# What passes within seconds: a broken connection, a leader being elected, a burst. A sealed vault waits for people.
+_PASSING = frozenset({"unreachable", "timeout", "broken", "standby", "throttled"})
+
+
+class Vault:
+    """One vault and one identity there."""
+
+    def __init__(self, *, wire: Wire, login: Login, clock: Clock) -> None:
+        self._wire = wire
+        self._tokens = Tokens(wire=wire, login=login, clock=clock)
+
+    async def ask(
+        self,
+        method: str,
+        path: str,
+        body: Json | None = None,
+        *,
+        is_repeatable: bool,
+        accept: frozenset[int] = frozenset(),
+    ) -> Json:
+        """See ``Wire.ask``. ``is_repeatable``: asking twice does no more than asking once.
+
+        Raises:
+            RemoteFailure: Within four seconds.
+        """
+        seconds = _THINK_TWICE_SECONDS if is_repeatable else _THINK_SECONDS
+        once = partial(self._wire.ask, method, path, body, seconds=seconds, accept=accept)
+        answer: Json = await bounded(lambda: self._ask(once, is_repeatable=is_repeatable), ANSWER_SECONDS)
+        return answer
+
+    async def keep_logged_in(self) -> None:
+        """For as long as the broker runs."""
+        await self._tokens.keep()
+
+    async def ping(self) -> str | None:
+        """None while it serves us, else what is wrong, within two seconds."""
+        try:
+            await bounded(self._pinged, _PING_SECONDS)
+        except RemoteFailure as failure:
+            return str(failure)
+        return None
+
+    async def close(self) -> None:
+        """Give the token back; what was leased with it ends."""
+        await self._tokens.close()
+        self._wire.close()
+
+    async def _pinged(self) -> None:
+        # A token that is held is believed; the health of the server says the rest, without a login.
+        await self._wire.ask("GET", "sys/seal-status", token=None, seconds=_PING_SECONDS)
+        await self._wire.ask("GET", "auth/token/lookup-self", token=await self._tokens.current(), seconds=_PING_SECONDS)
+
+    async def _ask(self, once: Callable[..., Awaitable[Json]], *, is_repeatable: bool) -> Json:
+        token = await self._tokens.current()
+        try:
+            return await _tried(partial(once, token=token), is_repeatable=is_repeatable)
+        except Refused as refusal:
+            # What was refused has not happened: it may be asked again, whatever it is.
+            if refusal.reason != DENIED or await self._knows(token):
+                raise
+        anew = await self._tokens.instead_of(token)
+        return await _tried(partial(once, token=anew), is_repeatable=is_repeatable)
+
+    async def _knows(self, token: Secret) -> bool:
+        try:
+            await self._wire.ask("GET", "auth/token/lookup-self", token=token, seconds=_THINK_TWICE_SECONDS)
+        except Refused:
+            return False
+        return True
+
+
+async def _tried(once: Callable[[], Awaitable[Json]], *, is_repeatable: bool) -> Json:
+    def may_help(error: Exception) -> bool:
+        passing = isinstance(error, Unreachable) and error.reason in _PASSING
+        return passing and (is_repeatable or isinstance(error, NotSent))
+
+    # The waiting is jittered, and ends before the caller's patience. Nothing of the request reaches stamina's own log.
+    tries = stamina.retry_context(
+        on=may_help, attempts=_TRIES, timeout=ANSWER_SECONDS, wait_initial=0.1, wait_max=0.5, wait_jitter=0.2
+    )
+    async for attempt in tries:
+        with attempt:
+            return await once()
+    raise AssertionError("stamina gives an answer or raises")
