@@ -1,0 +1,169 @@
+"""Secrets as sealed rows: what is read is opened and checked, what is written is sealed and swapped."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
+
+from broker.keys.envelope import Envelope
+from broker.remote.failure import Malformed, Missing
+from broker.secrets.form import check_path
+from broker.secrets.marks import Marks
+from broker.secrets.metadata import Metadata, VersionInfo
+from broker.secrets.seals import Seals, new_header
+from broker.secrets.store import Store, Swap
+
+# Heads asked for at once, and opened before others get their turn: some megabytes at the worst, some milliseconds.
+PAGE = 64
+# A version goes only together with a head that says so, so that the second look finds out.
+_LOOKS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A secret's head, as it lies there and opened. It may say that the secret was purged."""
+
+    name: bytes
+    head: bytes
+    metadata: Metadata
+
+
+class Rows:
+    """Of one store."""
+
+    def __init__(self, *, store: Store, envelope: Envelope) -> None:
+        self.store = store
+        self._envelope = envelope
+        self._seals: Seals | None = None
+        self._marks = Marks()
+
+    async def seals(self) -> Seals:
+        """What rows are sealed and named with; a store that is empty gets its header. Raises Malformed."""
+        if self._seals is None:
+            self._seals = await self._begun()
+        return self._seals
+
+    async def again(self) -> None:
+        """Read the header anew: somebody exchanged it."""
+        self._seals = await self._begun()
+
+    async def name(self, path: str) -> bytes:
+        """Where a path lies."""
+        return (await self.seals()).name(path)
+
+    async def found(self, path: str) -> Found | None:
+        """What lies there, or lay there.
+
+        Raises:
+            Unfit: It is no path.
+            Malformed: What lies there is not what was put there last, as far as this shows.
+        """
+        check_path(path)
+        return await self._looked(lambda seals: seals.name(path), path=path)
+
+    async def there(self, path: str) -> Found:
+        """The same where there is a secret. Raises Missing besides."""
+        found = await self.found(path)
+        if found is None or found.metadata.purged is not None:
+            raise Missing(f"there is no secret {path}", reason="not_found")
+        return found
+
+    async def values(self, path: str, choose: Callable[[Metadata], VersionInfo]) -> tuple[Metadata, bytes]:
+        """The values of the version that ``choose`` takes, as bytes; passes on what it raises."""
+        for _ in range(_LOOKS):
+            found = await self.there(path)
+            number = choose(found.metadata).number
+            blob = await self.store.version(found.name, number)
+            if blob is not None:
+                return found.metadata, (await self.seals()).text(found.metadata, number, blob)
+            if await self.store.head(found.name) == found.head:
+                break
+        raise Malformed(
+            f"version {number} of {path} is gone from the store — fix: restore it from a backup", reason="vanished"
+        )
+
+    async def swapped(self, before: Found | None, after: Metadata, *, puts: Mapping[int, bytes] | None = None) -> bool:
+        """Put ``after`` in the place of ``before``, with new values by number; False where somebody else was faster."""
+        seals = await self.seals()
+        kept = {one.number for one in after.versions if one.destroyed is None}
+        had = set() if before is None else {one.number for one in before.metadata.versions if one.destroyed is None}
+        name = seals.name(after.path)
+        swap = Swap(
+            name=name,
+            before=None if before is None else before.head,
+            after=seals.head(after),
+            puts={number: seals.version(after, number, text) for number, text in (puts or {}).items()},
+            drops=had - kept,
+        )
+        (is_done,) = await self.store.swap([swap])
+        if is_done:
+            self._marks.check(name, revision=after.revision, path=after.path)
+        return is_done
+
+    async def below(self, prefix: str) -> AsyncIterator[Metadata]:
+        """Of each secret below, in no order; of each there is, for ""."""
+        beginning = prefix.removesuffix("/")
+        if beginning:
+            check_path(beginning)
+            beginning += "/"
+        async for found in self.each():
+            if found.metadata.purged is None and found.metadata.path.startswith(beginning):
+                yield found.metadata
+
+    async def each(self) -> AsyncIterator[Found]:
+        """Everything that has a head, in the order of names. Raises Malformed for what does not open."""
+        after = b""
+        while True:
+            page = await self.store.heads(after, limit=PAGE)
+            for name, head in page:
+                found = await self._sure(name, head)
+                if found is not None:
+                    yield found
+            if len(page) < PAGE:
+                return
+            after = page[-1][0]
+            # Others get their turn: opening a page takes no I/O to wait for.
+            await asyncio.sleep(0)
+
+    # ---- inside ----
+
+    async def _begun(self) -> Seals:
+        return Seals(envelope=self._envelope, header=await self.store.begin(new_header(self._envelope)))
+
+    async def _is_another(self) -> bool:
+        """Whether the store is not the one that was begun with; from here on it is."""
+        before, now = self._seals, await self._begun()
+        if before is None or before.generation == now.generation:
+            return False
+        self._seals = now
+        self._marks.forget()
+        return True
+
+    async def _looked(self, name_by: Callable[[Seals], bytes], *, path: str) -> Found | None:
+        """Looks again before it cries out: an answer may be late, and another store may have taken the place of this one."""
+        for look in range(_LOOKS):
+            seals = await self.seals()
+            name = name_by(seals)
+            head = await self.store.head(name)
+            try:
+                return self._opened(seals, name, head, path=path)
+            except Malformed:
+                if look + 1 == _LOOKS:
+                    raise
+                await self._is_another()
+        raise AssertionError
+
+    async def _sure(self, name: bytes, head: bytes) -> Found | None:
+        try:
+            return self._opened(await self.seals(), name, head)
+        except Malformed:
+            return await self._looked(lambda _: name, path="a secret")
+
+    def _opened(self, seals: Seals, name: bytes, head: bytes | None, *, path: str = "") -> Found | None:
+        if head is None:
+            self._marks.check(name, revision=0, path=path)
+            return None
+        metadata = seals.metadata(name, head)
+        self._marks.check(name, revision=metadata.revision, path=metadata.path)
+        return Found(name, head, metadata)
