@@ -147,6 +147,19 @@ def test_nobody_copies_a_grant_or_a_principal_with_something_changed() -> None:
         "config/view.py": {"long_term_keys"},
         "issuing/ask.py": {"identity"},
         "issuing/revoke.py": {"aws", "runs_on", "state", "until", "why"},  # of receipts and lines of a list
+        # Of a secret's metadata and its versions.
+        "secrets/changes.py": {
+            "annotated",
+            "archived",
+            "deleted",
+            "destroyed",
+            "details",
+            "newest",
+            "revision",
+            "rotated",
+            "versions",
+        },
+        "secrets/vault.py": {"used"},
         # A call as it is asked for now, with less time, and without the tags that AWS has no room for.
         "sts/chain.py": {"lifetime", "tags"},
         # The request in the place that a tag's text keeps for it.
