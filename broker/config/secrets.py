@@ -12,14 +12,24 @@ from pydantic import AfterValidator, Field, ValidationInfo
 
 from broker.config.fault import fault
 from broker.config.section import Section
-from broker.config.values import AsText, Authorities, Duration, SecretText, is_loopback, matching, split_url
+from broker.config.values import (
+    AbsolutePath,
+    AsText,
+    Authorities,
+    Duration,
+    SecretText,
+    is_loopback,
+    matching,
+    split_url,
+)
 
 # What each provider needs, and what it may have besides.
 _KEYS: dict[str, tuple[frozenset[str], frozenset[str]]] = {
     "integrated": (frozenset(), frozenset()),
     "hashicorp": (
         frozenset({"url", "auth_method"}),
-        frozenset({"role_id", "secret_id", "token", "role", "mount_path", "namespace", "ca_file"}),
+        frozenset({"role_id", "secret_id", "token", "role", "service_account_file"})
+        | frozenset({"auth_path", "mount_path", "leased_mounts", "namespace", "ca_file"}),
     ),
     "aws": (frozenset({"region"}), frozenset({"kms_key_id", "endpoint"})),
     "azure": (
@@ -29,7 +39,22 @@ _KEYS: dict[str, tuple[frozenset[str], frozenset[str]]] = {
     "cyberark": (frozenset({"url", "account", "login", "api_key"}), frozenset({"ca_file"})),
     "kubernetes": (frozenset({"url", "namespace"}), frozenset({"token", "ca_file"})),
 }
+# `hashicorp`: what each way to log in needs, and what it may have besides. No other way takes it.
+_METHODS: dict[str, tuple[frozenset[str], frozenset[str]]] = {
+    "approle": (frozenset({"role_id", "secret_id"}), frozenset()),
+    "token": (frozenset({"token"}), frozenset()),
+    "kerberos": (frozenset(), frozenset()),
+    "kubernetes": (frozenset({"role"}), frozenset({"service_account_file"})),
+}
 
+_Mount = Annotated[
+    str,
+    matching(
+        r"(?!\.)[A-Za-z0-9_.-]{1,64}(/(?!\.)[A-Za-z0-9_.-]{1,64}){0,3}",
+        "is not where an engine is mounted",
+        "write its path without a / at the ends: database",
+    ),
+]
 _Word = Annotated[
     str, matching(r"[!-~]([ -~]{0,254}[!-~])?", "is not a name", "write 1 to 256 printable characters", shown=False)
 ]
@@ -61,12 +86,24 @@ class ProviderConfig(Section):
     )
     token: SecretText | None = Field(
         default=None,
-        description="Secret. `hashicorp`, with `token`: the token; `kubernetes`, and `hashicorp` with `kubernetes`: that of the "
-        "service account. Usually as `token_file`.",
+        description="Secret. `hashicorp`, with `token`: the token; `kubernetes`: that of the service account. Usually as "
+        "`token_file`.",
     )
     role: _Word | None = Field(default=None, description="`hashicorp`, with `kubernetes`: the role to log in to.")
-    mount_path: _Word | None = Field(
-        default=None, description="`hashicorp`: where the KV engine (version 2) is mounted."
+    service_account_file: AbsolutePath | None = Field(
+        default=None,
+        description="`hashicorp`, with `kubernetes`: the pod's token, read at each login. Without it: where Kubernetes puts it.",
+    )
+    auth_path: _Mount | None = Field(
+        default=None, description="`hashicorp`: where the way to log in is mounted. Without it: at its own name."
+    )
+    mount_path: _Mount | None = Field(
+        default=None, description="`hashicorp`: where the KV engine (version 2) is mounted. Without it: `secret`."
+    )
+    leased_mounts: Annotated[tuple[_Mount, ...], Field(min_length=1)] | None = Field(
+        default=None,
+        description="`hashicorp`: engines that make credentials when read: with `[database]`, the path `database/creds/app` is "
+        "read there and not in the KV engine. Never cached.",
     )
     namespace: _Word | None = Field(default=None, description="`hashicorp`, `kubernetes`: the namespace.")
     region: _Word | None = Field(default=None, description="`aws`: the region of Secrets Manager.")
@@ -101,7 +138,18 @@ def _of_provider(config: ProviderConfig, info: ValidationInfo) -> ProviderConfig
         )
     if missing := sorted(needed - given):
         raise fault(f"lacks {', '.join(missing)}, which {provider} needs", "add the missing keys")
+    if config.auth_method is not None:
+        _of_method(config.auth_method, given)
     return config
+
+
+def _of_method(method: str, given: set[str]) -> None:
+    needed, possible = _METHODS[method]
+    of_others = frozenset().union(*(keys for pair in _METHODS.values() for keys in pair)) - needed - possible
+    if foreign := sorted(given & of_others):
+        raise fault(f"has {', '.join(foreign)}, which {method} does not take", "remove what belongs to another way")
+    if missing := sorted(needed - given):
+        raise fault(f"lacks {', '.join(missing)}, which {method} needs", "add the missing keys")
 
 
 class Secrets(Section):
