@@ -1,0 +1,205 @@
+"""Conjur on 127.0.0.1, as strict as its documentation: logins, variables with twenty versions, privileges, batches, lists.
+
+Sources: docs.cyberark.com, "REST APIs", and the scenarios of Conjur's own cucumber features for what the pages leave open (what
+one may not see is a 404, what one may see and not do a 403).
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import ssl
+import threading
+import time
+from collections.abc import Mapping
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from tests.fakes.certificates import ServerCertificate
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+KEPT = 20
+TOKEN_SECONDS = 8 * 60
+_TOKEN = re.compile(r'Token token="([A-Za-z0-9+/]+={0,2})"')
+
+Answer = tuple[int, str, bytes]
+
+
+class FakeConjur:
+    """Use as a context manager. ``variables`` are the values by identifier; None in a place was thrown away."""
+
+    def __init__(self, certificate: ServerCertificate, *, account: str = "myorg") -> None:
+        self.certificate = certificate
+        self.account = account
+        self.api_keys: dict[str, str] = {}
+        self.variables: dict[str, list[bytes | None]] = {}
+        self.permitted: set[tuple[str, str, str]] = set()
+        self.requests: list[tuple[str, str, int]] = []
+        self.scripted: list[int] = []
+        self.answers = threading.Event()
+        self.answers.set()
+        self.skew = 0.0
+        self._tokens: dict[str, tuple[str, float]] = {}
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._server.daemon_threads = True
+        self._server.handle_error = lambda *_: None  # type: ignore[method-assign]
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate.certificate, certificate.key)
+        self._server.socket = context.wrap_socket(self._server.socket, server_side=True, do_handshake_on_connect=False)
+        self.url = f"https://localhost:{self._server.server_port}"
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.answers.set()
+        self._server.shutdown()
+        self._server.server_close()
+
+    def declare(self, identifier: str, role: str, *privileges: str) -> None:
+        """What loading a policy does."""
+        self.variables.setdefault(identifier, [])
+        self.permitted |= {(role, privilege, identifier) for privilege in privileges}
+
+    def forget_tokens(self) -> None:
+        """What a change of the signing key does."""
+        self._tokens.clear()
+
+    def answer(  # noqa: PLR0911  # a table of routes
+        self, method: str, target: str, headers: Mapping[str, str], body: bytes
+    ) -> Answer:
+        url = urlsplit(target)
+        parts = [unquote(part) for part in url.path.split("/")[1:]]
+        if parts[0] == "authn":
+            return self._authenticate(method, parts, body)
+        role = self._role(headers.get("authorization", ""))
+        if role is None:
+            return 401, "text/plain", b""
+        query = {key: values[-1] for key, values in parse_qs(url.query).items()}
+        if parts == ["whoami"] and method == "GET":
+            return _json(200, {"account": self.account, "username": role})
+        if parts == ["secrets"] and method == "GET":
+            return self._batch(role, query.get("variable_ids", ""))
+        if parts == ["resources", self.account] and method == "GET":
+            return self._list(role, query)
+        # An identifier with a slash that is not encoded is more parts than this.
+        if len(parts) != 4 or parts[1:3] != [self.account, "variable"] or parts[3] not in self._visible(role):
+            return _json(404, {"error": {"code": "not_found", "message": "CONJ00076E Variable is empty or not found."}})
+        if parts[0] == "resources" and method == "GET":
+            return _json(200, self._shown(parts[3]))
+        if parts[0] == "secrets" and method in {"GET", "POST"}:
+            return self._get(role, parts[3], query) if method == "GET" else self._set(role, parts[3], body)
+        return 404, "text/plain", b""
+
+    def _authenticate(self, method: str, parts: list[str], body: bytes) -> Answer:
+        if method != "POST" or len(parts) != 4 or parts[1] != self.account or parts[3] != "authenticate":
+            return 404, "text/plain", b""
+        if not body or self.api_keys.get(parts[2]) != body.decode():
+            return 401, "text/plain", b""
+        number = str(len(self._tokens))
+        token = json.dumps({"protected": "e30=", "payload": number, "signature": "c2ln"}).encode()
+        self._tokens[base64.b64encode(token).decode()] = (parts[2], time.time() + self.skew + TOKEN_SECONDS)
+        return 200, "text/plain", token
+
+    def _role(self, authorization: str) -> str | None:
+        found = _TOKEN.fullmatch(authorization)
+        role, ends = self._tokens.get(found[1], ("", 0.0)) if found else ("", 0.0)
+        return role if ends > time.time() + self.skew else None
+
+    def _visible(self, role: str) -> list[str]:
+        return sorted({name for who, _, name in self.permitted if who == role and name in self.variables})
+
+    def _get(self, role: str, identifier: str, query: Mapping[str, str]) -> Answer:
+        if (role, "execute", identifier) not in self.permitted:
+            return 403, "text/plain", b""
+        values = self.variables[identifier]
+        version = query.get("version", str(len(values)))
+        if not version.isdecimal():
+            return _json(422, {"error": {"code": "argument_error", "message": "invalid type for parameter 'version'"}})
+        number = int(version)
+        value = values[number - 1] if 0 < number <= len(values) else None
+        if value is None:
+            return _json(404, {"error": {"code": "not_found", "message": "CONJ00076E Variable is empty or not found."}})
+        return 200, "application/octet-stream", value
+
+    def _set(self, role: str, identifier: str, body: bytes) -> Answer:
+        if (role, "update", identifier) not in self.permitted:
+            return 403, "text/plain", b""
+        if not body.strip():
+            return _json(422, {"error": {"code": "argument_error", "message": "'value' may not be empty"}})
+        values = self.variables[identifier]
+        values.append(body)
+        values[:-KEPT] = [None] * len(values[:-KEPT])
+        return 201, "text/plain", b""
+
+    def _batch(self, role: str, wanted: str) -> Answer:
+        names = wanted.split(",") if wanted else []
+        if not names or "" in names or len(set(names)) != len(names):
+            return _json(422, {"error": {"code": "argument_error", "message": "variable_ids"}})
+        begin, found = f"{self.account}:variable:", {}
+        for name in names:
+            identifier = name.removeprefix(begin)
+            if not name.startswith(begin) or not self.variables.get(identifier):
+                return _json(404, {"error": {"code": "not_found", "message": "CONJ00076E"}})
+            if (role, "execute", identifier) not in self.permitted:
+                return 403, "text/plain", b""
+            found[name] = (self.variables[identifier][-1] or b"").decode()
+        return _json(200, found)
+
+    def _list(self, role: str, query: Mapping[str, str]) -> Answer:
+        if query.get("kind", "variable") != "variable":
+            return _json(200, [])
+        offset = int(query.get("offset", "0"))
+        limit = int(query.get("limit", "10" if "offset" in query else "1000000"))
+        return _json(200, [self._shown(name) for name in self._visible(role)[offset : offset + limit]])
+
+    def _shown(self, identifier: str) -> dict[str, Any]:
+        values = enumerate(self.variables[identifier], start=1)
+        return {
+            "created_at": "2026-01-01T00:00:00.000+00:00",
+            "id": f"{self.account}:variable:{identifier}",
+            "owner": f"{self.account}:user:admin",
+            "policy": f"{self.account}:policy:root",
+            "permissions": [],
+            "annotations": [],
+            "secrets": [{"version": number, "expires_at": None} for number, value in values if value is not None],
+        }
+
+    def _handler(fake) -> type[BaseHTTPRequestHandler]:  # noqa: N805  # "self" is the handler's
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+            wbufsize = -1
+            timeout = 30
+
+            def handle_any(self) -> None:
+                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                headers = {name.lower(): value for name, value in self.headers.items()}
+                fake.answers.wait()
+                scripted = fake.scripted.pop(0) if fake.scripted else 0
+                status, kind, text = (
+                    (scripted, "text/plain", b"") if scripted else fake.answer(self.command, self.path, headers, body)
+                )
+                fake.requests.append((self.command, self.path, status))
+                self.send_response(status)
+                self.send_header("Content-Type", kind)
+                self.send_header("Content-Length", str(len(text)))
+                self.end_headers()
+                self.wfile.write(text)
+
+            do_GET = do_POST = do_PUT = do_DELETE = handle_any  # noqa: N815
+
+            def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the base class's word
+                """Say nothing."""
+
+        return Handler
+
+
+def _json(status: int, content: object) -> Answer:
+    return status, "application/json", json.dumps(content).encode()
