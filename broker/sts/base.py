@@ -22,7 +22,7 @@ from botocore.credentials import ReadOnlyCredentials
 from broker.core.errors import ConfigurationError, StsUnavailable
 from broker.core.private_file import PermissionProblem, read_private
 from broker.core.workers import Workers
-from broker.sts import quiet
+from broker.remote import quiet
 from broker.sts.refusals import NO_BASE
 from broker.sts.web_identity import TokenIssuer
 

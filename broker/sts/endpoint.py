@@ -19,10 +19,10 @@ from botocore.parsers import ResponseParserError
 
 from broker.core.errors import StsRejected, StsTimeout, StsUnavailable
 from broker.core.workers import Workers
+from broker.remote.signed import shared_session, signed_by
 from broker.sts.base import Signing
 from broker.sts.chain import Call
 from broker.sts.refusals import MALFORMED, TIMEOUT, UNREACHABLE, refusal
-from broker.sts.signed import shared_session, signed_by
 from broker.sts.web_identity import TokenIssuer
 
 # A connection stands after one round trip around the world, or not at all.

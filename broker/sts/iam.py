@@ -23,9 +23,9 @@ from broker.core.credentials import Credentials
 from broker.core.errors import BrokerError
 from broker.core.roles import SHORTEST, Hop, RoleArn
 from broker.core.workers import Workers
+from broker.remote.signed import shared_session, signed_by
 from broker.sts.chain import Call
 from broker.sts.client import StsClient
-from broker.sts.signed import shared_session, signed_by
 
 # IAM answers in a few tenths of a second.
 _CONNECT_SECONDS = 1.0

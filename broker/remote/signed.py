@@ -12,7 +12,7 @@ from botocore import session as botocore_session
 from botocore.credentials import Credentials as BotoCredentials
 from botocore.credentials import ReadOnlyCredentials
 
-from broker.sts import quiet
+from broker.remote import quiet
 
 # What the SDK would take from its files and variables, and what it gets: a profile or a file that is not there is no reason
 # not to start, and "legacy" would send all regions' calls to one endpoint. What we ask of AWS is in our own configuration.

@@ -1,7 +1,7 @@
 """AWS's libraries write what they send and get to their DEBUG log: signatures, session tokens, whole answers with their keys.
 
 No level that anybody sets for the broker may bring that out, so theirs is pinned where they are used. Of credentials that they
-could not renew they warn with the whole error, which quotes what a program or service said instead; ``base.py`` says it without.
+could not renew they warn with the whole error, which quotes what a program or service said; ``sts/base.py`` says it without.
 """
 
 from __future__ import annotations
