@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from broker import __version__
-from broker.core.errors import ConfigurationError
+from broker.core.errors import ConfigurationError, ConfigurationUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from broker.config.kept import Keeper
     from broker.config.model import Settings
     from broker.reports.facts import KeyAge, Setup
     from broker.trust.finding import Finding
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 # sysexits.h EX_CONFIG; systemd knows it and does not restart on it (RestartPreventExitStatus).
 EXIT_CONFIG = 78
 EXIT_FAILURE = 1
+# sysexits.h EX_TEMPFAIL: a vault that the configuration names does not answer; systemd starts again.
+EXIT_UNAVAILABLE = 75
 
 _config = click.option(
     "--config",
@@ -59,7 +62,7 @@ def serve(config: Path) -> None:
     for handler in logging.getLogger().handlers:
         handler.addFilter(LogCap(clock=clock))
     try:
-        settings = load(config, environ=environ)
+        settings = load(config, environ=environ, keeper=_keeper(None))
         checked = check(settings)
     except ConfigurationError as error:
         _refuse(error)
@@ -93,7 +96,7 @@ def check_config(config: Path) -> None:
     from broker.config.load import load  # noqa: PLC0415
 
     try:
-        checked = check(load(config, environ=os.environ))
+        checked = check(load(config, environ=os.environ, keeper=_keeper(None)))
     except ConfigurationError as error:
         _refuse(error)
     hosts = ", ".join(sorted(checked.keys.hosts))
@@ -119,7 +122,17 @@ def admin() -> None:
     from broker.admin.assembled import Assembled  # noqa: PLC0415
     from broker.admin.cli import main as operate  # noqa: PLC0415
 
-    operate(obj=Assembled(probe=_probe, caller=_caller, setup=_setup, key_ages=_key_ages, own_keys=_own_keys))
+    operate(
+        obj=Assembled(
+            probe=_probe,
+            caller=_caller,
+            setup=_setup,
+            key_ages=_key_ages,
+            own_keys=_own_keys,
+            keeper=_keeper,
+            sealed_value=_sealed_value,
+        )
+    )
 
 
 def _caller(settings: Settings) -> str:
@@ -154,7 +167,19 @@ def _own_keys(settings: Settings) -> Mapping[str, Any]:
     return own_keys(settings)
 
 
+def _keeper(sections: frozenset[str] | None) -> Keeper:
+    from broker.assembly.keeper import VaultKeeper  # noqa: PLC0415
+
+    return VaultKeeper(sections=sections)
+
+
+def _sealed_value(settings: Settings, *, key: str, text: str) -> str:
+    from broker.assembly.keeper import sealed_value  # noqa: PLC0415
+
+    return sealed_value(settings, key=key, text=text)
+
+
 def _refuse(error: ConfigurationError) -> NoReturn:
     for problem in error.problems:
         click.echo(problem, err=True)
-    sys.exit(EXIT_CONFIG)
+    sys.exit(EXIT_UNAVAILABLE if isinstance(error, ConfigurationUnavailable) else EXIT_CONFIG)

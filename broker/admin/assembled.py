@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
+from broker.config.kept import Keeper
 from broker.config.model import Settings
 from broker.reports.facts import KeyAge, Setup
 from broker.trust.finding import Finding
+
+
+class SealedValue(Protocol):
+    """Seals a text for one key of the configuration."""
+
+    def __call__(self, settings: Settings, *, key: str, text: str) -> str: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +25,7 @@ class Assembled:
     ``probe`` tries external IDs with the broker's own credentials, ``caller`` says whose these are; see ``assembly.probe``.
     ``setup`` is what a report says of the configuration, ``key_ages`` reads the keys themselves; see ``assembly.evidence``.
     ``own_keys`` are those that verify the log, an HSM's among them; see ``assembly.audit``.
+    ``keeper`` is what a configuration is loaded with, for the secrets of some sections or all; see ``assembly.keeper``.
     """
 
     probe: Callable[[Settings], Sequence[Finding]]
@@ -25,3 +33,5 @@ class Assembled:
     setup: Callable[[Settings], Setup]
     key_ages: Callable[[Settings], Sequence[KeyAge]]
     own_keys: Callable[[Settings], Mapping[str, Any]]
+    keeper: Callable[[frozenset[str] | None], Keeper]
+    sealed_value: SealedValue

@@ -11,6 +11,7 @@ from broker.admin.audit import audit
 from broker.admin.compliance import compliance_report
 from broker.admin.doctor import doctor
 from broker.admin.elevate import approve, break_glass, deny, requests, reviews
+from broker.admin.encrypt_value import encrypt_value
 from broker.admin.notify import notify_test
 from broker.admin.operate import cancel_pass, whoami
 from broker.admin.policy import policy
@@ -31,6 +32,7 @@ SECTIONS: Mapping[str, Sequence[click.Command]] = {
     "Try a running broker": (whoami, notify_test),
     "Records, offline": (audit, watch, compliance_report),
     "Roles and rules, offline": (policy, trust_policy, doctor),
+    "Configuration, offline": (encrypt_value,),
 }
 
 

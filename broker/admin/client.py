@@ -110,7 +110,7 @@ def _of_this_host(config: Path) -> dict[str, str]:
     """The socket and the name of the broker whose configuration lies here and may be read."""
     if not os.access(config, os.R_OK):
         return {}
-    found = settings_of(config)
+    found = settings_of(config, secrets_of=frozenset())
     if found.admin is None or found.admin.socket is None:
         return {}
     host = {"host": found.server.hostnames[0]} if found.server.hostnames else {}

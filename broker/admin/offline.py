@@ -15,11 +15,13 @@ from broker.admin.assembled import Assembled
 from broker.audit.signer import jwks_of, signers_of
 from broker.config.load import load
 from broker.config.model import Settings
-from broker.core.errors import ConfigurationError
+from broker.core.errors import ConfigurationError, ConfigurationUnavailable
 
 EXIT_BAD = 1
 # sysexits.h EX_CONFIG.
 EXIT_CONFIG = 78
+# EX_TEMPFAIL: the vault that the configuration names does not answer.
+EXIT_UNAVAILABLE = 75
 
 config_option = click.option(
     "--config",
@@ -31,10 +33,22 @@ config_option = click.option(
 )
 
 
-def settings_of(config: Path, *, signs: bool = False) -> Settings:
-    """The configuration; or the end, with all that is wrong with it. ``signs``: for a command that asks AWS."""
+# What a command without a broker works with; a vault is asked for secrets of no other section.
+_OF_RECORDS = frozenset({"encryption"})
+
+
+def settings_of(config: Path, *, signs: bool = False, secrets_of: frozenset[str] | None = _OF_RECORDS) -> Settings:
+    """The configuration; or the end, with all that is wrong with it.
+
+    ``signs``: for a command that asks AWS. ``secrets_of``: the sections whose secrets the command uses; None for all.
+    """
+    assembled = click.get_current_context().find_object(Assembled)
+    keeper = None if assembled is None else assembled.keeper(None if signs else secrets_of)
     try:
-        return load(config, environ=os.environ, signs=signs)
+        return load(config, environ=os.environ, signs=signs, keeper=keeper)
+    except ConfigurationUnavailable as error:
+        click.echo(error, err=True)
+        sys.exit(EXIT_UNAVAILABLE)
     except ConfigurationError as error:
         for problem in error.problems:
             click.echo(problem, err=True)

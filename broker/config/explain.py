@@ -8,7 +8,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from broker.config.fault import FAULT, Problem, nearest, quoted
-from broker.config.fields import keys, leaves, model_at, shape
+from broker.config.fields import elsewhere_keys, keys, leaves, model_at, shapes
 from broker.config.tree import Path, Tree
 
 _MAPPING = ("is not a mapping", "write key: value lines below it")
@@ -70,5 +70,7 @@ def _how_to_add(model: type[BaseModel], path: Path) -> str:
 
 def _known_keys(model: type[BaseModel], path: Path) -> list[str]:
     section = model_at(model, path)
-    files = [f"{key}_file" for key, info in keys(section) if shape(info).has_file_variant]
-    return [key for key, _info in keys(section)] + files
+    found = [key for key, _info in keys(section)]
+    for key, inner in shapes(section):
+        found += elsewhere_keys(section, key) if inner.comes_from_elsewhere else ()
+    return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import re
 import types
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -14,6 +15,10 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from broker.core.secret import Secret
+
+# What stands behind a key's name where its value is elsewhere: in a private file, in the vault.
+FILE, SECRET = "_file", "_secret"
+_STEP = re.compile(r"\.([^.\[\]]+)|\[([0-9]{1,6})\]")
 
 
 class Kind(enum.Enum):
@@ -35,8 +40,8 @@ class Shape:
     choices: tuple[str, ...] = ()
 
     @property
-    def has_file_variant(self) -> bool:
-        """Whether ``KEY_file`` exists: for a key that is itself a path, a number, or yes or no, it would only confuse."""
+    def comes_from_elsewhere(self) -> bool:
+        """Whether ``KEY_file`` and ``KEY_secret`` exist: for a path, a number, or yes or no, they would only confuse."""
         return self.kind is Kind.SCALAR and self.scalar not in (Path, bool, int)
 
     @property
@@ -52,11 +57,12 @@ class Shape:
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """A key that one environment variable sets."""
+    """A key that one environment variable sets. ``model``: of the section that it stands in."""
 
     path: tuple[str, ...]
     shape: Shape
     info: FieldInfo
+    model: type[BaseModel]
 
     @property
     def variable(self) -> str:
@@ -86,6 +92,13 @@ def shape(info: FieldInfo) -> Shape:
     return _shape(info.annotation)
 
 
+@cache
+def elsewhere_keys(model: type[BaseModel], key: str) -> tuple[str, ...]:
+    """``KEY_file`` and ``KEY_secret``, without those that are keys of their own; for a key that has such variants."""
+    known = {name for name, _shape in shapes(model)}
+    return tuple(variant for variant in (f"{key}{FILE}", f"{key}{SECRET}") if variant not in known)
+
+
 def leaves(model: type[BaseModel], prefix: tuple[str, ...] = ()) -> Iterator[Leaf]:
     """Every key outside lists and mappings, in the model's order."""
     for key, info in keys(model):
@@ -93,7 +106,7 @@ def leaves(model: type[BaseModel], prefix: tuple[str, ...] = ()) -> Iterator[Lea
         if inner.kind is Kind.SECTION and inner.model is not None:
             yield from leaves(inner.model, (*prefix, key))
         else:
-            yield Leaf((*prefix, key), inner, info)
+            yield Leaf((*prefix, key), inner, info, model)
 
 
 def model_at(model: type[BaseModel], path: tuple[str | int, ...]) -> type[BaseModel]:
@@ -103,6 +116,25 @@ def model_at(model: type[BaseModel], path: tuple[str | int, ...]) -> type[BaseMo
     inner = {key: shape(info) for key, info in keys(model)}[str(path[0])]
     # The entry of a list or mapping is one step further, behind its index or name.
     return model_at(inner.model or model, path[1 if inner.kind is Kind.SECTION else 2 :])
+
+
+def shape_at(model: type[BaseModel], path: tuple[str | int, ...]) -> Shape:
+    """Of the key at ``path``, a key of a mapping that the model describes."""
+    return dict(shapes(model_at(model, path[:-1])))[str(path[-1])]
+
+
+def path_of(model: type[BaseModel], key: str) -> tuple[str | int, ...] | None:
+    """The path that ``fault.dotted`` writes as ``key``, where a single text stands; None where the model has none there."""
+    path: list[str | int] = [int(found[2]) if found[2] else found[1] for found in _STEP.finditer("." + key)]
+    try:
+        inner = shape_at(model, tuple(path)) if "".join(map(_step, path)) == "." + key else None
+    except (KeyError, IndexError):
+        return None
+    return tuple(path) if inner is not None and inner.comes_from_elsewhere else None
+
+
+def _step(part: str | int) -> str:
+    return f"[{part}]" if isinstance(part, int) else f".{part}"
 
 
 def _shape(annotation: Any) -> Shape:

@@ -3,8 +3,9 @@
 1. The file must be private, and not larger than any configuration.     private_file
 2. YAML becomes a tree that knows each value's line.                    yaml_source
 3. *_file keys, systemd credentials and the environment go over it.     overlay
-4. The model validates it, sections compared with each other.           model, elsewhere
-5. What is wrong becomes one line each: place, key, fault, fix.         explain
+4. What is sealed is opened, what stands in the vault is fetched.       kept
+5. The model validates it, sections compared with each other.           model, elsewhere
+6. What is wrong becomes one line each: place, key, fault, fix.         explain
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from broker.config import overlay, yaml_source
+from broker.config import kept, overlay, yaml_source
 from broker.config.elsewhere import Elsewhere
 from broker.config.explain import problems
 from broker.config.fault import Problem
@@ -22,15 +23,17 @@ from broker.config.fields import Kind, keys, shape
 from broker.config.model import Settings
 from broker.config.tree import Tree
 from broker.core import collector
-from broker.core.errors import ConfigurationError
+from broker.core.errors import ConfigurationError, ConfigurationUnavailable
 from broker.core.private_file import PermissionProblem, read_private
 
 # A hundred thousand rules fit.
 FILE_MAX_BYTES = 16 * 1024 * 1024
 
 
-def load(path: Path, *, environ: Mapping[str, str], signs: bool = True) -> Settings:
+def load(path: Path, *, environ: Mapping[str, str], signs: bool = True, keeper: kept.Keeper | None = None) -> Settings:
     """The configuration of ``path`` with ``environ`` over it.
+
+    ``keeper``: what opens sealed values and asks the vault. Without it, such values are problems.
 
     ``signs``: whether the reader asks AWS anything. Who does not needs no key for it: an operator's shell has not what the
     broker's unit has in its environment.
@@ -38,15 +41,18 @@ def load(path: Path, *, environ: Mapping[str, str], signs: bool = True) -> Setti
     Raises:
         ConfigurationError: With every problem that was found, a line each:
             ``FILE:LINE: key.path: what — fix: what to do``. No line repeats a secret.
+        ConfigurationUnavailable: A part of it stands in a vault that does not answer, and nothing else is wrong.
     """
     with collector.paused():
         tree = yaml_source.parse(_text(path), name=str(path), environ=environ)
         _open_required_sections(tree)
         overlay.apply(tree, environ)
+        kept.fill_in(tree, keeper, signs=signs)
         settings, found = _validate(tree, signs=signs)
     if settings is None or found:
+        kind = ConfigurationUnavailable if tree.may_be_well_later and len(found) == 1 else ConfigurationError
         # "from None": the error that pydantic raised holds the values, secrets among them.
-        raise ConfigurationError([str(problem) for problem in sorted(found, key=_line)]) from None
+        raise kind([str(problem) for problem in sorted(found, key=_line)]) from None
     return settings
 
 

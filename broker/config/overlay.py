@@ -1,9 +1,10 @@
-"""The other places a key can come from, laid over the file's tree: ``KEY_file``, systemd credentials, the environment.
+"""The other places a key can come from, laid over the file's tree: ``KEY_file``, the vault, systemd credentials, the environment.
 
-Each later one wins: ``KEY`` or ``KEY_file`` of the configuration file; the systemd credential named by the dotted key;
-``ZEROTRUST_SECTION_KEY`` or ``ZEROTRUST_SECTION_KEY_FILE``. Last, and only where nothing else speaks, the AWS SDKs' own
-variables. The names are derived from the model, so a key has all its sources from the day it exists; what has the form
-of such a name and fits no key is a problem, for it is a typing error that would otherwise go unnoticed.
+Each later one wins: ``KEY``, ``KEY_file`` or ``KEY_secret`` of the configuration file; the systemd credential named by the
+dotted key; ``ZEROTRUST_SECTION_KEY``, with ``_FILE`` or ``_SECRET`` behind it or without. Last, and only where nothing else
+speaks, the AWS SDKs' own variables. What stands in the vault is noted, not read (``kept``). The names are derived from the
+model, so a key has all its sources from the day it exists; what has the form of such a name and fits no key is a problem, for it
+is a typing error that would otherwise go unnoticed.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from pydantic import BaseModel
 
 from broker.config import yaml_source
 from broker.config.fault import nearest
-from broker.config.fields import Kind, Leaf, leaves, shapes
+from broker.config.fields import FILE, SECRET, Kind, Leaf, elsewhere_keys, leaves, shapes
+from broker.config.kept import is_sealed, note_reference
 from broker.config.model import Settings
 from broker.config.tree import Origin, Tree, Value
 from broker.config.tree import Path as KeyPath
@@ -26,7 +28,10 @@ from broker.core.private_file import PermissionProblem, read_private
 SECRET_FILE_MAX_BYTES = 64 * 1024
 
 _PREFIX = "ZEROTRUST_"
-_FILE_SUFFIX = "_FILE"
+_NO_TEXT = {
+    FILE: ("is not the path of a file", "write an absolute path"),
+    SECRET: ("is not where a secret stands", "write PATH#FIELD"),
+}
 # What `zerotrust-admin` reads too, or alone; a broker without operators has nothing to do with it.
 _OF_THE_CLIENT = {"ZEROTRUST_ADMIN_SOCKET", "ZEROTRUST_ADMIN_SIGNING_KEY"}
 # systemd.exec(5), StateDirectory=; several folders are joined by colons.
@@ -48,52 +53,67 @@ def apply(tree: Tree, environ: Mapping[str, str]) -> None:
             _take_variable(tree, leaf, environ)
     _refuse_unknown_variables(tree, known, environ)
     # After the others, so that a file that they make superfluous is never opened.
-    _replace_file_keys(tree, Settings, tree.data, ())
+    _bring_in(tree, Settings, tree.data, ())
     _take_aws_variables(tree, environ)
     _take_state_directory(tree, environ)
 
 
 def _replace(tree: Tree, leaf: Leaf) -> None:
-    """Make way for another source: ``KEY`` and ``KEY_file`` of the file no longer count."""
+    """Make way for another source: whatever the file says of ``KEY`` no longer counts."""
     tree.clear(leaf.path)
-    if leaf.shape.has_file_variant:
-        tree.clear((*leaf.path[:-1], f"{leaf.path[-1]}_file"))
+    if leaf.shape.comes_from_elsewhere:
+        for variant in elsewhere_keys(leaf.model, leaf.path[-1]):
+            tree.clear((*leaf.path[:-1], variant))
 
 
-def _replace_file_keys(tree: Tree, model: type[BaseModel], node: Value, path: KeyPath) -> None:
-    """``KEY_file`` -> ``KEY`` with the file's content, in every mapping that the model describes."""
+def _bring_in(tree: Tree, model: type[BaseModel], node: Value, path: KeyPath) -> None:
+    """``KEY_file`` -> ``KEY`` with the file's content, ``KEY_secret`` noted, in every mapping that the model describes."""
     if not isinstance(node, dict):
         return  # validation says so
     for key, inner in shapes(model):
-        if inner.has_file_variant and f"{key}_file" in node:
-            _replace_file_key(tree, node, path, key)
+        if inner.comes_from_elsewhere:
+            _bring_in_one(tree, model, node, path, key)
         if inner.model is None:
             continue
         here, value = (*path, key), node.get(key)
         if inner.kind is Kind.SECTION:
-            _replace_file_keys(tree, inner.model, value, here)
+            _bring_in(tree, inner.model, value, here)
         elif isinstance(value, tuple):
             for index, item in enumerate(value):
-                _replace_file_keys(tree, inner.model, item, (*here, index))
+                _bring_in(tree, inner.model, item, (*here, index))
         elif isinstance(value, dict):
             for name, item in value.items():
-                _replace_file_keys(tree, inner.model, item, (*here, name))
+                _bring_in(tree, inner.model, item, (*here, name))
 
 
-def _replace_file_key(tree: Tree, node: dict[str, Value], path: KeyPath, key: str) -> None:
-    file_path, key_path = (*path, f"{key}_file"), (*path, key)
-    origin = tree.origin(file_path)
-    file = node.pop(f"{key}_file")
+def _bring_in_one(tree: Tree, model: type[BaseModel], node: dict[str, Value], path: KeyPath, key: str) -> None:
+    for variant in elsewhere_keys(model, key):
+        if variant in node:
+            _replace_variant(tree, node, path, key, variant)
+    if is_sealed(node.get(key)):
+        tree.sealed.append((*path, key))
+
+
+def _replace_variant(tree: Tree, node: dict[str, Value], path: KeyPath, key: str, variant: str) -> None:
+    variant_path, key_path = (*path, variant), (*path, key)
+    origin = tree.origin(variant_path)
+    value = node.pop(variant)
     if key in node:
-        tree.refuse(key_path, f"stands beside {key}_file", "keep one of the two")
-    elif not isinstance(file, str):
+        # A reference has a mark in its place, so the third is found beside the second, too.
+        tree.refuse(key_path, f"stands beside {variant}", "keep one of the two")
+    elif not isinstance(value, str):
         node[key] = None
-        if not tree.is_refused(file_path):
-            tree.refuse(file_path, "is not the path of a file", "write an absolute path", place=origin.place)
+        if not tree.is_refused(variant_path):
+            what, fix = _NO_TEXT[variant.removeprefix(key)]
+            tree.refuse(variant_path, what, fix, place=origin.place)
         tree.refused.add(key_path)
     else:
         tree.origins[key_path] = Origin(origin.place, shown=False)
-        node[key] = _content(tree, file, key_path, origin.place)
+        if variant == f"{key}{FILE}":
+            node[key] = _content(tree, value, key_path, origin.place)
+        else:
+            node[key] = None
+            note_reference(tree, value, key_path)
 
 
 def _content(tree: Tree, file: str, path: KeyPath, place: str) -> str | None:
@@ -131,7 +151,7 @@ def _take_credentials(tree: Tree, folder: Path, known: tuple[Leaf, ...]) -> None
         if leaf is not None:
             _replace(tree, leaf)
             # A key that is itself a path means the credential, where systemd put it.
-            value = _content(tree, str(file), leaf.path, place) if leaf.shape.has_file_variant else str(file)
+            value = _content(tree, str(file), leaf.path, place) if leaf.shape.comes_from_elsewhere else str(file)
             tree.set(leaf.path, value, Origin(place, shown=False))
         elif file.name.partition(".")[0] in sections:
             fix = nearest(file.name, scalars) + "give it a name that does not begin like a key"
@@ -139,29 +159,35 @@ def _take_credentials(tree: Tree, folder: Path, known: tuple[Leaf, ...]) -> None
 
 
 def _take_variable(tree: Tree, leaf: Leaf, environ: Mapping[str, str]) -> None:
-    variable, file_variable = leaf.variable, leaf.variable + _FILE_SUFFIX
-    place = f"environment {variable}"
-    if leaf.shape.has_file_variant and file_variable in environ:
-        place = f"environment {file_variable}"
-        _replace(tree, leaf)
-        if variable in environ:
-            tree.refuse(leaf.path, f"stands beside {variable}", "keep one of the two", place=place)
-            return
-        tree.set(leaf.path, _content(tree, environ[file_variable], leaf.path, place), Origin(place, shown=False))
-    elif variable in environ:
-        text, origin = environ[variable], Origin(place, shown=False)
-        _replace(tree, leaf)
-        if leaf.shape.kind is Kind.SCALAR:
-            tree.set(leaf.path, text, origin)
-        elif leaf.shape.is_list_of_scalars and not text.lstrip().startswith("["):
-            tree.set(leaf.path, tuple(item.strip() for item in text.split(",")), origin)
-        else:
-            yaml_source.parse_variable(text, tree=tree, path=leaf.path, place=place, environ=environ)
+    given = [name for name in _variables(leaf) if name in environ]
+    if not given:
+        return
+    place, text = f"environment {given[-1]}", environ[given[-1]]
+    origin = Origin(place, shown=False)
+    _replace(tree, leaf)
+    if len(given) > 1:
+        tree.refuse(leaf.path, f"stands beside {given[0]}", "keep one of the two", place=place)
+    elif given[0] == leaf.variable + FILE.upper():
+        tree.set(leaf.path, _content(tree, text, leaf.path, place), origin)
+    elif given[0] == leaf.variable + SECRET.upper():
+        # Noted with those of the file.
+        tree.set((*leaf.path[:-1], leaf.path[-1] + SECRET), text, origin)
+    elif leaf.shape.kind is Kind.SCALAR:
+        tree.set(leaf.path, text, origin)
+    elif leaf.shape.is_list_of_scalars and not text.lstrip().startswith("["):
+        tree.set(leaf.path, tuple(item.strip() for item in text.split(",")), origin)
+    else:
+        yaml_source.parse_variable(text, tree=tree, path=leaf.path, place=place, environ=environ)
+
+
+def _variables(leaf: Leaf) -> tuple[str, ...]:
+    """The environment's variables that speak for a key."""
+    variants = elsewhere_keys(leaf.model, leaf.path[-1]) if leaf.shape.comes_from_elsewhere else ()
+    return (leaf.variable, *(leaf.variable + variant.removeprefix(leaf.path[-1]).upper() for variant in variants))
 
 
 def _refuse_unknown_variables(tree: Tree, known: tuple[Leaf, ...], environ: Mapping[str, str]) -> None:
-    names = {leaf.variable for leaf in known}
-    names |= {leaf.variable + _FILE_SUFFIX for leaf in known if leaf.shape.has_file_variant}
+    names = {name for leaf in known for name in _variables(leaf)}
     sections = {_PREFIX + leaf.path[0].upper() for leaf in known}
     for variable in sorted(set(environ) - names - _OF_THE_CLIENT):
         if any(variable == section or variable.startswith(section + "_") for section in sections):

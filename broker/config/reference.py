@@ -14,7 +14,8 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from broker.config.elevation import SwitchOrText
-from broker.config.fields import Kind, Shape, keys, leaves, shape
+from broker.config.fields import FILE, SECRET, Kind, Shape, elsewhere_keys, keys, leaves, shape
+from broker.config.kept import PATIENCE_SECONDS
 from broker.config.model import Settings
 from broker.config.sessions import Document
 from broker.config.values import ONE_OR_MANY, duration_text
@@ -61,15 +62,32 @@ once, each with its line and its fix, and ends with 78 if there is one; the brok
 
 The last of these that has a value wins:
 
-1. `KEY` in the file, or `KEY_file`, which names a file with the value (one newline at its end is dropped). Both together
-   are an error. A whole value of the form `${{NAME}}` is replaced by that environment variable.
+1. `KEY` in the file; or `KEY_file`, which names a file with the value (one newline at its end is dropped); or `KEY_secret`,
+   which says where in the vault the value stands. Two of them together are an error. A whole value of the form `${{NAME}}` is
+   replaced by that environment variable.
 2. The systemd credential (`LoadCredential=`) that has the dotted key as its name, such as `redis.password`. For a key that
    is itself a path the credential's own path is taken.
 3. The environment variable in the tables below; lists separated by commas, or like mappings as YAML. `..._FILE` names a
-   file with the value.
+   file with the value, `..._SECRET` its place in the vault.
 
-`AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and `AWS_SESSION_TOKEN` are read where none of these speaks. Keys that are
-paths have no `_file`. A variable that begins like a section (`ZEROTRUST_REDIS_...`) and fits no key is an error.
+`AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and `AWS_SESSION_TOKEN` are read where none of these speaks. Keys that are paths,
+numbers, or yes or no have no `_file` and no `_secret`. A variable that begins like a section (`ZEROTRUST_REDIS_...`) and fits no
+key is an error.
+
+## Values in the vault
+
+`redis: {{password_secret: "zerotrust/redis#password"}}` is the field `password` of the secret `zerotrust/redis` in the vault of
+the section `secrets`. `#FIELD` may be left out where the secret has one field, or one called `value`. All references are
+read once, at the start and at each reload, within {PATIENCE_SECONDS} seconds; `check-config` reads them too. What leads to
+the vault cannot stand in it: `secrets.*`, and with the provider `integrated` `encryption.*` and `state.*`. A secret that is not
+there, or has not this key's form, is an error like any other (78); a vault that does not answer ends with 75, and systemd
+starts again. Commands that work offline ask the vault for nothing but what they use, mostly nothing.
+
+## Values that are sealed
+
+`zerotrust-admin encrypt-value redis.password < FILE` prints `enc:v1:...`, to be written behind that key: in the file, in a
+file of its own, or in the environment. It opens with this `encryption.key` (or one that it followed) and at this key alone, so
+that nobody can move it elsewhere. `encryption.*` cannot be sealed.
 
 ## Permissions
 
@@ -82,6 +100,7 @@ Durations have a unit: `900s`, `30m`, `1h`. Account numbers need quotes, for YAM
 absolute. Anchors, aliases, tags, duplicate and unknown keys, and keys without a value are errors.
 """
 
+_ELSEWHERE = {FILE: "A file that holds", SECRET: "PATH#FIELD: the secret of the vault that holds"}
 # In YAML; in the environment everything is text. The others are written as text.
 _TYPES: Mapping[type, str | list[str]] = {bool: "boolean", int: ["integer", "string"]}
 
@@ -106,9 +125,9 @@ def _object(model: type[BaseModel], *, in_entry: bool) -> dict[str, Any]:
         inner = shape(info)
         properties[key] = _value(info, inner, in_entry=in_entry)
         names = [key]
-        if inner.has_file_variant:
-            names.append(f"{key}_file")
-            properties[names[1]] = {"type": "string", "description": f"A file that holds `{key}`."}
+        for variant in elsewhere_keys(model, key) if inner.comes_from_elsewhere else ():
+            names.append(variant)
+            properties[variant] = {"type": "string", "description": f"{_ELSEWHERE[variant.removeprefix(key)]} `{key}`."}
         if in_entry and info.is_required():
             demands.append({"anyOf": [{"required": [name]} for name in names]})
     found = {"type": "object", "additionalProperties": False, "properties": properties}

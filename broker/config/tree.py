@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from broker.config.fault import Problem
+from broker.core.secret import Unasked
 
 Path = tuple[str | int, ...]
-Value = str | int | bool | tuple["Value", ...] | dict[str, "Value"] | None
+Value = str | int | bool | tuple["Value", ...] | dict[str, "Value"] | Unasked | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,11 +19,21 @@ class Origin:
     shown: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """Where in the vault a value stands. ``field``: None for the only one that the secret has."""
+
+    secret: str
+    field: str | None
+
+
 @dataclass(slots=True)
 class Tree:
     """Values by path, their origins, and the problems met so far.
 
-    ``refused`` are the paths that already have a problem; validation adds no second one for them.
+    ``refused`` are the paths that already have a problem; validation adds no second one for them. ``references`` are the keys
+    whose values stand in the vault, with where; ``sealed`` those whose values are sealed text. ``may_be_well_later``: one problem
+    is that the vault does not answer.
     """
 
     root: Origin
@@ -30,6 +41,9 @@ class Tree:
     origins: dict[Path, Origin] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     refused: set[Path] = field(default_factory=set)
+    references: dict[Path, Reference] = field(default_factory=dict)
+    sealed: list[Path] = field(default_factory=list)
+    may_be_well_later: bool = False
 
     def origin(self, path: Path) -> Origin:
         """Of the value at ``path``, or of the nearest mapping or list around it."""
@@ -64,6 +78,15 @@ class Tree:
             node = inner
         node[path[-1]] = value
         self.origins[path] = origin
+
+    def replace(self, path: Path, value: Value) -> None:
+        """Another value at ``path``, which lies in a mapping that is there; nobody may be shown it."""
+        node: Value = self.data
+        for part in path[:-1]:
+            node = node[part] if isinstance(node, dict | tuple) else None  # type: ignore[index]
+        assert isinstance(node, dict)  # noqa: S101  # whoever found something there went the same way
+        node[str(path[-1])] = value
+        self.origins[path] = Origin(self.origin(path).place, shown=False)
 
     def clear(self, path: tuple[str, ...]) -> None:
         """Forget the value at ``path``, its origins and its problems, for another source speaks for it."""

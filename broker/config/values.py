@@ -21,7 +21,7 @@ from pydantic_core import CoreSchema, core_schema
 from broker.config.fault import fault
 from broker.core.private_file import PermissionProblem, open_private, private_files
 from broker.core.rate import Rate
-from broker.core.secret import Secret
+from broker.core.secret import Secret, Unasked
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -51,7 +51,10 @@ class AsText:
         self._make = make
 
     def __get_pydantic_core_schema__(self, _source: Any, _handler: Any) -> CoreSchema:
-        return core_schema.no_info_plain_validator_function(lambda value: self._make(_text(value)))
+        # What a vault keeps and nobody asked for is no text, and is judged where it is read.
+        return core_schema.no_info_plain_validator_function(
+            lambda value: value if isinstance(value, Unasked) else self._make(_text(value))
+        )
 
 
 def _text(value: object) -> str:

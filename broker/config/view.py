@@ -1,7 +1,8 @@
 """The roles and rules of a configuration file, for whoever asks questions of them: on a laptop, or where a change is reviewed.
 
 The rest of the file is not judged (``check-config`` does that), the environment does not speak, and no secret is read: where the
-file names another that holds an external ID, that name stands for it. So it need not be private, nor its keytabs be there.
+file names another, or a place in the vault, that holds an external ID, that name stands for it. So it need not be private, nor
+its keytabs be there.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ from broker.config import yaml_source
 from broker.config.elsewhere import Elsewhere
 from broker.config.explain import problems
 from broker.config.fault import Problem
+from broker.config.fields import FILE, SECRET
 from broker.config.grants import HopEntry, NewRoleName, RoleEntry, Rule, named
+from broker.config.kept import is_sealed
 from broker.config.model import Settings
 from broker.config.section import Section
 from broker.config.tree import Tree, Value
@@ -94,9 +97,18 @@ def _name_secrets(tree: Tree) -> None:
     for role in roles.values() if isinstance(roles, dict) else ():
         chain = role.get("chain") if isinstance(role, dict) else None
         for hop in chain if isinstance(chain, tuple) else ():
-            file = hop.pop("external_id_file", None) if isinstance(hop, dict) else None
-            if isinstance(hop, dict) and isinstance(file, str):
-                hop["external_id"] = f"file:{_NO_EXTERNAL_ID_SIGN.sub('_', file)}"
+            if isinstance(hop, dict):
+                _name_secret(hop)
+
+
+def _name_secret(hop: dict[str, Value]) -> None:
+    for variant, mark in ((FILE, "file"), (SECRET, "vault")):
+        place = hop.pop(f"external_id{variant}", None)
+        if isinstance(place, str):
+            hop["external_id"] = f"{mark}:{_NO_EXTERNAL_ID_SIGN.sub('_', place)}"
+    if is_sealed(sealed := hop.get("external_id")):
+        # Sealed anew, the same text looks different; here it is compared with itself only.
+        hop["external_id"] = f"sealed:{_NO_EXTERNAL_ID_SIGN.sub('_', str(sealed))}"
 
 
 def _hop(entry: HopEntry) -> Hop:

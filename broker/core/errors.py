@@ -269,3 +269,7 @@ class ConfigurationError(Exception):
     def __init__(self, problems: list[str]) -> None:
         super().__init__("\n".join(problems))
         self.problems = problems
+
+
+class ConfigurationUnavailable(ConfigurationError):
+    """A part of the configuration stands in a vault that does not answer: the same start may succeed later (exit 75)."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hmac
 from typing import NoReturn
 
+from broker.core.errors import ConfigurationError
+
 
 class Secret:
     """Text that shows in no repr, no format, no pickle, and compares in constant time.
@@ -42,3 +44,29 @@ class Secret:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a Secret cannot be pickled")
+
+
+class Unasked(Secret):
+    """Of a value that stands in a vault which nobody asked, because whoever reads the configuration has no need of it."""
+
+    __slots__ = ("_key",)
+
+    def __init__(self, key: str) -> None:
+        super().__init__("")
+        self._key = key
+
+    def reveal(self) -> str:
+        """Never.
+
+        Raises:
+            ConfigurationError: There is nothing to show.
+        """
+        raise ConfigurationError([f"{self._key}: stands in the vault, which this command does not ask"])
+
+    def __bool__(self) -> bool:
+        return True
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+    __hash__ = None

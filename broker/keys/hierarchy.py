@@ -56,6 +56,7 @@ class Use(enum.Enum):
     REVOCATION_NAME = b"zerotrust/revocation-name/v1"
     NOTIFICATION_SEAL = b"zerotrust/notification-seal/v1"
     WATCH_SEAL = b"zerotrust/watch-seal/v1"
+    CONFIGURATION_SEAL = b"zerotrust/configuration-seal/v1"
     WATCH_NAME = b"zerotrust/watch-name/v1"
     VAULT_SEAL = b"zerotrust/vault-seal/v1"
     INSTANCE_SEAL = b"zerotrust/instance-seal/v1"

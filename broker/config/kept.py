@@ -1,0 +1,207 @@
+"""Values that the file does not show: sealed ones, ``enc:v1:...``, and those that stand in the vault, ``KEY_secret: PATH#FIELD``.
+
+The loader cannot open or ask anything itself; it is given a ``Keeper``. The order is forced: what is sealed opens with
+`encryption.key`, the vault may need a sealed login, and `encryption.key` may itself stand in somebody else's vault.
+
+    sealed -> the sections that lead to the vault -> the vault, once -> sealed again, where the key came from there
+
+No line repeats a path or a value: what stands where a path belongs may be the secret itself.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from typing import Protocol
+
+from pydantic import ConfigDict, ValidationError
+
+from broker.config.elsewhere import Elsewhere
+from broker.config.encryption import Encryption
+from broker.config.fault import dotted
+from broker.config.fields import shape_at
+from broker.config.model import Redis, Settings, State
+from broker.config.secrets import Secrets
+from broker.config.section import Section
+from broker.config.tree import Path, Reference, Tree, Value
+from broker.core.secret import Secret, Unasked
+
+# For a vault that does not answer. A start that fails after this is tried again by systemd without end: five of them take longer
+# than the minute of StartLimitIntervalSec.
+PATIENCE_SECONDS = 12
+SEALED = "enc:v1:"
+_REFERENCE = re.compile(r"([^#\s]+)(?:#([^#\s]+))?")
+_FORM = "write PATH#FIELD, or PATH of a secret with one field"
+_INTEGRATED = "integrated"
+# The field of a secret with one text; meant, too, where a secret has several and none is named.
+_VALUE = "value"
+# What the vault is reached by cannot stand in it. The integrated one is opened with `encryption`, and lies in `state`.
+_DOORWAY = ("secrets",)
+_DOORWAY_OF_INTEGRATED = ("secrets", "encryption", "state")
+_BESIDE_INTEGRATED = ("audit", "redis")
+
+
+class Doorway(Section):
+    """The sections that lead to the vault; all but the first for the integrated one only."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    secrets: Secrets = Secrets()
+    encryption: Encryption | None = None
+    state: State = State()
+    redis: Redis | None = None
+
+
+class Unread(Exception):
+    """A secret, or the whole vault, gave nothing. ``later``: it may, another time."""
+
+    def __init__(self, what: str, fix: str, *, later: bool = False) -> None:
+        super().__init__(what)
+        self.what = what
+        self.fix = fix
+        self.later = later
+
+
+class Keeper(Protocol):
+    """What asks and opens for the loader."""
+
+    def needs(self, key: Path) -> bool:
+        """Whether the secret at ``key`` is of any use to whoever reads this configuration."""
+
+    def read(self, doorway: Doorway, paths: Collection[str]) -> Mapping[str, Mapping[str, Secret] | Unread]:
+        """The fields of each secret, or why there are none.
+
+        Raises:
+            Unread: The vault as a whole gives nothing.
+        """
+
+    def open(self, sealed: str, *, key: str, masters: Sequence[bytes]) -> str | None:
+        """What was sealed for the dotted ``key``; None where it does not open."""
+
+
+def is_sealed(value: Value) -> bool:
+    """Whether this is text that ``encrypt-value`` made."""
+    return isinstance(value, str) and value.startswith(SEALED)
+
+
+def note_reference(tree: Tree, text: str, path: Path) -> None:
+    """Keep in mind where the value of ``path`` stands; a problem, where nobody can tell."""
+    found = _REFERENCE.fullmatch(text)
+    if found is None:
+        tree.refuse(path, "does not say where its secret stands", _FORM)
+    else:
+        tree.references[path] = Reference(found[1], found[2])
+
+
+def fill_in(tree: Tree, keeper: Keeper | None, *, signs: bool) -> None:
+    """Put what stands elsewhere into its place; what cannot be had is a problem, a line each."""
+    if keeper is None:
+        for path in (*tree.sealed, *tree.references):
+            tree.refuse(path, "is sealed or stands in the vault, and nobody opens it here", "write the value out")
+        return
+    _leave(tree, keeper)
+    key_stands_in_vault = ("encryption", "key") in tree.references
+    if not key_stands_in_vault:
+        _open_sealed(tree, keeper, tree.sealed, signs=signs)
+    _ask(tree, keeper, signs=signs)
+    if key_stands_in_vault:
+        _open_sealed(tree, keeper, tree.sealed, signs=signs)
+
+
+def _leave(tree: Tree, keeper: Keeper) -> None:
+    """What nobody here needs stays where it is."""
+    for path in (*tree.sealed, *tree.references):
+        if shape_at(Settings, path).is_secret and not keeper.needs(path):
+            tree.replace(path, Unasked(dotted(path)))
+            tree.references.pop(path, None)
+    tree.sealed = [path for path in tree.sealed if not isinstance(_at(tree, path), Unasked)]
+
+
+def _open_sealed(tree: Tree, keeper: Keeper, paths: Sequence[Path], *, signs: bool) -> None:
+    masters = _masters(tree, signs=signs) if paths else None
+    for path in paths:
+        sealed = _at(tree, path)
+        opened = None
+        if path[0] == "encryption":
+            tree.refuse(path, "is sealed with a key that stands in its own section", "name a private file, or a vault")
+        elif masters is None:
+            tree.refuse(path, "is sealed, and there is no encryption.key to open it with", "set encryption.key")
+        elif isinstance(sealed, str) and (opened := keeper.open(sealed, key=dotted(path), masters=masters)) is None:
+            fix = (
+                f"zerotrust-admin encrypt-value {dotted(path)}; it opens at this key and with this encryption.key alone"
+            )
+            tree.refuse(
+                path, "is sealed for another key of the configuration, with another encryption.key, or cut", fix
+            )
+        tree.replace(path, opened)
+
+
+def _masters(tree: Tree, *, signs: bool) -> Sequence[bytes] | None:
+    try:
+        section = Encryption.model_validate(tree.data.get("encryption", {}), context=Elsewhere.of(tree, signs=signs))
+    except ValidationError:
+        return None
+    return section.all_key_bytes()
+
+
+def _ask(tree: Tree, keeper: Keeper, *, signs: bool) -> None:
+    doorway = _doorway(tree, signs=signs) if tree.references else None
+    if doorway is None:
+        # What is wrong with the sections that lead there is reported, once; nothing is asked.
+        tree.refused.update(tree.references)
+        return
+    wanted = {path: where for path, where in tree.references.items() if not tree.is_refused(path)}
+    if not wanted:
+        return
+    try:
+        answers = keeper.read(doorway, sorted({where.secret for where in wanted.values()}))
+    except Unread as unread:
+        _nothing(tree, unread, wanted)
+        return
+    for path, where in wanted.items():
+        _put(tree, path, where, answers[where.secret])
+
+
+def _doorway(tree: Tree, *, signs: bool) -> Doorway | None:
+    section = tree.data.get("secrets", {})
+    provider = section.get("provider", _INTEGRATED) if isinstance(section, dict) else None
+    names = _DOORWAY_OF_INTEGRATED if provider == _INTEGRATED else _DOORWAY
+    for path in tree.references:
+        if path[0] in names:
+            tree.refuse(path, "leads to the vault, and cannot stand in it", f"write it out, or as {path[-1]}_file")
+    if any(problem.path and problem.path[0] in names for problem in tree.problems):
+        return None
+    try:
+        data = {name: tree.data[name] for name in (*names, *_BESIDE_INTEGRATED) if name in tree.data}
+        return Doorway.model_validate(data, context=Elsewhere.of(tree, signs=signs))
+    except ValidationError:
+        return None
+
+
+def _nothing(tree: Tree, unread: Unread, wanted: Mapping[Path, Reference]) -> None:
+    """The whole vault gives nothing: one line says so, not one for each key."""
+    tree.refused.update(wanted)
+    tree.refuse(next(iter(wanted)), unread.what, unread.fix)
+    tree.may_be_well_later = unread.later
+
+
+def _put(tree: Tree, path: Path, where: Reference, answer: Mapping[str, Secret] | Unread) -> None:
+    if isinstance(answer, Unread):
+        tree.refuse(path, answer.what, answer.fix)
+        return
+    name = where.field or (next(iter(answer)) if len(answer) == 1 else _VALUE)
+    if name in answer:
+        tree.replace(path, answer[name].reveal())
+    elif where.field is None:
+        tree.refuse(path, "stands in a secret with several fields", "name the one as PATH#FIELD")
+    else:
+        tree.refuse(
+            path, "stands in a secret without that field", "name another as PATH#FIELD, or add it to the secret"
+        )
+
+
+def _at(tree: Tree, path: Path) -> Value:
+    node: Value = tree.data
+    for part in path:
+        node = node[part] if isinstance(node, dict | tuple) else None  # type: ignore[index]
+    return node
