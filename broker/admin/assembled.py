@@ -15,7 +15,8 @@ from broker.trust.finding import Finding
 class SealedValue(Protocol):
     """Seals a text for one key of the configuration."""
 
-    def __call__(self, settings: Settings, *, key: str, text: str) -> str: ...
+    def __call__(self, settings: Settings, *, key: str, text: str) -> str:
+        """See ``assembly.keeper``."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""What the loader of the configuration is given: a way to the vault that the file itself names, and the keys that open what is sealed.
+"""What the loader of the configuration is given: a way to the vault that the file itself names, and the keys that open seals.
 
 Nothing of it goes on: the vault is asked once, for everything, within a bound, and let go.
 """
@@ -30,7 +30,7 @@ class VaultKeeper:
 
     def read(self, doorway: Doorway, paths: Collection[str]) -> Mapping[str, Mapping[str, Secret] | Unread]:
         """See ``Keeper``."""
-        raise NotImplementedError
+        raise Unread("stands in a vault, and this version asks none", "write it out, or name a file")
 
 
 def sealed_value(settings: Settings, *, key: str, text: str) -> str:

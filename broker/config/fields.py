@@ -125,12 +125,24 @@ def shape_at(model: type[BaseModel], path: tuple[str | int, ...]) -> Shape:
 
 def path_of(model: type[BaseModel], key: str) -> tuple[str | int, ...] | None:
     """The path that ``fault.dotted`` writes as ``key``, where a single text stands; None where the model has none there."""
-    path: list[str | int] = [int(found[2]) if found[2] else found[1] for found in _STEP.finditer("." + key)]
-    try:
-        inner = shape_at(model, tuple(path)) if "".join(map(_step, path)) == "." + key else None
-    except (KeyError, IndexError):
+    path = tuple(int(found[2]) if found[2] else found[1] for found in _STEP.finditer("." + key))
+    if "".join(map(_step, path)) != "." + key:
         return None
-    return tuple(path) if inner is not None and inner.comes_from_elsewhere else None
+    found = _shape_of_step(model, path)
+    return path if found is not None and found.comes_from_elsewhere else None
+
+
+def _shape_of_step(model: type[BaseModel], path: tuple[str | int, ...]) -> Shape | None:
+    """Of the key at ``path``; None where one of its steps leads nowhere."""
+    inner = dict(shapes(model)).get(str(path[0]))
+    if inner is None or len(path) == 1:
+        return inner
+    if inner.kind in (Kind.LIST, Kind.MAPPING):
+        # The entry of a list or mapping is one step further, behind its index or name.
+        if isinstance(path[1], int) != (inner.kind is Kind.LIST) or len(path) == 2:  # noqa: PLR2004
+            return None
+        path = path[1:]
+    return None if inner.model is None else _shape_of_step(inner.model, path[1:])
 
 
 def _step(part: str | int) -> str:

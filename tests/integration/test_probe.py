@@ -18,6 +18,7 @@ from broker.admin.assembled import Assembled
 from broker.admin.cli import main
 from broker.assembly.audit import own_keys
 from broker.assembly.evidence import key_ages_of, setup_of
+from broker.assembly.keeper import VaultKeeper, sealed_value
 from broker.assembly.probe import caller, probe
 from broker.audit.signer import jwks_of, signer_of
 from broker.audit.verify import verify
@@ -41,6 +42,8 @@ BY_OPERATOR = Assembled(
     setup=setup_of,
     key_ages=key_ages_of,
     own_keys=own_keys,
+    keeper=lambda sections: VaultKeeper(sections=sections),
+    sealed_value=sealed_value,
 )
 
 
