@@ -30,7 +30,8 @@ class VaultKeeper:
 
     def read(self, doorway: Doorway, paths: Collection[str]) -> Mapping[str, Mapping[str, Secret] | Unread]:
         """See ``Keeper``."""
-        raise Unread("stands in a vault, and this version asks none", "write it out, or name a file")
+        what = f"{len(paths)} secrets stand in the vault {doorway.secrets.provider}, which this version does not ask"
+        raise Unread(what, "write them out, or name files")
 
 
 def sealed_value(settings: Settings, *, key: str, text: str) -> str:
