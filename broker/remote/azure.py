@@ -8,6 +8,7 @@ code and never its words.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
@@ -105,7 +106,18 @@ class AzureVault:
         Raises:
             RemoteFailure: Of the kind that says what to do, within ``tries.PATIENCE``.
         """
-        return await tried(lambda: _with_our_errors(place, question))
+        return await tried(lambda: self._let_in(place, question))
+
+    async def _let_in(self, place: str, question: Callable[[], Awaitable[_T]]) -> _T:
+        try:
+            return await _with_our_errors(place, question)
+        except _BadToken:
+            if self._credential is not None:
+                self._credential.forget()
+        try:
+            return await _with_our_errors(place, question)
+        except _BadToken as again:
+            raise Refused(str(again), reason=again.reason) from None
 
     async def close(self) -> None:
         """Let connections and the token go."""
@@ -113,7 +125,13 @@ class AzureVault:
             await client.close()
         if self._transport is not None:
             await self._transport.close()
+            # aiohttp's connections end in the loop's next round.
+            await asyncio.sleep(0)
         self._transport = self._credential = None
+
+
+class _BadToken(RemoteFailure):
+    """The vault does not take our token, or no longer."""
 
 
 class _Login(AsyncSupportsTokenInfo):
@@ -126,14 +144,28 @@ class _Login(AsyncSupportsTokenInfo):
         self._credential = self._made()
 
     async def get_token_info(self, *scopes: str, options: TokenRequestOptions | None = None) -> AccessTokenInfo:
-        """A token for the scopes; of our tenant, whatever the challenge named: a vault does not choose who hears our secret."""
-        ours: TokenRequestOptions = {key: value for key, value in (options or {}).items() if key != "tenant_id"}  # type: ignore[assignment]
+        """A token for the scopes; of our tenant, whatever the challenge named: a vault does not choose who hears our secret.
+
+        Raises:
+            RemoteFailure: Entra ID gives none. The SDK lets it pass as it is.
+        """
+        ours = TokenRequestOptions(enable_cae=True)
+        if options and options.get("claims"):
+            ours["claims"] = options["claims"]
         try:
-            return await self._credential.get_token_info(*scopes, options=ours)
-        except exceptions.ClientAuthenticationError as error:
-            if not self._has_another(error):
+            return await self._once(scopes, ours)
+        except Refused:
+            secret = self._login.client_secret()
+            if secret == self._secret:
                 raise
-            return await self._credential.get_token_info(*scopes, options=ours)
+            # Rotated under us.
+            self._secret = secret
+            self._credential = self._made()
+            return await self._once(scopes, ours)
+
+    def forget(self) -> None:
+        """The vault does not take the token that we have: the next one is a new one."""
+        self._credential = self._made()
 
     async def close(self) -> None:
         """The transport is closed by its owner."""
@@ -141,14 +173,11 @@ class _Login(AsyncSupportsTokenInfo):
     async def __aexit__(self, *_: object) -> None:
         """As ``close``."""
 
-    def _has_another(self, error: exceptions.ClientAuthenticationError) -> bool:
-        """Whether Entra refused a secret that is no longer the one there is."""
-        secret = self._login.client_secret()
-        if error.status_code is None or error.status_code >= _SERVER_FAULT or secret == self._secret:
-            return False
-        self._secret = secret
-        self._credential = self._made()
-        return True
+    async def _once(self, scopes: tuple[str, ...], options: TokenRequestOptions) -> AccessTokenInfo:
+        try:
+            return await self._credential.get_token_info(*scopes, options=options)
+        except exceptions.ClientAuthenticationError as error:
+            raise _login_failure(error.status_code or 0) from None
 
     def _made(self) -> ClientSecretCredential:
         return ClientSecretCredential(
@@ -189,7 +218,7 @@ async def _with_our_errors(place: str, question: Callable[[], Awaitable[_T]]) ->
     try:
         return await question()
     except exceptions.ClientAuthenticationError as error:
-        raise _login_failure(error, place) from None
+        raise _BadToken(f"{place}: HTTP {error.status_code}: our token is not taken", reason="token_refused") from None
     except exceptions.HttpResponseError as error:
         raise _failure(error, place) from None
     except (exceptions.ServiceRequestTimeoutError, exceptions.ServiceResponseTimeoutError, TimeoutError):
@@ -203,11 +232,13 @@ async def _with_our_errors(place: str, question: Callable[[], Awaitable[_T]]) ->
         raise Malformed(f"{place}: not an answer of Key Vault", reason="malformed_answer") from None
 
 
-def _login_failure(error: exceptions.ClientAuthenticationError, place: str) -> RemoteFailure:
-    status = error.status_code or 0
+def _login_failure(status: int) -> RemoteFailure:
     if status == _THROTTLED or status >= _SERVER_FAULT:
-        return Unreachable(f"{place}: Entra ID answers HTTP {status}", reason="login_unavailable")
-    return Refused(f"{place}: the application is not let in (HTTP {status})", reason="login_refused")
+        return Unreachable(f"Entra ID answers HTTP {status}", reason="login_unavailable")
+    if status < _CLIENT_FAULT:
+        return Malformed("not an answer of Entra ID", reason="malformed_answer")
+    what = "Entra ID does not let the application in: tenant_id, client_id or client_secret is wrong, or has ended"
+    return Refused(f"{what} (HTTP {status})", reason="login_refused")
 
 
 def _failure(error: exceptions.HttpResponseError, place: str) -> RemoteFailure:

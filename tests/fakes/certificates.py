@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,8 +49,10 @@ class ServerCertificate:
     key_pem: bytes
 
 
-def server_certificate(folder: Path, signature: str, *, host: str = "localhost", days: int = 1) -> ServerCertificate:
-    """A fresh self-signed certificate for a host, valid for so many days; written as ``server.crt`` and ``server.key``."""
+def server_certificate(
+    folder: Path, signature: str, *, host: str = "localhost", also: Sequence[str] = (), days: int = 1
+) -> ServerCertificate:
+    """A fresh self-signed certificate for hosts, valid for so many days; written as ``server.crt`` and ``server.key``."""
     kind, _, digest = signature.partition("-")
     key = _key(kind)
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "broker")])
@@ -62,7 +65,7 @@ def server_certificate(folder: Path, signature: str, *, host: str = "localhost",
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - dt.timedelta(days=1))
         .not_valid_after(now + dt.timedelta(days=days))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name) for name in (host, *also)]), critical=False)
     )
     algorithm = _HASHES[digest]() if digest else None
     if kind == "pss" and algorithm is not None:
