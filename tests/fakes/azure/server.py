@@ -101,7 +101,7 @@ class AzureCloud:
         self._awake = threading.Event()
 
     async def left(self) -> None:
-        """Wait until every client has gone, and this loop has seen that it has: what is left of a connection would be a warning."""
+        """Wait until every client has gone and this loop has seen it: what is left of a connection would be a warning."""
         self.recover()
         for _ in range(_ROUNDS):
             if not self._open:
