@@ -35,6 +35,13 @@ def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+def _patiently(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As long as it takes, and longer: fifty instances of one process wait for each other, too."""
+    for name in ("TURN", "PATIENCE"):
+        monkeypatch.setattr(turns, name, getattr(turns, name) * 10)
+
+
+@pytest.fixture
 async def fleet(redis_server: RedisServer) -> AsyncIterator[Fleet]:
     async with Fleet(redis_server, 3) as made:
         yield made
@@ -53,6 +60,7 @@ async def holding(instance: Instance) -> asyncio.Task:
     return task
 
 
+@pytest.mark.usefixtures("_patiently")
 async def test_fifty_instances_make_one_chain_for_each_name(redis_server: RedisServer) -> None:
     async with Fleet(redis_server, 50) as fleet:
         await asyncio.gather(*(instance.cache.ping() for instance in fleet.instances))
