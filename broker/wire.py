@@ -230,9 +230,9 @@ def seconds_of(duration: object, member: str) -> int:
     raise ValueError(f'"{member}" must be a number and its unit: "30m", "8h" or "2d".')
 
 
-def _members(body: bytes, names: tuple[str, ...]) -> dict[str, object]:
-    """The members of an object that has no others than these, and each at most once."""
-    members = _only_object(body)
+def _members(body: bytes, names: tuple[str, ...], longest: int = REQUEST_BODY_MAX) -> dict[str, object]:
+    """The members of an object that has no others than these, and each at most once; of at most so many bytes."""
+    members = _only_object(body, longest)
     if any(name not in names for name, _ in members):
         raise ValueError(f"Only the members {', '.join(names)} are understood.")
     if len(dict(members)) < len(members):
@@ -244,11 +244,11 @@ class _Members(list[tuple[str, object]]):
     """A JSON object as its members in order, so that a duplicate is still visible (RFC 8259, section 4)."""
 
 
-def _only_object(body: bytes) -> _Members:
+def _only_object(body: bytes, longest: int) -> _Members:
     import json  # noqa: PLC0415  see the module's promise
 
-    if len(body) > REQUEST_BODY_MAX:
-        raise ValueError(f"The body is longer than {REQUEST_BODY_MAX} bytes.")
+    if len(body) > longest:
+        raise ValueError(f"The body is longer than {longest} bytes.")
     try:
         # Decoded here: json.loads would guess UTF-16 and UTF-32 from bytes, and take a byte order mark.
         text = body.decode("utf-8")

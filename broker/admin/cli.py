@@ -16,6 +16,7 @@ from broker.admin.notify import notify_test
 from broker.admin.operate import cancel_pass, whoami
 from broker.admin.policy import policy
 from broker.admin.revoke import restore, revocations, revoke_credentials, revoke_sessions
+from broker.admin.secrets import secrets
 from broker.admin.trust import trust_policy
 from broker.admin.watch import alerts, watch
 
@@ -29,6 +30,7 @@ SECTIONS: Mapping[str, Sequence[click.Command]] = {
         alerts,
     ),
     "Time boxes, at a running broker": (requests, approve, deny, break_glass, reviews),
+    "Secrets, at a running broker": (secrets,),
     "Try a running broker": (whoami, notify_test),
     "Records, offline": (audit, watch, compliance_report),
     "Roles and rules, offline": (policy, trust_policy, doctor),

@@ -27,7 +27,7 @@ def line_of(record: Mapping[str, Any]) -> str:
         words.append(said("access_key_id"))
     if said("success") is False:
         # What the broker noticed or failed to do has a reason as well, and nobody was refused anything by it.
-        words += ["REFUSED"] * (said("event") == Kind.REFUSED) + [said("reason")]
+        words += ["REFUSED"] * (said("event") in (Kind.REFUSED, Kind.SECRET)) + [said("reason")]
     return visible(f"{' '.join(map(str, words))}{_rest(record)}")
 
 

@@ -25,9 +25,12 @@ async def changes(old: Policy, new: Policy) -> dict[str, Any]:
     What did not change is not in it. Rules that only changed places are ``rules_reordered: true``.
     """
     found = await _changed("roles", old.roles.items(), new.roles.items())
-    return found | await _changed(
-        "rules", ((rule.name, rule) for rule in old.rules), ((rule.name, rule) for rule in new.rules)
-    )
+    for what, before, after in (
+        ("rules", old.rules, new.rules),
+        ("secret_rules", old.secret_rules, new.secret_rules),
+    ):
+        found |= await _changed(what, ((rule.name, rule) for rule in before), ((rule.name, rule) for rule in after))
+    return found
 
 
 async def _changed(
@@ -46,8 +49,8 @@ async def _changed(
     found: dict[str, Any] = {}
     for how, names in (("added", added), ("removed", list(known)), ("changed", changed)):
         found |= dict(_named(f"{what}_{how}", names))
-    if what == "rules" and moved and not (added or known):
-        found["rules_reordered"] = True
+    if what != "roles" and moved and not (added or known):
+        found[f"{what}_reordered"] = True
     return found
 
 

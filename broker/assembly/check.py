@@ -78,7 +78,7 @@ def check(settings: Settings) -> Checked:
     problems += sink_problems(settings.audit)
     if problems or keys is None or base is None or places is None:
         raise ConfigurationError(problems)
-    policies = Policies(Policy(roles=settings.roles, rules=settings.grants))
+    policies = Policies(Policy(roles=settings.roles, rules=settings.grants, secret_rules=settings.secret_rules))
     return Checked(
         hierarchy=hierarchy,
         policies=policies,

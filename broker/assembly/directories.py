@@ -31,7 +31,7 @@ def directories_of(settings: Settings, *, keys: AcceptorKeys, clock: Clock) -> D
         if options.ldap is not None
     }
     directories = Directories(found)
-    directories.want({group for rule in settings.grants for group in rule.groups_that_count})
+    directories.want(settings.groups_that_count)
     return directories
 
 

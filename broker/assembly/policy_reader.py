@@ -25,6 +25,7 @@ from broker.core import collector
 from broker.core.errors import ConfigurationError
 from broker.core.roles import Role, RoleName
 from broker.core.rule import Rule
+from broker.core.secret_rule import SecretRule
 
 # About two milliseconds of the broker's time.
 _RULES_AT_ONCE = 100
@@ -41,9 +42,10 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What comes before the rules, which follow in lists; an empty one ends them."""
+    """What comes before the rules about roles, which follow in lists; an empty one ends them."""
 
     roles: dict[RoleName, Role]
+    secret_rules: list[SecretRule]
     groups: frozenset[str]
     fingerprint: str
     needs_restart: dict[str, str]
@@ -57,11 +59,12 @@ def answer(question: bytes) -> Iterator[Refused | Found | list[Rule]]:
     except ConfigurationError as error:
         yield Refused(error.problems)
         return
-    roles, rules = dict(settings.roles), settings.grants
+    roles, rules, secret_rules = dict(settings.roles), settings.grants, settings.secret_rules
     yield Found(
         roles=roles,
-        groups=frozenset(group for rule in rules for group in rule.groups_that_count),
-        fingerprint=Policy(roles=roles, rules=rules).fingerprint(),
+        secret_rules=secret_rules,
+        groups=settings.groups_that_count,
+        fingerprint=Policy(roles=roles, rules=rules, secret_rules=secret_rules).fingerprint(),
         needs_restart=digests(settings),
     )
     yield from _batches(rules)

@@ -124,7 +124,7 @@ class PolicyReload:
         if isinstance(found, Refused):
             raise ConfigurationError(found.problems)
         assert isinstance(found, Found)  # noqa: S101  # see policy_reader.answer
-        policy = Policy(roles=found.roles)
+        policy = Policy(roles=found.roles, secret_rules=found.secret_rules)
         # The collector would walk through all that has come in, again and again, with everybody waiting.
         with collector.paused():
             while rules := await _piece(reader.stdout):
@@ -147,7 +147,8 @@ class PolicyReload:
         what = await changes(self._policies.current, policy) | ({"needs_restart": waiting} if waiting else {})
         self._directories.want(found.groups)
         old, self._policies.current = self._policies.current, policy
-        _log.info("%s: %d roles and %d rules are in force", self._source.config, len(policy.roles), len(policy))
+        counts = (len(policy.roles), len(policy), len(policy.secret_rules))
+        _log.info("%s: %d roles, %d rules and %d about secrets are in force", self._source.config, *counts)
         await self._say(Kind.CONFIG_RELOADED, before=before, after=found.fingerprint, **what)
         self._old.put_nowait((old.remains(), weakref.ref(old)))
 

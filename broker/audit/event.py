@@ -48,6 +48,7 @@ class Kind(enum.StrEnum):
     AWS_DENY_REMOVED = "aws_deny_removed"
     AWS_DENY_FAILED = "aws_deny_failed"
     REFUSED = "refused"
+    SECRET = "secret_access"
     TAMPER = "cache_tamper"
     ALERT = "alert"
     ELEVATION_REQUESTED = "elevation_requested"
@@ -65,6 +66,8 @@ class Kind(enum.StrEnum):
 class Event:
     """One thing that happened. It begins as a refusal; only an explicit word makes it a success.
 
+    ``failing`` is what its record is called where it is refused: the same as where it succeeds, for access to secrets.
+    ``is_irrevocable``: something was changed by now that no later refusal undoes.
     ``measures`` (seconds by name, and ``packed``, a ratio) are for the folds that make metrics and do not enter the record.
     ``instance`` and ``seq`` say where its record is, once there is one.
     """
@@ -88,8 +91,16 @@ class Event:
     origin: str | None = None
     details: dict[str, Any] = field(default_factory=dict)
     measures: dict[str, float] = field(default_factory=dict)
+    failing: Kind = Kind.REFUSED
+    is_irrevocable: bool = False
     instance: str | None = None
     seq: int | None = None
+
+    @classmethod
+    def of_secret(cls, *, action: str, path: str, request_id: str | None, source_ip: str | None) -> Event:
+        """Somebody's access to a secret, or their try."""
+        kind = Kind.SECRET
+        return cls(action=action, resource=path, request_id=request_id, source_ip=source_ip, kind=kind, failing=kind)
 
     def asked_by(self, identity: Identity) -> None:
         """Say who asks, and how they were authenticated."""
@@ -167,7 +178,7 @@ class Event:
 
     def refused(self, reason: str) -> None:
         """Say that nothing is handed out, whatever was said before."""
-        self.kind, self.success, self.reason = Kind.REFUSED, False, reason
+        self.kind, self.success, self.reason = self.failing, False, reason
         self.access_key_id = self.expiration = self.origin = None
 
     def members(self) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from broker.authz.index import Index
+from broker.authz.written import written, written_of_secrets
 from broker.core.elevation import Box, Evidence
 from broker.core.errors import (
     AccessDenied,
@@ -31,14 +32,18 @@ from broker.core.identity import Identity
 from broker.core.roles import SHORTEST, Role, RoleName
 from broker.core.rule import END_GRAIN_SECONDS, LEFT, Address, Rule
 from broker.core.scope import Scope, ScopeName
+from broker.core.secret_rule import SecretRule
 from broker.core.tags import EVENT_TO_COME, Placeholder, SessionTag, Values, encoded, group_text, principal_text
 
 
 class Policy:
-    """Roles and rules. Rules can be added until somebody is decided about by them; after that nothing changes."""
+    """Roles, rules, and rules about secrets. Rules can be added until somebody is decided about; after that nothing changes."""
 
-    def __init__(self, *, roles: Mapping[RoleName, Role], rules: Iterable[Rule] = ()) -> None:
+    def __init__(
+        self, *, roles: Mapping[RoleName, Role], rules: Iterable[Rule] = (), secret_rules: Iterable[SecretRule] = ()
+    ) -> None:
         self.roles = roles
+        self.secret_rules = tuple(secret_rules)
         self._digests: dict[tuple[RoleName, ScopeName | None], str] = {}
         self._rules: dict[int, Rule] = {}
         self._index = Index()
@@ -92,7 +97,7 @@ class Policy:
 
     def terms(self, rule: Rule, role: RoleName, scope: ScopeName | None) -> str:
         """Identifies what is asked for under a rule: it changes with the rule, and with what role and scope stand for."""
-        return hashlib.sha256(f"{_written(rule)!r}\0{self.digest(role, scope)}".encode()).hexdigest()
+        return hashlib.sha256(f"{written(rule)!r}\0{self.digest(role, scope)}".encode()).hexdigest()
 
     def digest(self, name: RoleName, scope: ScopeName | None = None) -> str:
         """Identifies everything that a role, or one of its scopes, stands for; changes with any of it."""
@@ -109,7 +114,9 @@ class Policy:
             for scope in (None, *(scope.name for scope in role.scopes)):
                 found.update(f"{name}\0{self.digest(name, scope)}\0".encode())
         for rule in self._rules.values():
-            found.update(repr(_written(rule)).encode())
+            found.update(repr(written(rule)).encode())
+        for secret_rule in self.secret_rules:
+            found.update(repr(written_of_secrets(secret_rule)).encode())
         return found.hexdigest()
 
     def remains(self) -> list[dict[Any, Any]]:
@@ -364,21 +371,3 @@ def _digest(role: Role, scope: Scope | None) -> str:
         scope and [scope.name, scope.policy, [arn.text for arn in scope.policy_arns]],
     ]
     return hashlib.sha256(json.dumps(described, separators=(",", ":")).encode()).hexdigest()
-
-
-def _written(rule: Rule) -> tuple[object, ...]:
-    """Everything that a rule says, in an order that is the same in every process."""
-    return (
-        rule.name,
-        [(pattern.components, pattern.realm) for pattern in rule.principals],
-        rule.groups,
-        [str(network) for network in rule.networks],
-        sorted(rule.require.indicators),
-        str(rule.require.max_ticket_age),
-        rule.require.channel_binding,
-        sorted(rule.roles),
-        str(rule.job_passes),
-        [rule.require.reason, rule.require.approval, rule.require.break_glass, str(rule.require.time_box)],
-        [(pattern.components, pattern.realm) for pattern in rule.approvers.principals],
-        rule.approvers.groups,
-    )

@@ -29,7 +29,7 @@ def _literal(text: str) -> str:
 
 
 class SigningKey(Section):
-    """A key that one operator signs requests with (RFC 9421)."""
+    """A key that somebody signs requests with (RFC 9421)."""
 
     principal: Annotated[RulePrincipal, AfterValidator(_literal)] = Field(
         description="Whose requests it signs; on anybody else's ticket it does not count."

@@ -127,14 +127,28 @@ class Require(Section):
         )
 
 
-class RuleRequire(Require):
-    """What a ticket must be like (else 403 step_up_required), and what must be beside it (else 403 approval_required)."""
+class ReasonedRequire(Require):
+    """What a ticket must be like (else 403 step_up_required), and a reason beside it (else 403 approval_required)."""
 
     reason: Annotated[str | None, SwitchOrText(), BeforeValidator(_reason)] = Field(
         default=None,
         description="`true`: a reason must be stated each time. Or a pattern that it must begin with, such as a ticket's number: "
         "`(INC|CHG)-[0-9]+`.",
     )
+
+    def made(self) -> Requirements:
+        """With the reason."""
+        return Requirements(
+            indicators=frozenset(self.indicators),
+            max_ticket_age=self.max_ticket_age,
+            channel_binding=self.channel_binding,
+            reason=self.reason,
+        )
+
+
+class RuleRequire(ReasonedRequire):
+    """What a ticket must be like (else 403 step_up_required), and what must be beside it (else 403 approval_required)."""
+
     approval: Annotated[int, BeforeValidator(_approval)] = Field(
         default=0,
         description="How many others must approve, 0 to 5, before a time box opens: see `approvers` of the rule.",

@@ -46,6 +46,7 @@ from broker.config.values import (
 from broker.config.watch import Watch
 from broker.core.roles import SHORTEST_MAX_SESSION, Hop, Role, RoleArn, RoleName
 from broker.core.rule import Rule as CoreRule
+from broker.core.secret_rule import SecretRule
 
 # --- server and tls --------------------------------------------------------------------------------------------------
 
@@ -190,6 +191,16 @@ class Settings(Section):
     def grants(self) -> list[CoreRule]:
         """The rules as the other rooms know them, in their order."""
         return [rule.made() for rule in self.rules]
+
+    @property
+    def secret_rules(self) -> list[SecretRule]:
+        """The rules about secrets as the other rooms know them, in their order."""
+        return [rule.made() for rule in self.secrets.rules]
+
+    @property
+    def groups_that_count(self) -> frozenset[str]:
+        """Every group that a rule names."""
+        return frozenset(group for rule in (*self.grants, *self.secret_rules) for group in rule.groups_that_count)
 
     def _given(self, entry: HopEntry) -> Hop:
         return self._hop(entry, entry.arn, longest=entry.max_session_duration)

@@ -11,7 +11,7 @@ from broker.config.model import Settings
 from broker.core.secret import Secret
 
 # Taken over while the broker runs.
-_RELOADED = ("role_entries", "rules")
+_RELOADED = ("role_entries", "rules", "secrets.rules")
 
 
 def digests(settings: Settings) -> dict[str, str]:
@@ -21,7 +21,8 @@ def digests(settings: Settings) -> dict[str, str]:
         if section in _RELOADED:
             continue
         if isinstance(value, BaseModel):
-            found |= {f"{section}.{key}": _digest(inner) for key, inner in _members(value)}
+            keys = ((f"{section}.{key}", inner) for key, inner in _members(value))
+            found |= {key: _digest(inner) for key, inner in keys if key not in _RELOADED}
         else:
             found[section] = _digest(value)
     return found

@@ -10,7 +10,9 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, ValidationInfo
 
+from broker.config.admin import SigningKey
 from broker.config.fault import fault
+from broker.config.secret_rules import SecretRules
 from broker.config.section import Section
 from broker.config.values import (
     AbsolutePath,
@@ -18,6 +20,7 @@ from broker.config.values import (
     Authorities,
     Duration,
     SecretText,
+    Switch,
     is_loopback,
     matching,
     split_url,
@@ -166,4 +169,16 @@ class Secrets(Section):
     cache_ttl: Duration = Field(
         default=timedelta(minutes=5),
         description="For how long a value read from another vault is used without asking again.",
+    )
+    rules: SecretRules = Field(
+        default=(), description="Who may do what with which secrets. What no rule allows is denied, to operators too."
+    )
+    require_signed_requests: Switch = Field(
+        default=False,
+        description="Requests for secrets must be signed (RFC 9421). Otherwise only what is signed is checked.",
+    )
+    signing_keys: tuple[SigningKey, ...] = Field(
+        default=(),
+        description="The keys that requests for secrets are signed with, beside those of `admin.signing_keys`; anybody may have "
+        "several.",
     )

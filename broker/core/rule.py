@@ -99,13 +99,10 @@ class Approvers:
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
-    """Whoever is named by a principal pattern or by a group (SID or name), to roles. Empty ``networks`` means anywhere.
+class Naming:
+    """What rules of every kind say: whom they mean (by a principal pattern, or by a group's SID or name), from where, how known.
 
-    The order of ``groups`` says which one somebody in several counts as, where a tag names it.
-
-    ``job_passes`` is for how long a job may go on by it after its owner showed a ticket; None: not at all. ``approvers`` open
-    what it asks approval for.
+    Empty ``networks`` means anywhere.
     """
 
     name: str
@@ -113,20 +110,41 @@ class Rule:
     groups: tuple[str, ...]
     networks: tuple[Network, ...]
     require: Requirements
-    roles: frozenset[RoleName]
-    job_passes: timedelta | None = None
-    approvers: Approvers = Approvers()
 
     def names(self, identity: Identity) -> bool:
         """Whether it means this somebody, by name or by a group."""
         by_name = any(pattern.matches(identity.principal) for pattern in self.principals)
         return by_name or self.group_of(identity) is not None
 
+    @property
+    def groups_that_count(self) -> frozenset[str]:
+        """Those it names, whoever they are to it."""
+        return frozenset(self.groups)
+
+    def group_of(self, identity: Identity) -> str | None:
+        """The first of its groups that somebody is in."""
+        return next((group for group in self.groups if group in identity.groups), None)
+
     def allows_from(self, address: Address | None) -> bool:
         """Whether the rule holds for this address; None (a local socket) is in no network."""
         if not self.networks:
             return True
         return address is not None and any(address in network for network in self.networks)
+
+
+@dataclass(frozen=True, slots=True)
+class Rule(Naming):
+    """Whoever it names, to roles.
+
+    The order of ``groups`` says which one somebody in several counts as, where a tag names it.
+
+    ``job_passes`` is for how long a job may go on by it after its owner showed a ticket; None: not at all. ``approvers`` open
+    what it asks approval for.
+    """
+
+    roles: frozenset[RoleName]
+    job_passes: timedelta | None = None
+    approvers: Approvers = Approvers()
 
     def takes(self, identity: Identity, *, now: datetime) -> bool:
         """Whether it holds for what somebody shows: a ticket or session always, a job pass for its time."""
@@ -141,10 +159,6 @@ class Rule:
     def groups_that_count(self) -> frozenset[str]:
         """Those it names, of whoever asks and of whoever approves."""
         return frozenset((*self.groups, *self.approvers.groups))
-
-    def group_of(self, identity: Identity) -> str | None:
-        """The first of its groups that somebody is in."""
-        return next((group for group in self.groups if group in identity.groups), None)
 
     def good_until(self, identity: Identity) -> datetime:
         """When it stops holding for what somebody shows."""

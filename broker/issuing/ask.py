@@ -98,16 +98,22 @@ class Entrance:
 
         Whoever was revoked while it lasted gets nothing of it, however far it came.
         """
+        event = Event(action=action, resource=printable(resource), request_id=ask.request_id, source_ip=ask.source_ip)
+        async with self.attempting(ask, event):
+            yield event
+
+    @asynccontextmanager
+    async def attempting(self, ask: Ask, event: Event) -> AsyncIterator[None]:
+        """The same, with an event of the caller's making."""
         # Without a ticket or session nobody has attempted anything yet: the client is challenged and nothing is written.
         if ask.authorization is None and ask.cookie is None:
             raise AuthRequired(reason="no_token")
-        event = Event(action=action, resource=printable(resource), request_id=ask.request_id, source_ip=ask.source_ip)
         if ask.peer_uid is not None:
             event.details["peer_uid"] = ask.peer_uid
         since = self._epochs.mark()
         async with self._audit.attempt(event):
-            yield event
-            if ask.identity is not None and event.kind not in _ENDINGS:
+            yield
+            if ask.identity is not None and event.kind not in _ENDINGS and not event.is_irrevocable:
                 self._epochs.require(ask.identity.principal, role=event.role or EVERY_ROLE, since=since)
 
     async def known(self, ask: Ask, event: Event) -> Identity:

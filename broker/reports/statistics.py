@@ -85,13 +85,13 @@ class Statistics:
         elif event in ("issued", "fetched") and record.get("origin") == "sts":
             self.log.without_intent += request not in self._intents
             self._intents.discard(request)
-        elif event == "refused":
+        elif event in ("refused", "secret_access"):
             self._intents.discard(request)
 
     def _count(self, record: Mapping[str, Any]) -> None:
         log, event = self.log, str(record.get("event"))
         log.events[event] = log.events.get(event, 0) + 1
-        if event == "refused":
+        if event == "refused" or (event == "secret_access" and not record.get("success")):
             reason = str(record.get("reason"))
             log.refusals[reason] = log.refusals.get(reason, 0) + 1
         if event == "alert":

@@ -6,20 +6,18 @@ text a secret shows it as the field ``value``, or, where the text is a JSON obje
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
 from broker.core.secret import Secret
+from broker.core.secret_path import PATH_MAX, is_path
+
+__all__ = ["PATH_MAX", "VALUE", "Provider", "Version", "is_path"]
 
 # The field of a secret that has one.
 VALUE = "value"
-# Characters. Every backend takes so much.
-PATH_MAX = 256
-# `.` and `..` never name a step: a path must not be another path after a proxy's or a file system's reading.
-_PATH = re.compile(r"(?!.*(?:^|/)\.{1,2}(?:/|$))[A-Za-z0-9_.@-]+(?:/[A-Za-z0-9_.@-]+)*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +57,3 @@ class Provider(Protocol):
 
     async def close(self) -> None:
         """Let connections and tokens go."""
-
-
-def is_path(text: str) -> bool:
-    """Whether this names a secret, letter by letter: nothing is folded, trimmed or decoded."""
-    return len(text) <= PATH_MAX and _PATH.fullmatch(text) is not None

@@ -84,6 +84,9 @@ class Metrics:
             ["channel", "outcome"],
             registry=registry,
         )
+        self._secrets = Counter(
+            "broker_secret_requests", "Requests for secrets, by outcome", ["action", "outcome"], registry=registry
+        )
         self._alerts = Counter("broker_watch_alerts", "Alerts of the watch, by kind", ["kind"], registry=registry)
         self._remaining = Histogram(
             "broker_credentials_remaining_seconds",
@@ -122,6 +125,9 @@ class Metrics:
             return
         if event.kind is Kind.ALERT and event.details.get("cause") == "watch":
             self._alerts.labels(kind=event.reason).inc()
+        if event.kind is Kind.SECRET:
+            # The actions are the doors' own words, never the client's.
+            self._secrets.labels(action=event.action, outcome="done" if event.success else "refused").inc()
         if event.action != "get_credentials" or event.kind is Kind.INTENT:
             return
         # A client may ask for any name: only a role that was given becomes a label.

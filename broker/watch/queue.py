@@ -25,7 +25,7 @@ class Queue:
         if event.principal is None or event.kind is Kind.ALERT:
             return
         # What somebody was refused is their own choice of words, and must not fill the queue.
-        role = event.role if event.success else None
+        role = (event.role or event.details.get("rule")) if event.success else None
         # What a service does in somebody's name is not their own doing.
         impostor = IMPERSONATED if IMPERSONATED in event.details else None
         key = (event.source_identity, event.source_ip, event.kind, role, event.reason, impostor)

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from aiohttp import HttpVersion11, hdrs, web
 from aiohttp.typedefs import Handler, Middleware
 
-from broker import wire, wire_elevation, wire_operators
+from broker import wire, wire_elevation, wire_operators, wire_secrets
 from broker.core import errors
 from broker.issuing.alerts import Alerts
 from broker.issuing.elevate import Elevation
@@ -20,6 +20,7 @@ from broker.issuing.operators import OperatorsDoor
 from broker.issuing.passes import PassOffice
 from broker.issuing.review import Reviews
 from broker.issuing.revoke import Revocations
+from broker.issuing.secrets import SecretDesk
 from broker.web import guards, problems
 from broker.web.address import ADDRESS, Address, Network, address_of
 from broker.web.admin import Admin
@@ -30,6 +31,7 @@ from broker.web.negotiate import REQUEST_ID, TLS, prove_ourselves
 from broker.web.passes import Passes
 from broker.web.portal.page import Page
 from broker.web.requests import Requests, ReviewsDoor
+from broker.web.secrets import Secrets
 from broker.web.sessions import Sessions
 from broker.web.tls import ServerTls
 from broker.web.unreadable import CLIENT_FAULTS
@@ -53,6 +55,7 @@ def build(
     elevation: Elevation,
     reviews: Reviews,
     alerts: Alerts,
+    secret_desk: SecretDesk,
     health: Health,
     hostnames: frozenset[str],
     networks: Sequence[Network],
@@ -72,6 +75,7 @@ def build(
         elevation: What opens time boxes.
         reviews: What was broken open.
         alerts: What they can give back that the watch took.
+        secret_desk: What asks the vault.
         health: What it says of itself.
         hostnames: The names a Host header may carry, lower case.
         networks: Who may ask at all; empty for anybody.
@@ -84,6 +88,7 @@ def build(
     sessions = Sessions(issuer=issuer)
     passes = Passes(office=office)
     admin = Admin(door=operators, revocations=revocations, notification_test=notification_test, alerts=alerts)
+    vault, a_secret = Secrets(desk=secret_desk), f"{wire_secrets.PREFIX}{{path:.*}}"
     requests, reviewing = Requests(elevation=elevation), ReviewsDoor(door=operators, reviews=reviews)
     guard = _guard(hostnames, networks, trusted_proxies, limit, health)
     app = web.Application(
@@ -120,6 +125,11 @@ def build(
         ("POST", wire_operators.NOTIFICATION_TEST_PATH, admin.test_notification),
         ("GET", wire_operators.ALERTS_PATH, admin.alerts),
         ("POST", wire_operators.CLEAR_PATH, admin.clear_alert),
+        ("GET", wire_secrets.SECRETS_PATH, vault.listing),
+        ("GET", a_secret, vault.get),
+        ("PUT", a_secret, vault.put),
+        ("DELETE", a_secret, vault.delete),
+        ("POST", a_secret, vault.post),
         ("GET", "/", page.show),
         ("GET HEAD", "/page.css", page.style),
         ("GET HEAD", "/icon.svg", page.icon),

@@ -11,11 +11,13 @@ from collections.abc import Sequence
 
 from aiohttp import HttpVersion10, HttpVersion11, hdrs, web
 
-from broker import wire, wire_operators
+from broker import wire, wire_operators, wire_secrets
 from broker.core.errors import AccessDenied, BadRequest, CrossSiteBlocked, HostNotAllowed, UnsupportedMediaType
 from broker.web.address import Address, Network
 
 _CHANGING = frozenset({hdrs.METH_POST, hdrs.METH_PUT, hdrs.METH_DELETE, hdrs.METH_PATCH})
+# No browser comes to the operators' door, whatever it asks; nor to a secret, or a page could have one read, and recorded.
+_NO_PAGES = (wire_operators.PREFIX, wire_secrets.SECRETS_PATH)
 _FOREIGN_SITES = frozenset({"cross-site", "same-site"})
 # What curl -d sends when nobody says otherwise. It is read as JSON like the other; the header that no foreign page can
 # set is what keeps pages out, not the media type.
@@ -59,8 +61,7 @@ def check(
         raise HostNotAllowed
     _refuse_foreign_pages(request)
     is_changing = request.method in _CHANGING
-    # No browser comes to the operators' door, whatever it asks.
-    if (is_changing or request.path.startswith(wire_operators.PREFIX)) and (
+    if (is_changing or request.path.startswith(_NO_PAGES)) and (
         headers.get(wire.REQUEST_HEADER) != wire.REQUEST_HEADER_VALUE
     ):
         raise CrossSiteBlocked(reason="request_header_missing")

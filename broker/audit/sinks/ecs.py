@@ -50,6 +50,7 @@ _MEANINGS: Mapping[Kind, _Meaning] = {
     Kind.SHOWN: _Meaning(("iam",), ("info",)),
     Kind.PROBED: _Meaning(("iam",), ("info",)),
     Kind.REFUSED: _Meaning(("authentication",), ("info",)),
+    Kind.SECRET: _Meaning(("database",), ("access",)),
     Kind.DELEGATED: _Meaning(("iam",), ("creation",)),
     Kind.RENEWED: _Meaning(("iam",), ("change",)),
     Kind.ATTENUATED: _Meaning(("iam",), ("creation",)),

@@ -75,6 +75,7 @@ _MEANINGS: Mapping[Kind, _Meaning] = {
     Kind.SHOWN: _Meaning(_Class.API_ACTIVITY, *_READ),
     Kind.PROBED: _Meaning(_Class.API_ACTIVITY, *_READ),
     Kind.REFUSED: _Meaning(_Class.API_ACTIVITY, *_CREATE, _LOW),
+    Kind.SECRET: _Meaning(_Class.API_ACTIVITY, *_READ, _LOW),
     Kind.DELEGATED: _Meaning(_Class.ENTITY_MANAGEMENT, *_CREATE),
     Kind.RENEWED: _Meaning(_Class.ENTITY_MANAGEMENT, *_UPDATE),
     Kind.ATTENUATED: _Meaning(_Class.ENTITY_MANAGEMENT, *_CREATE),
@@ -95,6 +96,9 @@ _MEANINGS: Mapping[Kind, _Meaning] = {
     Kind.TAMPER: _Meaning(_Class.DETECTION_FINDING, *_CREATE, _HIGH),
     Kind.ALERT: _Meaning(_Class.DETECTION_FINDING, *_CREATE),
 }
+# What was done with a secret, where it was not read; undeleting and the like are updates.
+_OF_SECRETS = {"write": _UPDATE, "delete": _DELETE, "destroy": _DELETE, "purge": _DELETE, "undelete": _UPDATE,
+               "describe": _UPDATE, "archive": _UPDATE, "unarchive": _UPDATE}  # fmt: skip
 # Whoever was refused without having been named failed to log on.
 _NOBODY = _Meaning(_Class.AUTHENTICATION, 1, "Logon", _LOW)
 # What is managed, by the first word of the kind.
@@ -141,7 +145,11 @@ def _meaning(members: Mapping[str, Any]) -> _Meaning:
         kind = Kind(members["event"])
     except ValueError:
         return _UNKNOWN
-    return _NOBODY if kind is Kind.REFUSED and not members.get("user") else _MEANINGS.get(kind, _UNKNOWN)
+    if not members.get("success") and not members.get("user") and kind in (Kind.REFUSED, Kind.SECRET):
+        return _NOBODY
+    if kind is Kind.SECRET:
+        return _Meaning(_Class.API_ACTIVITY, *_OF_SECRETS.get(str(members.get("action")), _READ), _LOW)
+    return _MEANINGS.get(kind, _UNKNOWN)
 
 
 def _severity(members: Mapping[str, Any], meaning: _Meaning) -> tuple[int, str]:
@@ -196,8 +204,14 @@ def _api_activity(members: Mapping[str, Any]) -> dict[str, Any]:
         "actor": _actor(members),
         "api": {"operation": str(members.get("action")), "service": _SERVICE} | _some(request=request),
         "src_endpoint": _source(members),
-        "resources": [{"name": str(members.get("resource")), "type": "role" if members.get("role") else "other"}],
+        "resources": [{"name": str(members.get("resource")), "type": _type_of(members)}],
     }
+
+
+def _type_of(members: Mapping[str, Any]) -> str:
+    if members.get("event") == Kind.SECRET:
+        return "secret"
+    return "role" if members.get("role") else "other"
 
 
 def _authentication(members: Mapping[str, Any]) -> dict[str, Any]:

@@ -45,7 +45,9 @@ _DENIED = (
     "no_rule",
     "no_rule_to_ask_under",
     "no_scope",
+    "no_secret_rule",
     "not_present",
+    "path_malformed",
     "operator_not_present",
     "pass_lineage",
     "pass_other_network",
@@ -69,7 +71,7 @@ _IN_THEIR_NAME = (
 )
 _DENIED_PREFIXES = ("dpop_", "signature_")
 _ENDED = ("revoked", "session_ended", "ended_meanwhile", "pass_cancelled", "pass_ended")
-_EXPIRED = ("session_expired", "pass_expired", "ticket_expired")
+_EXPIRED = ("session_expired", "pass_expired", "ticket_expired", "secret_expired")
 _OF_REFUSALS = {
     **dict.fromkeys(_DENIED, Outcome.DENIED),
     **dict.fromkeys(_IN_THEIR_NAME, Outcome.IN_THEIR_NAME),
@@ -92,6 +94,10 @@ _USED |= {
 _OF_A_ROLE = frozenset({Kind.ISSUED, Kind.DELEGATED, Kind.RENEWED})
 
 
+# What stands before a rule's name where it is a rule about secrets; no role has a slash.
+_OF_SECRETS = "secrets/"
+
+
 class Sighting(NamedTuple):
     """Somebody did something, ``number`` times in a moment (``at``: Unix seconds); ``role`` and ``rule`` where one was used."""
 
@@ -110,9 +116,9 @@ class Sighting(NamedTuple):
 
 def outcome_of(kind: Kind, reason: str | None, *, impersonated: bool) -> Outcome | None:
     """What a record is to the detectors; None: nothing. ``impersonated``: a service came in the person's name."""
-    if kind in _USED:
+    if kind in _USED or (kind is Kind.SECRET and reason is None):
         return Outcome.USED
-    if kind is not Kind.REFUSED or reason is None:
+    if kind not in (Kind.REFUSED, Kind.SECRET) or reason is None:
         return None
     outcome = Outcome.DENIED if reason.startswith(_DENIED_PREFIXES) else _OF_REFUSALS.get(reason)
     return Outcome.IN_THEIR_NAME if outcome is not None and impersonated else outcome
@@ -128,7 +134,7 @@ def of_event(event: Event, *, number: int, place_of: PlaceOf) -> Sighting | None
         at=int(event.timestamp.timestamp()),
         outcome=outcome,
         reason=event.reason or "",
-        role=event.role if event.kind in _OF_A_ROLE else None,
+        role=_used(event.kind, outcome, role=event.role, rule=event.details.get("rule")),
         rule=event.details.get("rule", ""),
         address=event.source_ip,
         network=_network_of(event.source_ip),
@@ -157,13 +163,20 @@ def of_record(record: Mapping[str, Any], *, place_of: PlaceOf) -> Sighting | Non
         at=int(moment.timestamp()),
         outcome=outcome,
         reason=record["reason"] or "",
-        role=record["role"] if kind in _OF_A_ROLE else None,
+        role=_used(kind, outcome, role=record["role"], rule=record.get("rule")),
         rule=record.get("rule", ""),
         address=address,
         network=_network_of(address),
         place=place_of(address) if address else None,
         request_id=record["request_id"],
     )
+
+
+def _used(kind: Kind, outcome: Outcome, *, role: str | None, rule: str | None) -> str | None:
+    """The role; of secrets the rule, which says which ones: paths are too many to have habits, and rules are few."""
+    if kind is Kind.SECRET and outcome is Outcome.USED:
+        return f"{_OF_SECRETS}{rule}"
+    return role if kind in _OF_A_ROLE else None
 
 
 @lru_cache(maxsize=4096)
