@@ -97,8 +97,9 @@ def writing(
 
 
 def parse_description(body: bytes) -> Described:
-    """Read ``{"contact"?, "purpose"?, "type"?, "rotate_every"?: "90d", "expires"?: TIME, "versions_kept"?: N, "labels"?: {...}}``.
+    """Read these members strictly.
 
+    ``{"contact"?, "purpose"?, "type"?, "rotate_every"?: "90d", "expires"?: TIME, "versions_kept"?: N, "labels"?: {NAME: TEXT}}``.
     At least one of them; ``rotate_every`` and ``expires`` may be null. Raises like ``parse_writing``.
     """
     return _described_by(_members(body, _DETAILS, BODY_MAX))

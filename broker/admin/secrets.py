@@ -1,7 +1,7 @@
 """``zerotrust-admin secrets``: what is asked of the vault by a running broker, with one's own ticket.
 
-No value is ever taken from the command line, where every account of the host could read it: from a file, from standard input, from a
-prompt, or made by the broker. Being an operator gives nothing here; the rules of `secrets.rules` do.
+No value is ever taken from the command line, where every account of the host could read it: it comes from a file, from standard
+input, from a prompt, or the broker makes it. Being an operator gives nothing here; the rules of `secrets.rules` do.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _json = click.option("--json", "as_json", is_flag=True, help="Print the broker's
 _reason = click.option("--reason", help="Why, for the record, and where a rule asks for it.")
 
 
-class _Path(click.ParamType):
+class _Path(click.ParamType):  # type: ignore[type-arg]  # generic in the stubs alone
     """The path of a secret."""
 
     name = "path"

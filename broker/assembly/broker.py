@@ -20,6 +20,7 @@ from broker.assembly.gauges import add_gauges
 from broker.assembly.recording import Recording, recording_of
 from broker.assembly.reload import PolicyReload, Source
 from broker.assembly.revocation import denies_of, epochs_of
+from broker.assembly.secrets import Keeping, keeping_of
 from broker.assembly.shared import redis_client
 from broker.assembly.watch import watch_of
 from broker.audit.log import AuditLog
@@ -66,6 +67,7 @@ class Broker:
     reviews: Reviews
     configuration: str
     watch: Watch
+    keeping: Keeping
 
     async def open(self) -> None:
         """Record what starts, and read what the last one left."""
@@ -88,6 +90,7 @@ class Broker:
             self.policy.keep_giving_back,
             self.reviews.keep_packing,
             self.watch.keep_watching,
+            self.keeping.keep_noting,
         ]
 
     def runner(self, *, shutdown_timeout: float) -> Runner:
@@ -107,6 +110,7 @@ class Broker:
         if self.role_policies is not None:
             self.role_policies.close()
         await self.console.close()
+        await self.keeping.close()
         self.directories.close()
         self.reviews.stop()
         await self.epochs.close()
@@ -187,6 +191,15 @@ def assemble(settings: Settings, checked: Checked, *, source: Source, clock: Clo
         audit=audit,
         clock=clock,
     )
+    keeping = keeping_of(
+        settings,
+        hierarchy=hierarchy,
+        entry=entry,
+        keys=checked.secret_keys,
+        policies=policies,
+        holds=holds,
+        clock=clock,
+    )
     files = _files(settings, checked, audit=audit)
     add_gauges(metrics, recording=recording, policy=policy, keys=checked.keys, tls=checked.tls, files=files)
     probes = {
@@ -196,6 +209,7 @@ def assemble(settings: Settings, checked: Checked, *, source: Source, clock: Clo
         "files": files.ping,
         "revocations": epochs.ping,
         "aws_denies": denies.ping,
+        "secrets": keeping.ping,
     }
     health = Health(
         probes={**recording.probes, **probes, **entry.directories.probes()},
@@ -213,6 +227,7 @@ def assemble(settings: Settings, checked: Checked, *, source: Source, clock: Clo
         holds=holds,
         denies=denies,
         notifier=recording.notifier,
+        secret_desk=keeping.desk,
         health=health,
         clock=clock,
     )
@@ -234,6 +249,7 @@ def assemble(settings: Settings, checked: Checked, *, source: Source, clock: Clo
         policy=policy,
         reviews=elevation.reviews,
         configuration=fingerprint(others, policy=in_force),
+        keeping=keeping,
         watch=watch_of(
             settings,
             queue=recording.queue,

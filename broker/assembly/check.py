@@ -11,6 +11,7 @@ from broker.assembly.hierarchy import hierarchy_of
 from broker.assembly.notification import problems_of as notification_problems
 from broker.assembly.operators import registered_keys
 from broker.assembly.revocation import ledger_file
+from broker.assembly.secrets import secret_signing_keys
 from broker.assembly.sinks import sink_problems
 from broker.authn.acceptor import Binding
 from broker.authn.keytab import AcceptorKeys
@@ -38,6 +39,7 @@ class Checked:
     tls: ServerTls | None
     base: BaseCredentials
     signing_keys: list[Registered]
+    secret_keys: list[Registered]
     places: Places
 
 
@@ -51,6 +53,7 @@ def check(settings: Settings) -> Checked:
     keys = tls = base = places = None
     hierarchy = hierarchy_of(settings)
     signing_keys: list[Registered] = []
+    secret_keys: list[Registered] = []
     realms = frozenset(settings.kerberos.realms)
     hosts = frozenset(settings.server.hostnames) if settings.server.hostnames else None
     try:
@@ -66,7 +69,8 @@ def check(settings: Settings) -> Checked:
     except ConfigurationError as error:
         problems += error.problems
     try:
-        signing_keys = registered_keys(settings.admin)
+        signing_keys = registered_keys(settings.admin.signing_keys if settings.admin else (), section="admin")
+        secret_keys = secret_signing_keys(settings, of_operators=signing_keys)
     except ConfigurationError as error:
         problems += error.problems
     try:
@@ -86,6 +90,7 @@ def check(settings: Settings) -> Checked:
         tls=tls,
         base=base,
         signing_keys=signing_keys,
+        secret_keys=secret_keys,
         places=places,
     )
 

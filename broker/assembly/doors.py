@@ -17,6 +17,7 @@ from broker.issuing.issue import Issuer
 from broker.issuing.notify import NotificationTest
 from broker.issuing.passes import PassOffice
 from broker.issuing.revoke import Revocations
+from broker.issuing.secrets import SecretDesk
 from broker.revocation.epochs import Epochs
 from broker.revocation.holds import Holds
 from broker.watch.breach import Notifier
@@ -37,6 +38,7 @@ def application(
     holds: Holds,
     denies: Denies,
     notifier: Notifier | None,
+    secret_desk: SecretDesk,
     health: Health,
     clock: Clock,
 ) -> web.Application:
@@ -60,6 +62,7 @@ def application(
         elevation=elevation.desk,
         reviews=elevation.reviews,
         alerts=Alerts(operators=operators, holds=holds),
+        secret_desk=secret_desk,
         health=health,
         hostnames=frozenset(settings.server.hostnames or checked.keys.hosts),
         networks=settings.server.allowed_networks or (),

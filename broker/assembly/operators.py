@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from broker.assembly.entrance import Entry
 from broker.authn.signature import Registered, Signatures
 from broker.authz.operators import Operators
-from broker.config.admin import Admin
+from broker.config.admin import Admin, SigningKey
 from broker.core.clock import Clock
 from broker.core.errors import ConfigurationError
 from broker.core.pattern import PrincipalPattern
@@ -14,16 +16,16 @@ from broker.issuing.operators import OperatorsDoor
 from broker.keys.request_key import UnusableKey, public_request_key
 
 
-def registered_keys(admin: Admin | None) -> list[Registered]:
-    """The keys of the configuration.
+def registered_keys(entries: Sequence[SigningKey], *, section: str) -> list[Registered]:
+    """The keys of a section of the configuration.
 
     Raises:
-        ConfigurationError: One is none, or two operators share one.
+        ConfigurationError: One is none, or two people share one.
     """
     found: dict[str, Registered] = {}
     problems = []
-    for place, entry in enumerate(admin.signing_keys if admin else ()):
-        key_path = f"admin.signing_keys[{place}].public_key"
+    for place, entry in enumerate(entries):
+        key_path = f"{section}.signing_keys[{place}].public_key"
         try:
             key = public_request_key(entry.public_key.encode())
         except UnusableKey as error:
@@ -32,7 +34,7 @@ def registered_keys(admin: Admin | None) -> list[Registered]:
             continue
         if key.id in found:
             # Whose signature it is would depend on the order here.
-            problems.append(f"{key_path}: is registered twice — fix: give each operator a key of their own")
+            problems.append(f"{key_path}: is registered twice — fix: give each person a key of their own")
         found[key.id] = Registered(key=key, owner=PrincipalPattern.parse(entry.principal))
     if problems:
         raise ConfigurationError(problems)

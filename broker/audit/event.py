@@ -48,7 +48,7 @@ class Kind(enum.StrEnum):
     AWS_DENY_REMOVED = "aws_deny_removed"
     AWS_DENY_FAILED = "aws_deny_failed"
     REFUSED = "refused"
-    SECRET = "secret_access"
+    SECRET = "secret_access"  # noqa: S105
     TAMPER = "cache_tamper"
     ALERT = "alert"
     ELEVATION_REQUESTED = "elevation_requested"

@@ -24,6 +24,8 @@ from broker.secrets.unfit import Archived, Expired, Unfit
 _HINTS = {
     "deleted": "this version was deleted: zerotrust-admin secrets undelete",
     "destroyed": "this version was destroyed, and does not come back",
+    "expired": "this secret has expired: ask its contact for a new one",
+    "archived": "this secret is archived: zerotrust-admin secrets unarchive",
     "cas_unsupported": "the vault behind this broker cannot check and set: leave cas out",
 }
 
@@ -47,15 +49,8 @@ def unsupported(what: str) -> SecretsRejected:
 def _meant(failure: RemoteFailure) -> BrokerError:
     said, reason, hint = str(failure), f"secret_{failure.reason.removeprefix('secret_')}", _HINTS.get(failure.reason)
     match failure:
-        case Missing():
+        case Missing() | Expired() | Archived():
             return SecretNotFound(said, reason=reason, hint=hint)
-        case Expired():
-            hint = "this secret has expired: ask its contact for a new version (zerotrust-admin secrets versions)"
-            return SecretNotFound(said, reason=reason, hint=hint)
-        case Archived():
-            return SecretNotFound(
-                said, reason=reason, hint="this secret is archived: zerotrust-admin secrets unarchive"
-            )
         case Unfit():
             return BadRequest(said, reason=reason, hint=said.replace(" — fix: ", ": "))
         case Conflict():

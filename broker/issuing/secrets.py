@@ -29,13 +29,27 @@ from broker.issuing.ask import Ask, Entrance, printable
 from broker.issuing.secret_failures import failures, unsupported
 from broker.issuing.secret_metadata import described, due_members, with_changes
 from broker.revocation.holds import Holds
-from broker.secrets.generate import generated
 from broker.secrets.metadata import Actor, Details
 from broker.secrets.provider import Provider, Version
 from broker.secrets.vault import Vault
 from broker.wire_secrets import Described, Writing
 
-_PATH_HINT = f"a path is at most {PATH_MAX} letters, digits and _.@- in components between slashes, written without percent-encoding"
+_PATH_HINT = f"a path is at most {PATH_MAX} letters, digits and _.@- between slashes, without percent-encoding"
+# What is done, as records say it, and what a rule must allow for it.
+_NEEDED = {
+    "list": Action.LIST,
+    "due": Action.LIST,
+    "versions": Action.LIST,
+    "read": Action.READ,
+    "write": Action.WRITE,
+    "describe": Action.WRITE,
+    "delete": Action.DELETE,
+    "undelete": Action.DELETE,
+    "archive": Action.DELETE,
+    "unarchive": Action.DELETE,
+    "destroy": Action.DESTROY,
+    "purge": Action.DESTROY,
+}
 _DOOR = "/v1/secrets"
 
 
@@ -89,7 +103,7 @@ class SecretDesk:
         Raises:
             BrokerError: Nobody, not allowed, not there, not available, or not recorded.
         """
-        async with self._attempt(ask, wanted, "read", Action.READ) as admitted:
+        async with self._attempt(ask, wanted, "read") as admitted:
             if self._vault is not None:
                 found = await self._vault.read(wanted.path, version=version, by=admitted.actor)
             else:
@@ -101,9 +115,10 @@ class SecretDesk:
 
     async def write(self, ask: Ask, wanted: Wanted, new: Writing) -> str:
         """A new version, and its number; what is made for it is told to nobody. Raises like ``read``."""
-        async with self._attempt(ask, wanted, "write", Action.WRITE) as admitted:
+        async with self._attempt(ask, wanted, "write") as admitted:
             values = {name: Secret(text) for name, text in new.fields.items()}
-            values |= {name: generated(policy) for name, policy in new.generate.items()}
+            if new.generate:
+                raise unsupported("generated values")
             admitted.event.details |= {"fields": len(values), "generated": len(new.generate)}
             if new.described is not None:
                 self._the_vault("what is said about secrets")
@@ -124,7 +139,7 @@ class SecretDesk:
 
     async def delete(self, ask: Ask, wanted: Wanted, *, versions: Sequence[int] | None = None) -> None:
         """Away with the newest version, or others, so that it can come back where the vault can do that. Raises like ``read``."""
-        async with self._attempt(ask, wanted, "delete", Action.DELETE) as admitted:
+        async with self._attempt(ask, wanted, "delete") as admitted:
             if self._vault is None and versions is not None:
                 raise unsupported("single versions")
             admitted.event.details["versions"] = versions and list(versions)
@@ -137,53 +152,38 @@ class SecretDesk:
 
     async def undelete(self, ask: Ask, wanted: Wanted, *, versions: Sequence[int] | None) -> None:
         """The newest version back, or others. Raises like ``read``."""
+        path = wanted.path
         await self._change(
-            ask,
-            wanted,
-            "undelete",
-            Action.DELETE,
-            lambda vault, by: vault.undelete(wanted.path, versions, by=by),
-            versions,
+            ask, wanted, "undelete", lambda vault, by: vault.undelete(path, versions, by=by), versions=versions
         )
 
     async def destroy(self, ask: Ask, wanted: Wanted, *, versions: Sequence[int] | None) -> None:
         """The values of these versions are gone for ever. Raises like ``read``."""
+        path, named = wanted.path, versions or ()
         await self._change(
-            ask,
-            wanted,
-            "destroy",
-            Action.DESTROY,
-            lambda vault, by: vault.destroy(wanted.path, versions or (), by=by),
-            versions,
+            ask, wanted, "destroy", lambda vault, by: vault.destroy(path, named, by=by), versions=versions
         )
 
     async def purge(self, ask: Ask, wanted: Wanted) -> None:
         """All of it is gone for ever, but that it was there. Raises like ``read``."""
-        await self._change(ask, wanted, "purge", Action.DESTROY, lambda vault, by: vault.purge(wanted.path, by=by))
+        await self._change(ask, wanted, "purge", lambda vault, by: vault.purge(wanted.path, by=by))
 
     async def archive(self, ask: Ask, wanted: Wanted) -> None:
         """Put it away, values and all, until it is taken back. Raises like ``read``."""
-        await self._change(ask, wanted, "archive", Action.DELETE, lambda vault, by: vault.archive(wanted.path, by=by))
+        await self._change(ask, wanted, "archive", lambda vault, by: vault.archive(wanted.path, by=by))
 
     async def unarchive(self, ask: Ask, wanted: Wanted) -> None:
         """Take it back. Raises like ``read``."""
-        await self._change(
-            ask, wanted, "unarchive", Action.DELETE, lambda vault, by: vault.unarchive(wanted.path, by=by)
-        )
+        await self._change(ask, wanted, "unarchive", lambda vault, by: vault.unarchive(wanted.path, by=by))
 
     async def describe(self, ask: Ask, wanted: Wanted, new: Described) -> None:
         """Change what people are to know of it. Raises like ``read``."""
-        await self._change(
-            ask,
-            wanted,
-            "describe",
-            Action.WRITE,
-            lambda vault, by: vault.annotate(wanted.path, with_changes(new), by=by),
-        )
+        change = with_changes(new)
+        await self._change(ask, wanted, "describe", lambda vault, by: vault.annotate(wanted.path, change, by=by))
 
     async def metadata(self, ask: Ask, wanted: Wanted) -> dict[str, Any]:
         """What is known of it and its versions, without any value, for JSON. Raises like ``read``."""
-        async with self._attempt(ask, wanted, "versions", Action.LIST) as admitted:
+        async with self._attempt(ask, wanted, "versions") as admitted:
             found = await self._the_vault("versions").metadata(wanted.path)
             admitted.event.done(Kind.SECRET)
             return described(found)
@@ -204,9 +204,9 @@ class SecretDesk:
             event.done(Kind.SECRET)
             return found
 
-    async def misunderstood(self, ask: Ask, wanted: Wanted, error: BadRequest) -> None:
-        """Tell whoever may write there that their body cannot be read, and nobody else. Raises like ``read``."""
-        async with self._attempt(ask, wanted, "write", Action.WRITE):
+    async def misunderstood(self, ask: Ask, wanted: Wanted, action: str, error: BadRequest) -> None:
+        """Tell whoever may do this there that their body cannot be read, and nobody else. Raises like ``read``."""
+        async with self._attempt(ask, wanted, action):
             raise error
 
     async def _change(
@@ -214,11 +214,11 @@ class SecretDesk:
         ask: Ask,
         wanted: Wanted,
         action: str,
-        needed: Action,
         change: Callable[[Vault, Actor], Awaitable[object]],
+        *,
         versions: Sequence[int] | None = None,
     ) -> None:
-        async with self._attempt(ask, wanted, action, needed) as admitted:
+        async with self._attempt(ask, wanted, action) as admitted:
             vault = self._the_vault(action)
             if versions is not None:
                 admitted.event.details["versions"] = list(versions)
@@ -238,11 +238,11 @@ class SecretDesk:
         event.done(Kind.SECRET)
 
     @asynccontextmanager
-    async def _attempt(self, ask: Ask, wanted: Wanted, action: str, needed: Action) -> AsyncIterator[_Admitted]:
+    async def _attempt(self, ask: Ask, wanted: Wanted, action: str) -> AsyncIterator[_Admitted]:
         async with self._asking(ask, wanted, action) as (event, caller):
             if not is_path(wanted.path):
                 raise BadRequest(reason="path_malformed", hint=_PATH_HINT)
-            event.details["rule"] = permit(self._rules, caller, path=wanted.path, action=needed).rule
+            event.details["rule"] = permit(self._rules, caller, path=wanted.path, action=_NEEDED[action]).rule
             self._holds.require_none(caller.identity)
             yield _Admitted(event, caller)
 

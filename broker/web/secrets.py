@@ -54,7 +54,7 @@ class Secrets:
         wanted, _ = _wanted(request, _target(request))
         if wanted.path.endswith(wire_secrets.VERSIONS):
             raise BadRequest("a reserved name", hint="no path ends with /versions: that is where versions are shown")
-        new = await self._parsed(ask, wanted, wire_secrets.parse_writing, body)
+        new = await self._parsed(ask, wanted, "write", wire_secrets.parse_writing, body)
         number = await self._desk.write(ask, wanted, new)
         return _answer(wire_secrets.written_body(path=wanted.path, version=number))
 
@@ -62,7 +62,7 @@ class Secrets:
         """Away with the newest version, or those that the body names."""
         ask, body = await _read(request)
         wanted, _ = _wanted(request, _target(request))
-        numbers = await self._parsed(ask, wanted, wire_secrets.parse_versions, body)
+        numbers = await self._parsed(ask, wanted, "delete", wire_secrets.parse_versions, body)
         await self._desk.delete(ask, wanted, versions=numbers)
         return _answer(wire_secrets.done_body(path=wanted.path, done="delete"))
 
@@ -88,26 +88,24 @@ class Secrets:
         return _answer(wire_secrets.list_body(await self._desk.listing(ask, wanted)))
 
     async def _do(self, verb: str, ask: Ask, wanted: Wanted, body: bytes) -> None:
-        if verb in ("undelete", "destroy"):
-            numbers = await self._parsed(ask, wanted, wire_secrets.parse_versions, body)
-            way = self._desk.undelete if verb == "undelete" else self._desk.destroy
-            await way(ask, wanted, versions=numbers)
-        elif verb == "describe":
-            await self._desk.describe(
-                ask, wanted, await self._parsed(ask, wanted, wire_secrets.parse_description, body)
-            )
+        desk = self._desk
+        if verb == "describe":
+            new = await self._parsed(ask, wanted, verb, wire_secrets.parse_description, body)
+            await desk.describe(ask, wanted, new)
+        elif verb in ("undelete", "destroy"):
+            numbers = await self._parsed(ask, wanted, verb, wire_secrets.parse_versions, body)
+            await (desk.undelete if verb == "undelete" else desk.destroy)(ask, wanted, versions=numbers)
         else:
-            await self._parsed(ask, wanted, wire_secrets.parse_nothing, body)
-            simple = {"archive": self._desk.archive, "unarchive": self._desk.unarchive, "purge": self._desk.purge}
-            await simple[verb](ask, wanted)
+            await self._parsed(ask, wanted, verb, wire_secrets.parse_nothing, body)
+            await {"archive": desk.archive, "unarchive": desk.unarchive, "purge": desk.purge}[verb](ask, wanted)
 
-    async def _parsed(self, ask: Ask, wanted: Wanted, parse: Callable[[bytes], _T], body: bytes) -> _T:
-        """The body read; one that cannot be is told to those alone who may write there."""
+    async def _parsed(self, ask: Ask, wanted: Wanted, action: str, parse: Callable[[bytes], _T], body: bytes) -> _T:
+        """The body read; one that cannot be is told to those alone who may do this there."""
         try:
             return parse(body)
         except ValueError as error:
             unread = BadRequest(str(error), reason="body_malformed", hint=str(error))
-        await self._desk.misunderstood(ask, wanted, unread)
+        await self._desk.misunderstood(ask, wanted, action, unread)
         raise unread
 
 
