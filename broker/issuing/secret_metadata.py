@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -28,7 +28,9 @@ def with_changes(new: Described) -> Callable[[Details], Details]:
         changes["rotate_every"] = None if new.rotate_every is None else timedelta(seconds=new.rotate_every)
     if "expires" in new.given:
         changes["expires"] = None if new.expires is None else _moment(new.expires)
-    return lambda details: replace(details, **changes)
+    return lambda details: Details(
+        **{one.name: changes.get(one.name, getattr(details, one.name)) for one in fields(Details)}
+    )
 
 
 def described(metadata: Metadata) -> dict[str, Any]:

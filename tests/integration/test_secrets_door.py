@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from broker import wire, wire_secrets
+from broker import wire_secrets
 from tests.fakes.broker import BrokerProcess, configuration
 from tests.fakes.operator import MARK, Answer, Operator, last, send
 from tests.fakes.realm import Realm
