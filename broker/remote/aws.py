@@ -85,6 +85,8 @@ _ERRORS: dict[str, tuple[type[RemoteFailure], str]] = {
     "LimitExceededException": (Refused, "no_room"),
 }
 _SKEWED = ("Signature expired", "Signature not yet current")
+# What InvalidRequestException of Secrets Manager says where it means that a secret is waiting for its end: it has no code for it.
+_DELETED = ("marked for deletion", "scheduled for deletion", "marked deleted")
 
 
 class AwsClient:
@@ -214,7 +216,7 @@ class AwsKms:
         if len(plain) > KMS_PLAIN_MAX:
             raise ValueError(f"{len(plain)} bytes; kms:Encrypt takes {KMS_PLAIN_MAX}")
         answer = await self._client.ask("encrypt", KeyId=self._key_id, Plaintext=plain, EncryptionContext=dict(context))
-        return Encrypted(blob=_member(answer, "CiphertextBlob", bytes), key=_member(answer, "KeyId", str))
+        return Encrypted(blob=member(answer, "CiphertextBlob", bytes), key=member(answer, "KeyId", str))
 
     async def decrypt(self, blob: bytes, *, context: Mapping[str, str]) -> bytes:
         """What was encrypted with this key and this context, by whichever of the key's generations.
@@ -228,7 +230,7 @@ class AwsKms:
         answer = await self._client.ask(
             "decrypt", KeyId=self._key_id, CiphertextBlob=blob, EncryptionContext=dict(context)
         )
-        return _member(answer, "Plaintext", bytes)
+        return member(answer, "Plaintext", bytes)
 
     async def key_arn(self) -> str:
         """The ARN of the key, after any alias.
@@ -237,10 +239,10 @@ class AwsKms:
             Refused: It cannot be used as it is now: disabled, about to be deleted.
             RemoteFailure: KMS does not say.
         """
-        told = _member(await self._client.ask("describe_key", KeyId=self._key_id), "KeyMetadata", dict)
+        told = member(await self._client.ask("describe_key", KeyId=self._key_id), "KeyMetadata", dict)
         if (state := told.get("KeyState")) != _KMS_USABLE:
             raise Refused(f"the KMS key {self._key_id} is {state}: enable it", reason="kms_key_state")
-        return _member(told, "Arn", str)
+        return member(told, "Arn", str)
 
     async def close(self) -> None:
         """Let go of the threads."""
@@ -253,6 +255,8 @@ def _failure(error: exceptions.ClientError, place: str) -> RemoteFailure:
     status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
     if any(word in message for word in _SKEWED):
         return Unreachable(f"{place}: {code}: our clock and AWS's differ", reason="clock_skew")
+    if any(word in message for word in _DELETED):
+        return Missing(f"{place}: {code}: deleted, and can still come back", reason="deleted")
     if code in _ERRORS:
         kind, reason = _ERRORS[code]
         return kind(f"{place}: {code}", reason=reason)
@@ -265,8 +269,13 @@ def _failure(error: exceptions.ClientError, place: str) -> RemoteFailure:
     return Refused(f"{place}: {code}", reason="refused")
 
 
-def _member(answer: Mapping[str, Any], name: str, kind: type[_T]) -> _T:
+def member(answer: Mapping[str, Any], name: str, kind: type[_T]) -> _T:
+    """What an answer must have.
+
+    Raises:
+        Malformed: It has not.
+    """
     found = answer.get(name)
-    if not isinstance(found, kind) or not found:
+    if not isinstance(found, kind):
         raise Malformed(f"AWS's answer has no {name}", reason="malformed_answer")
     return found

@@ -26,7 +26,7 @@ from azure.identity.aio import ClientSecretCredential
 
 from broker.core.secret import Secret
 from broker.remote.failure import Conflict, Malformed, Missing, Refused, RemoteFailure, Unreachable
-from broker.remote.tries import CONNECT, LONGEST_TRY, ComeLater, tried
+from broker.remote.tries import CONNECT, LONGEST_TRY, ComeLater, NotTaken, tried
 
 _T = TypeVar("_T")
 
@@ -100,13 +100,13 @@ class AzureVault:
         self._clients.append(made)
         return made
 
-    async def ask(self, place: str, question: Callable[[], Awaitable[_T]]) -> _T:
-        """What the SDK gives for one question; asked again where that may help, so only for what may be asked twice.
+    async def ask(self, place: str, question: Callable[[], Awaitable[_T]], *, twice: bool = True) -> _T:
+        """What the SDK gives for one question, asked again where that may help; ``twice`` as in ``tries.tried``.
 
         Raises:
             RemoteFailure: Of the kind that says what to do, within ``tries.PATIENCE``.
         """
-        return await tried(lambda: self._let_in(place, question))
+        return await tried(lambda: self._let_in(place, question), twice=twice)
 
     async def _let_in(self, place: str, question: Callable[[], Awaitable[_T]]) -> _T:
         try:
@@ -221,8 +221,10 @@ async def _with_our_errors(place: str, question: Callable[[], Awaitable[_T]]) ->
         raise _BadToken(f"{place}: HTTP {error.status_code}: our token is not taken", reason="token_refused") from None
     except exceptions.HttpResponseError as error:
         raise _failure(error, place) from None
-    except (exceptions.ServiceRequestTimeoutError, exceptions.ServiceResponseTimeoutError, TimeoutError):
+    except (exceptions.ServiceResponseTimeoutError, TimeoutError):
         raise Unreachable(f"{place}: no answer in time", reason="timeout") from None
+    except exceptions.ServiceRequestError as error:
+        raise NotTaken(f"{place}: {type(error).__name__}", reason="unreachable") from None
     except (exceptions.AzureError, aiohttp.ClientError, OSError) as error:
         raise Unreachable(f"{place}: {type(error).__name__}", reason="unreachable") from None
     except ValueError:
@@ -258,7 +260,7 @@ def _throttled(error: exceptions.HttpResponseError, said: str) -> Unreachable:
     after = getattr(error.response, "headers", {}).get("Retry-After", "")
     if after.isascii() and after.isdecimal():
         return ComeLater(said, reason="throttled", after=float(after))
-    return Unreachable(said, reason="throttled")
+    return NotTaken(said, reason="throttled")
 
 
 def _code(error: exceptions.HttpResponseError) -> str:

@@ -18,6 +18,7 @@ from azure.keyvault.keys.crypto.aio import CryptographyClient
 
 from broker.remote.azure import AzureVault
 from broker.remote.failure import Malformed, Refused
+from broker.remote.tries import bounded
 
 _WRAPPING = KeyWrapAlgorithm.rsa_oaep_256
 _SIGNING = SignatureAlgorithm.ps256
@@ -27,7 +28,7 @@ _LABEL = b"zerotrust-kerberos-link azure-key-wrap v1\0"
 
 
 class AzureKey:
-    """Wraps with the newest version of the key, unwraps with whichever version did. All within ``tries.PATIENCE`` a step."""
+    """Wraps with the newest version of the key, unwraps with whichever version did. Each within ``tries.PATIENCE``."""
 
     def __init__(self, name: str, *, vault: AzureVault) -> None:
         """Take the name of an RSA key with the operations wrapKey, unwrapKey, sign and verify. Nothing is asked yet."""
@@ -42,13 +43,8 @@ class AzureKey:
         Raises:
             RemoteFailure: The vault does not, or cannot be asked.
         """
-        version = await self.newest()
-        client = await self._of(version)
-        wrapped = await self._vault.ask("wrapKey", lambda: client.wrap_key(_WRAPPING, key))
-        blob = wrapped.encrypted_key
-        digest = _digest(version, blob, context)
-        signed = await self._vault.ask("sign", lambda: client.sign(_SIGNING, digest))
-        return json.dumps({"version": version, "key": _text(blob), "signature": _text(signed.signature)}).encode()
+        async with bounded():
+            return await self._wrapped(key, context)
 
     async def unwrap(self, blob: bytes, *, context: bytes) -> bytes:
         """What was wrapped with the same context.
@@ -59,15 +55,8 @@ class AzureKey:
             RemoteFailure: The vault does not, or cannot be asked.
         """
         version, wrapped, signature = _parts(blob)
-        client = await self._of(version)
-        digest = _digest(version, wrapped, context)
-        verified = await self._vault.ask("verify", lambda: client.verify(_SIGNING, digest, signature))
-        if not verified.is_valid:
-            raise Refused(f"not wrapped by the key {self._name} for this place", reason="does_not_open")
-        opened = await self._vault.ask("unwrapKey", lambda: client.unwrap_key(_WRAPPING, wrapped))
-        if not isinstance(opened.key, bytes):
-            raise Malformed("unwrapKey: no key in the answer", reason="malformed_answer")
-        return opened.key
+        async with bounded():
+            return await self._unwrapped(version, wrapped, signature, context)
 
     async def newest(self) -> str:
         """The version that wraps now.
@@ -85,7 +74,7 @@ class AzureKey:
             RemoteFailure: The vault does not.
         """
         keys = self._client()
-        await self._vault.ask("rotate", lambda: keys.rotate_key(self._name))
+        await self._vault.ask("rotate", lambda: keys.rotate_key(self._name), twice=False)
 
     def version_of(self, blob: bytes) -> str:
         """The version that a blob needs.
@@ -94,6 +83,26 @@ class AzureKey:
             Refused: ``does_not_open``: it is no blob of ours.
         """
         return _parts(blob)[0]
+
+    async def _wrapped(self, key: bytes, context: bytes) -> bytes:
+        version = await self.newest()
+        client = await self._of(version)
+        wrapped = await self._vault.ask("wrapKey", lambda: client.wrap_key(_WRAPPING, key))
+        blob = wrapped.encrypted_key
+        digest = _digest(version, blob, context)
+        signed = await self._vault.ask("sign", lambda: client.sign(_SIGNING, digest))
+        return json.dumps({"version": version, "key": _text(blob), "signature": _text(signed.signature)}).encode()
+
+    async def _unwrapped(self, version: str, wrapped: bytes, signature: bytes, context: bytes) -> bytes:
+        client = await self._of(version)
+        digest = _digest(version, wrapped, context)
+        verified = await self._vault.ask("verify", lambda: client.verify(_SIGNING, digest, signature))
+        if not verified.is_valid:
+            raise Refused(f"not wrapped by the key {self._name} for this place", reason="does_not_open")
+        opened = await self._vault.ask("unwrapKey", lambda: client.unwrap_key(_WRAPPING, wrapped))
+        if not isinstance(opened.key, bytes):
+            raise Malformed("unwrapKey: no key in the answer", reason="malformed_answer")
+        return opened.key
 
     async def _of(self, version: str) -> CryptographyClient:
         if version not in self._versions:

@@ -6,7 +6,8 @@ A client of the broker is promised an answer within five seconds; what is asked 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import TypeVar
 
 import stamina
@@ -26,7 +27,11 @@ TRIES = 3
 _FIRST_PAUSE, _LONGEST_PAUSE, _CHANCE = 0.1, 0.8, 0.1
 
 
-class ComeLater(Unreachable):
+class NotTaken(Unreachable):
+    """Nothing of the request was done: it never arrived, or the server says so."""
+
+
+class ComeLater(NotTaken):
     """Throttled by a server that says for how many seconds."""
 
     def __init__(self, message: str, *, reason: str, after: float) -> None:
@@ -34,35 +39,44 @@ class ComeLater(Unreachable):
         self.after = after
 
 
-async def tried(ask: Callable[[], Awaitable[_T]], *, seconds: float = PATIENCE) -> _T:
-    """What ``ask()`` gives, asked up to three times where it raises ``Unreachable``. Only for what may be asked twice.
+async def tried(ask: Callable[[], Awaitable[_T]], *, twice: bool = True, seconds: float = PATIENCE) -> _T:
+    """What ``ask()`` gives, asked up to three times where it raises ``Unreachable``.
+
+    ``twice``: whether it may happen twice. What may not is tried again only where nothing of it was done.
 
     Raises:
         Unreachable: As ``ask()`` said the last time, or no answer in so many seconds.
         RemoteFailure: As ``ask()`` said, at once.
     """
     tries = stamina.retry_context(
-        on=_worth_it(seconds),
+        on=_worth_it(Unreachable if twice else NotTaken, seconds),
         attempts=TRIES,
         timeout=seconds,
         wait_initial=_FIRST_PAUSE,
         wait_max=_LONGEST_PAUSE,
         wait_jitter=_CHANCE,
     )
-    try:
-        async with asyncio.timeout(seconds):
-            async for attempt in tries:
-                with attempt:
-                    return await ask()
-    except TimeoutError as error:
-        raise Unreachable("no answer in time", reason="timeout") from error
+    async with bounded(seconds):
+        async for attempt in tries:
+            with attempt:
+                return await ask()
     raise AssertionError("the last try returns or raises")
 
 
-def _worth_it(seconds: float) -> Callable[[Exception], bool | float]:
+@asynccontextmanager
+async def bounded(seconds: float = PATIENCE) -> AsyncIterator[None]:
+    """What is asked inside, all of it together, is over in so many seconds, or ``Unreachable``."""
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except TimeoutError as error:
+        raise Unreachable("no answer in time", reason="timeout") from error
+
+
+def _worth_it(kind: type[Unreachable], seconds: float) -> Callable[[Exception], bool | float]:
     def judged(error: Exception) -> bool | float:
         if isinstance(error, ComeLater):
             return error.after if error.after < seconds else False
-        return isinstance(error, Unreachable)
+        return isinstance(error, kind)
 
     return judged

@@ -7,13 +7,13 @@ numbered from 1. What it cannot do is said and not imitated: it has no check-and
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 
 from broker.core.secret import Secret
 from broker.remote.conjur import Conjur
 from broker.remote.failure import Missing, Refused, RemoteFailure
-from broker.secrets.provider import VALUE, Version, is_path
+from broker.secrets.one_text import fields_of, text_of
+from broker.secrets.provider import Version, is_path
 
 
 class CyberArkProvider:
@@ -25,13 +25,13 @@ class CyberArkProvider:
     async def read(self, path: str, *, version: str | None = None) -> Version:
         """See ``Provider``. Raises ``Missing`` for a version that is no number, too."""
         number = await self._newest(path) if version is None else _number(version)
-        return Version(fields=_fields(await self._conjur.value(path, version=number)), number=str(number))
+        return Version(fields=fields_of(await self._conjur.value(path, version=number)), number=str(number))
 
     async def write(self, path: str, fields: Mapping[str, Secret], *, cas: int | None = None) -> str:
         """See ``Provider``. The number is that of the newest version afterwards, which another writer's may be."""
         if cas is not None:
             raise Refused("Conjur cannot check a version before it writes", reason="cas_unsupported")
-        text = _text(fields)
+        text = text_of(fields)
         if not text:
             raise Refused("Conjur takes no empty value", reason="empty_value")
         try:
@@ -74,19 +74,3 @@ def _number(version: str) -> int:
     if not (version.isascii() and version.isdecimal()):
         raise Missing("Conjur's versions are numbers", reason="version_not_found")
     return int(version)
-
-
-def _fields(text: Secret) -> dict[str, Secret]:
-    try:
-        found = json.loads(text.reveal())
-    except (ValueError, RecursionError):
-        return {VALUE: text}
-    if not isinstance(found, dict) or not found or not all(isinstance(value, str) for value in found.values()):
-        return {VALUE: text}
-    return {name: Secret(value) for name, value in found.items()}
-
-
-def _text(fields: Mapping[str, Secret]) -> Secret:
-    if set(fields) == {VALUE} and set(_fields(fields[VALUE])) == {VALUE}:
-        return fields[VALUE]
-    return Secret(json.dumps({name: value.reveal() for name, value in fields.items()}))

@@ -56,7 +56,7 @@ def region_of(request: SignedRequest) -> str | None:
     return match["region"] if match else None
 
 
-def read_claim(request: SignedRequest, *, now: datetime) -> Claim:
+def read_claim(request: SignedRequest, *, now: datetime, service: str = "sts") -> Claim:
     """Everything about the signature that needs no secret: its form, scope, signed headers and age.
 
     Raises:
@@ -72,8 +72,8 @@ def read_claim(request: SignedRequest, *, now: datetime) -> Claim:
             "Authorization header requires 'Credential', 'SignedHeaders' and 'Signature' parameters of "
             f"{_ALGORITHM}. Authorization={hashlib.sha256(header.encode()).hexdigest()[:16]} (hashed)",
         )
-    if match["service"] != "sts":
-        raise _mismatch("Credential should be scoped to correct service: 'sts'. ")
+    if match["service"] != service:
+        raise _mismatch(f"Credential should be scoped to correct service: '{service}'. ")
     date = request.headers.get("x-amz-date", "")
     _check_date(date, match["date"], now)
     signed = tuple(match["headers"].split(";"))
@@ -81,7 +81,7 @@ def read_claim(request: SignedRequest, *, now: datetime) -> Claim:
     return Claim(
         access_key_id=match["key"],
         session_token=request.headers.get("x-amz-security-token"),
-        scope=f"{match['date']}/{match['region']}/sts/aws4_request",
+        scope=f"{match['date']}/{match['region']}/{service}/aws4_request",
         signed_headers=signed,
         signature=match["signature"],
         date=date,
