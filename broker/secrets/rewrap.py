@@ -106,6 +106,6 @@ async def _swap_of(rows: Rows, seals: Seals, name: bytes, kept: Kept, done: Rewr
 
 async def _renew_header(rows: Rows) -> None:
     seals = await rows.seals()
-    if not seals.is_newest(seals.header):
+    if not seals.is_header_newest():
         await rows.store.put_header(seals.header, seals.renewed_header())
         await rows.again()

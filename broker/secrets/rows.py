@@ -12,7 +12,7 @@ from broker.secrets.form import check_path
 from broker.secrets.marks import Marks
 from broker.secrets.metadata import Metadata, VersionInfo
 from broker.secrets.seals import Seals, new_header
-from broker.secrets.store import Store, Swap
+from broker.secrets.store import GENERATION_BYTES, Store, Swap, replaced
 
 # Heads asked for at once, and opened before others get their turn: some megabytes at the worst, some milliseconds.
 PAGE = 64
@@ -113,15 +113,13 @@ class Rows:
 
     async def each(self) -> AsyncIterator[Found]:
         """Everything that has a head, in the order of names. Raises Malformed for what does not open."""
+        await self._check_store()
         after = b""
-        while True:
-            page = await self.store.heads(after, limit=PAGE)
+        while page := await self.store.heads(after, limit=PAGE):
             for name, head in page:
                 found = await self._sure(name, head)
                 if found is not None:
                     yield found
-            if len(page) < PAGE:
-                return
             after = page[-1][0]
             # Others get their turn: opening a page takes no I/O to wait for.
             await asyncio.sleep(0)
@@ -131,27 +129,26 @@ class Rows:
     async def _begun(self) -> Seals:
         return Seals(envelope=self._envelope, header=await self.store.begin(new_header(self._envelope)))
 
-    async def _is_another(self) -> bool:
-        """Whether the store is not the one that was begun with; from here on it is."""
-        before, now = self._seals, await self._begun()
-        if before is None or before.generation == now.generation:
-            return False
-        self._seals = now
-        self._marks.forget()
-        return True
+    async def _check_store(self) -> None:
+        """Raises Malformed: the store is not the one that was begun with. Nobody takes it for one without secrets."""
+        generation = (await self.seals()).generation
+        header = await self.store.header()
+        if header is None or header[:GENERATION_BYTES] != generation:
+            raise replaced()
 
     async def _looked(self, name_by: Callable[[Seals], bytes], *, path: str) -> Found | None:
-        """Looks again before it cries out: an answer may be late, and another store may have taken the place of this one."""
+        """Looks again before it cries out: of two answers that cross, the older may come last."""
         for look in range(_LOOKS):
             seals = await self.seals()
             name = name_by(seals)
             head = await self.store.head(name)
+            if head is None:
+                await self._check_store()
             try:
                 return self._opened(seals, name, head, path=path)
             except Malformed:
                 if look + 1 == _LOOKS:
                     raise
-                await self._is_another()
         raise AssertionError
 
     async def _sure(self, name: bytes, head: bytes) -> Found | None:

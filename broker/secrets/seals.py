@@ -1,6 +1,6 @@
 """Names and seals of the vault's rows: who owns the store can neither read them nor put one in another's place.
 
-A store has a header: a random id and a random key that names are made with, sealed. Everything else is bound to that id, so
+A store has a header: a random id, and a random key that names are made with, sealed. Everything else is bound to that id, so
 that nothing of another store, or of this one before it was begun anew, opens here. The key for names is of the store and not of
 the hierarchy: names stay when keys change, and a store that is taken away tells no path, not even to who guesses it.
 """
@@ -16,12 +16,12 @@ from broker.keys.envelope import CannotOpen, Envelope
 from broker.remote.failure import Malformed
 from broker.secrets.form import metadata_as_bytes, metadata_of, stamp_as_bytes, stamp_of
 from broker.secrets.metadata import Metadata, Stamp
+from broker.secrets.store import GENERATION_BYTES
 
-_HEADER = b"vault/header/v1"
+_HEADER = b"vault/header/v1\0"
 _HEAD = b"vault/head/v1\0"
 _VERSION = b"vault/version/v1\0"
 _USE = b"vault/use/v1\0"
-_GENERATION_BYTES = 16
 _NAME_KEY_BYTES = 32
 # 128 bits: no two paths of a vault meet.
 NAME_BYTES = 16
@@ -34,7 +34,8 @@ _ALTERED = "was altered or moved — fix: see who writes to the store; restore i
 
 def new_header(envelope: Envelope) -> bytes:
     """Of a store that is empty."""
-    return envelope.seal(os.urandom(_GENERATION_BYTES + _NAME_KEY_BYTES), context=_HEADER)
+    generation = os.urandom(GENERATION_BYTES)
+    return generation + envelope.seal(os.urandom(_NAME_KEY_BYTES), context=_HEADER + generation)
 
 
 class Seals:
@@ -44,12 +45,8 @@ class Seals:
         """Raises Malformed."""
         self._envelope = envelope
         self.header = header
-        try:
-            plain = envelope.open(header, context=_HEADER)
-        except CannotOpen as error:
-            raise _malformed("the vault's header", error) from error
-        self.generation = plain[:_GENERATION_BYTES]
-        self._name_key = plain[_GENERATION_BYTES:]
+        self.generation = header[:GENERATION_BYTES]
+        self._name_key = self._open(header[GENERATION_BYTES:], _HEADER + self.generation, "the vault's header")
 
     def name(self, path: str) -> bytes:
         """Where a path lies."""
@@ -85,7 +82,11 @@ class Seals:
 
     def renewed_header(self) -> bytes:
         """The same under the newest key."""
-        return self._envelope.seal(self.generation + self._name_key, context=_HEADER)
+        return self.generation + self._envelope.seal(self._name_key, context=_HEADER + self.generation)
+
+    def is_header_newest(self) -> bool:
+        """Whether the newest key sealed it."""
+        return self._envelope.is_newest(self.header[GENERATION_BYTES:])
 
     def is_newest(self, blob: bytes) -> bool:
         """Whether the newest key sealed it."""

@@ -11,6 +11,19 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from broker.remote.failure import Malformed
+
+# How a header begins: what tells this store from every other, in the clear.
+GENERATION_BYTES = 16
+
+
+def replaced() -> Malformed:
+    """What a store raises that finds itself under another header than it was begun with."""
+    return Malformed(
+        "the vault's store was emptied, or another lies in its place — fix: restore it; restart the broker if that was you",
+        reason="replaced",
+    )
+
 
 @dataclass(frozen=True, slots=True)
 class Swap:
@@ -36,7 +49,7 @@ class Kept:
 
 
 class Store(Protocol):
-    """Where rows lie. What it raises is of ``broker.remote.failure``; Unreachable: nothing was done, trying later may help."""
+    """Where rows lie. What it raises is of ``broker.remote.failure``; Unreachable: trying later may help."""
 
     async def begin(self, proposed: bytes) -> bytes:
         """The header of the store: ``proposed`` where there is none yet, else what lies there.
@@ -44,6 +57,9 @@ class Store(Protocol):
         Raises:
             Malformed: There are rows and no header, or this is no store of ours.
         """
+
+    async def header(self) -> bytes | None:
+        """What lies there now."""
 
     async def head(self, name: bytes) -> bytes | None:
         """The head of a secret."""
@@ -58,10 +74,13 @@ class Store(Protocol):
         """Make each change whose ``before`` is what lies there, each whole or not at all; which ones were made.
 
         All that is said to be made is on stable storage, as far as the store has any.
+
+        Raises:
+            Malformed: The header is not of the generation that ``begin`` gave (``replaced``).
         """
 
     async def heads(self, after: bytes, *, limit: int) -> Sequence[tuple[bytes, bytes]]:
-        """Names and heads, in the order of names, behind ``after`` (b"" to begin); fewer than ``limit`` at the end only."""
+        """Names and heads, in the order of names, behind ``after`` (b"" to begin); none at the end."""
 
     async def note(self, uses: Mapping[bytes, bytes]) -> None:
         """Keep notes of last uses, of secrets that are there. May be lost with the machine."""

@@ -17,7 +17,7 @@ from typing import TypeVar
 from broker.core.private_file import PermissionProblem, open_private
 from broker.core.workers import Workers
 from broker.remote.failure import Malformed, RemoteFailure, Unreachable
-from broker.secrets.store import Kept, Swap
+from broker.secrets.store import GENERATION_BYTES, Kept, Swap, replaced
 
 NAME = "vault.sqlite"
 _DIRECTORY_MODE = 0o700
@@ -61,6 +61,7 @@ class SqliteStore:
         self._worker = Workers(name="vault", number=1)
         self._connection: sqlite3.Connection | None = None
         self._inode: tuple[int, int] | None = None
+        self._generation = b""
 
     async def begin(self, proposed: bytes) -> bytes:
         """See ``Store``."""
@@ -75,7 +76,13 @@ class SqliteStore:
                 db.execute("INSERT INTO header VALUES (1, ?)", (proposed,))
                 return proposed
 
-        return await self._do(work)
+        header = await self._do(work)
+        self._generation = header[:GENERATION_BYTES]
+        return header
+
+    async def header(self) -> bytes | None:
+        """See ``Store``."""
+        return await self._do(lambda db: _one(db, "SELECT blob FROM header"))
 
     async def put_header(self, before: bytes, after: bytes) -> bool:
         """See ``Store``."""
@@ -113,6 +120,9 @@ class SqliteStore:
 
         def work(db: sqlite3.Connection) -> list[bool]:
             with _transaction(db):
+                header = _one(db, "SELECT blob FROM header")
+                if header is None or header[:GENERATION_BYTES] != self._generation:
+                    raise replaced()
                 return [_swapped(db, swap) for swap in swaps]
 
         return await self._do(work)
@@ -148,10 +158,11 @@ class SqliteStore:
     async def ping(self) -> str | None:
         """See ``Store``."""
         try:
-            await self._do(lambda db: db.execute("SELECT 1 FROM header").fetchone())
+            header = await self.header()
         except RemoteFailure as error:
             return str(error)
-        return None
+        is_ours = self._generation in (b"", (header or b"")[:GENERATION_BYTES])
+        return None if is_ours else str(replaced())
 
     async def close(self) -> None:
         """See ``Store``."""

@@ -1,0 +1,360 @@
+"""What the vault asks of a store, of a real file and of a real Redis: swaps that are whole, and failures that are clean."""
+
+from __future__ import annotations
+
+import asyncio
+import stat
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from unittest.mock import patch
+
+import pytest
+from redis import asyncio as redis
+
+from broker.remote.failure import Conflict, Malformed, Refused, Unreachable
+from broker.secrets.store import Store, Swap
+from broker.secrets.store_redis import RedisVaultStore
+from broker.secrets.store_sqlite import SqliteStore
+from broker.secrets.vault import Vault
+from tests.fakes.redis import RedisServer
+from tests.fakes.vault import KEY, NEWER_KEY, fields, shown, vault_in, vault_over
+
+HEADER, NEWER, ANOTHER = (
+    b"a generation: 16 and what it seals",
+    b"a generation: 16 sealed anew",
+    b"another one: 16 and this",
+)
+MakeStore = Callable[[], Store]
+
+
+def redis_store(server: RedisServer) -> RedisVaultStore:
+    return RedisVaultStore(client=redis.Redis.from_url(server.url_with_password, socket_timeout=5))
+
+
+@pytest.fixture(params=["sqlite", "redis"])
+def make_store(request: pytest.FixtureRequest, tmp_path: Path, redis_server: RedisServer) -> MakeStore:
+    """Makes stores over the same rows, as each instance has one."""
+    if request.param == "sqlite":
+        return lambda: SqliteStore(directory=tmp_path)
+    return lambda: redis_store(redis_server)
+
+
+@pytest.fixture
+async def store(make_store: MakeStore) -> AsyncIterator[Store]:
+    store = make_store()
+    await store.begin(HEADER)
+    yield store
+    await store.close()
+
+
+async def test_the_first_header_stays_whoever_comes_later(store: Store, make_store: MakeStore) -> None:
+    other = make_store()
+    assert await other.begin(ANOTHER) == HEADER
+    assert not await other.put_header(ANOTHER, NEWER)
+    assert await other.put_header(HEADER, NEWER)
+    assert await store.begin(b"third") == NEWER
+    await other.close()
+
+
+async def test_a_swap_is_made_only_where_the_head_is_still_what_was_read_and_then_whole(store: Store) -> None:
+    first = Swap(name=b"n", before=None, after=b"h1", puts={1: b"one", 2: b"two"})
+    assert list(await store.swap([first, first])) == [True, False]
+    assert list(await store.swap([Swap(name=b"n", before=b"h0", after=b"h2", drops=[1])])) == [False]
+    assert list(await store.swap([Swap(name=b"n", before=b"h1", after=b"h2", puts={3: b"three"}, drops=[1])])) == [True]
+    kept = await store.whole(b"n")
+    assert kept is not None
+    assert (kept.head, kept.versions, kept.use) == (b"h2", {2: b"two", 3: b"three"}, None)
+    assert [await store.version(b"n", number) for number in (1, 2)] == [None, b"two"]
+    assert (await store.head(b"n"), await store.head(b"m"), await store.whole(b"m")) == (b"h2", None, None)
+
+
+async def test_heads_come_in_order_page_by_page_each_once(store: Store) -> None:
+    names = [bytes([number, 0, 255]) for number in range(10)]
+    await store.swap([Swap(name=name, before=None, after=b"h" + name) for name in reversed(names)])
+    found, after = [], b""
+    while page := await store.heads(after, limit=4):
+        found += page
+        after = page[-1][0]
+    assert found == [(name, b"h" + name) for name in names]
+
+
+async def test_uses_are_noted_of_what_is_there_alone(store: Store) -> None:
+    await store.swap([Swap(name=b"n", before=None, after=b"h")])
+    await store.note({b"n": b"use", b"gone": b"use"})
+    assert await store.uses([b"n", b"gone"]) == {b"n": b"use"}
+    assert await store.whole(b"gone") is None
+
+
+async def test_of_two_instances_that_write_with_the_same_expectation_exactly_one_wins(make_store: MakeStore) -> None:
+    one, other = vault_over(make_store()), vault_over(make_store())
+    for number in range(20):
+        answers = await asyncio.gather(
+            one.write("a", fields(value=f"one {number}"), cas=number),
+            other.write("a", fields(value=f"other {number}"), cas=number),
+            return_exceptions=True,
+        )
+        won = [answer for answer in answers if not isinstance(answer, BaseException)]
+        assert won == [str(number + 1)]
+        assert [type(answer) for answer in answers if isinstance(answer, BaseException)] == [Conflict]
+    await one.close()
+    await other.close()
+
+
+async def test_writers_without_expectation_all_get_a_version_of_their_own(make_store: MakeStore) -> None:
+    vaults = [vault_over(make_store()) for _ in range(3)]
+    numbers = await asyncio.gather(*(vault.write("a", fields(value=str(id(vault)))) for vault in vaults * 3))
+    assert sorted(numbers) == [str(number) for number in range(1, 10)]
+    for vault in vaults:
+        await vault.close()
+
+
+async def test_a_rewrap_leaves_nothing_under_the_old_key_and_readers_notice_nothing(make_store: MakeStore) -> None:
+    old, both = vault_over(make_store()), vault_over(make_store(), keys=(NEWER_KEY, KEY))
+    for number in range(150):
+        await old.write(f"s/{number}", fields(value=str(number)))
+        await old.write(f"s/{number}", fields(value=f"{number} again"))
+    await old.purge("s/7")
+    await old.read("s/8")
+    await old.note_uses()
+
+    is_over = asyncio.Event()
+
+    async def reading() -> int:
+        rounds = 0
+        while not is_over.is_set():
+            rounds += 1
+            for number in (0, 75, 149):
+                assert shown(await both.read(f"s/{number}", version="1")) == {"value": str(number)}
+        return rounds
+
+    reader = asyncio.ensure_future(reading())
+    done = await both.rewrap()
+    is_over.set()
+    assert await reader > 1
+    assert (done.seen, done.renewed, done.broken) == (150, 150, 0)
+    assert (await both.rewrap()).renewed == 0
+    new = vault_over(make_store(), keys=(NEWER_KEY,))
+    assert shown(await new.read("s/149")) == {"value": "149 again"}
+    assert shown(await new.read("s/149", version="1")) == {"value": "149"}
+    assert len(await new.list("s")) == 149
+    assert (await new.metadata("s/8")).used is not None
+    for vault in (old, both, new):
+        await vault.close()
+
+
+class BrokenOff(Exception):
+    """As a kill, a cut line or a full disk would."""
+
+
+async def broken_off(vault: Vault) -> None:
+    """A rewrap of which two batches are made."""
+    store = vault._store
+    swap, made = store.swap, 0
+
+    async def swap_twice(swaps: Sequence[Swap]) -> Sequence[bool]:
+        nonlocal made
+        made += 1
+        if made > 2:
+            raise BrokenOff
+        return await swap(swaps)
+
+    with patch.object(store, "swap", swap_twice), pytest.raises(BrokenOff):
+        await vault.rewrap()
+
+
+async def test_a_rewrap_that_was_broken_off_is_finished_by_the_next(make_store: MakeStore) -> None:
+    old, both = vault_over(make_store()), vault_over(make_store(), keys=(NEWER_KEY, KEY))
+    for number in range(200):
+        await old.write(f"s/{number}", fields(value=str(number)))
+    await broken_off(both)
+    rest = await both.rewrap()
+    new = vault_over(make_store(), keys=(NEWER_KEY,))
+    assert 0 < rest.renewed < 200
+    assert len(await new.list("")) == rest.seen == 200
+    for number in range(200):
+        assert shown(await new.read(f"s/{number}")) == {"value": str(number)}
+    for vault in (old, both, new):
+        await vault.close()
+
+
+# ---- the file ----
+
+
+async def test_the_file_is_private_with_its_log_and_index_and_in_a_private_folder(tmp_path: Path) -> None:
+    vault = vault_in(tmp_path / "state")
+    await vault.write("a", fields(value="1"))
+    files = sorted((tmp_path / "state").iterdir())
+    assert [file.name for file in files] == ["vault.sqlite", "vault.sqlite-shm", "vault.sqlite-wal"]
+    assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o600}
+    assert stat.S_IMODE((tmp_path / "state").stat().st_mode) == 0o700
+    await vault.close()
+
+
+def spoiled_open(path: Path) -> None:
+    path.chmod(0o644)
+
+
+def spoiled_link(path: Path) -> None:
+    path.rename(path.with_suffix(".real"))
+    path.symlink_to(path.with_suffix(".real"))
+
+
+def spoiled_text(path: Path) -> None:
+    path.write_bytes(b"no database " * 1000)
+
+
+def spoiled_page(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[4096:] = b"\xff" * (len(content) - 4096)
+    path.write_bytes(content)
+
+
+def spoiled_other(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[68:72] = b"ELSE"  # application_id, sqlite.org/fileformat2.html
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "kind", "reason"),
+    [
+        (spoiled_open, Unreachable, "store_unsafe"),
+        (spoiled_link, Unreachable, "store_unsafe"),
+        (spoiled_text, Malformed, "store_damaged"),
+        (spoiled_page, Malformed, "store_damaged"),
+        (spoiled_other, Malformed, "store_damaged"),
+    ],
+)
+async def test_a_file_that_is_not_what_it_should_be_is_refused_by_name(
+    tmp_path: Path, spoil: Callable[[Path], None], kind: type[Exception], reason: str
+) -> None:
+    vault = vault_in(tmp_path)
+    await vault.write("a", fields(value="1"))
+    await vault.close()
+    spoil(tmp_path / "vault.sqlite")
+    vault = vault_in(tmp_path)
+    with pytest.raises(kind, match=r"vault\.sqlite.*fix: ") as caught:
+        await vault.read("a")
+    assert getattr(caught.value, "reason", "") == reason
+    assert await vault.ping() is not None
+
+
+async def test_a_full_disk_is_a_clean_failure_and_passes_when_there_is_room(tmp_path: Path) -> None:
+    store = SqliteStore(directory=tmp_path)
+    vault = vault_over(store)
+    await vault.write("a", fields(value="1"))
+    await store._do(lambda db: db.execute("PRAGMA max_page_count = 12").fetchall())
+    with pytest.raises(Unreachable) as caught:
+        await asyncio.gather(*(vault.write("a", fields(value=str(number) * 4000)) for number in range(10)))
+    assert caught.value.reason == "store_full"
+    before = (await vault.read("a")).number
+    await store._do(lambda db: db.execute("PRAGMA max_page_count = 10000").fetchall())
+    assert await vault.write("a", fields(value="fits")) == str(int(before) + 1)
+    await vault.close()
+
+
+def moved_away(folder: Path) -> None:
+    for file in list(folder.iterdir()):
+        file.rename(folder.parent / f"{folder.name}-{file.name}")
+
+
+async def test_a_file_taken_away_under_a_running_broker_is_noticed(tmp_path: Path) -> None:
+    vault = vault_in(tmp_path)
+    await vault.write("a", fields(value="1"))
+    moved_away(tmp_path)
+    with pytest.raises(Malformed) as caught:
+        await vault.read("a")
+    assert caught.value.reason == "replaced"
+    await vault.close()
+
+
+async def test_a_lock_that_somebody_holds_is_waited_for_and_then_a_clean_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("broker.secrets.store_sqlite._BUSY_MILLISECONDS", 50)
+    monkeypatch.setattr(
+        "broker.secrets.store_sqlite._PRAGMAS", ("PRAGMA busy_timeout = 50", "PRAGMA journal_mode = WAL")
+    )
+    one, other = SqliteStore(directory=tmp_path), SqliteStore(directory=tmp_path)
+    vault = vault_over(one)
+    await vault.write("a", fields(value="1"))
+    await other._do(lambda db: db.execute("BEGIN IMMEDIATE").fetchall())
+    with pytest.raises(Unreachable) as caught:
+        await vault.write("a", fields(value="2"))
+    assert caught.value.reason == "store_busy"
+    # Readers do not wait for writers.
+    assert shown(await vault.read("a")) == {"value": "1"}
+    await other._do(lambda db: db.execute("ROLLBACK").fetchall())
+    assert await vault.write("a", fields(value="2")) == "2"
+    await vault.close()
+    await other.close()
+
+
+# ---- Redis ----
+
+
+@asynccontextmanager
+async def vault_at(server: RedisServer, **options: float) -> AsyncIterator[Vault]:
+    client = redis.Redis.from_url(server.url_with_password, **({"socket_timeout": 5} | options))
+    vault = vault_over(RedisVaultStore(client=client))
+    yield vault
+    await vault.close()
+
+
+async def test_a_redis_that_evicts_is_not_begun_with_and_one_that_forgets_says_so(redis_server: RedisServer) -> None:
+    redis_server.cli("CONFIG", "SET", "maxmemory", "100mb", "maxmemory-policy", "allkeys-lru")
+    try:
+        async with vault_at(redis_server) as vault:
+            with pytest.raises(Refused, match="noeviction") as caught:
+                await vault.write("a", fields(value="1"))
+            assert caught.value.reason == "store_evicts"
+            redis_server.cli("CONFIG", "SET", "maxmemory-policy", "volatile-lru")
+            await vault.write("a", fields(value="1"))
+            assert "nothing on disk" in str(await vault.ping())
+            redis_server.cli("CONFIG", "SET", "save", "3600 1")
+            assert await vault.ping() is None
+    finally:
+        redis_server.cli("CONFIG", "SET", "maxmemory", "0", "maxmemory-policy", "noeviction", "save", "")
+
+
+async def test_a_redis_that_is_full_refuses_cleanly(redis_server: RedisServer) -> None:
+    async with vault_at(redis_server) as vault:
+        await vault.write("a", fields(value="1"))
+        redis_server.cli("CONFIG", "SET", "maxmemory", "1")
+        try:
+            with pytest.raises(Unreachable) as caught:
+                await vault.write("a", fields(value="2"))
+            assert caught.value.reason == "store_full"
+            assert shown(await vault.read("a")) == {"value": "1"}
+        finally:
+            redis_server.cli("CONFIG", "SET", "maxmemory", "0")
+
+
+async def test_a_frozen_redis_is_unreachable_and_serves_again_when_it_thaws(redis_server: RedisServer) -> None:
+    async with vault_at(redis_server, socket_timeout=0.2) as vault:
+        await vault.write("a", fields(value="1"))
+        redis_server.freeze()
+        with pytest.raises(Unreachable) as caught:
+            await vault.read("a")
+        assert caught.value.reason == "store_unreachable"
+        assert await vault.ping() is not None
+        redis_server.thaw()
+        assert shown(await vault.read("a")) == {"value": "1"}
+
+
+async def test_a_redis_that_came_back_empty_is_noticed_and_not_taken_for_a_vault_without_secrets(
+    redis_server: RedisServer,
+) -> None:
+    async with vault_at(redis_server) as vault:
+        await vault.write("a", fields(value="1"))
+        redis_server.cli("FLUSHALL")
+        for asked in (vault.read("a"), vault.read("b"), vault.list(""), vault.write("c", fields(value="1"))):
+            with pytest.raises(Malformed) as caught:
+                await asked
+            assert caught.value.reason == "replaced"
+        async with vault_at(redis_server) as other:
+            await other.write("b", fields(value="of another vault"))
+        with pytest.raises(Malformed, match="another lies in its place"):
+            await vault.write("b", fields(value="1"))
+        assert "another lies in its place" in str(await vault.ping())
