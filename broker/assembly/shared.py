@@ -16,6 +16,8 @@ _REDIS_TIMEOUT = timedelta(milliseconds=200)
 # The cache has a patience of its own, which knows whether it is Redis or this process that is late; this is for the worst.
 _CACHE_TIMEOUT = timedelta(seconds=1)
 _REDIS_CONNECTIONS = 32
+# Versions of 64 KiB, and a disk that may be waited for (appendfsync always); who asks for a secret has seconds.
+_VAULT_TIMEOUT = timedelta(seconds=2)
 
 
 def redis_client(section: Redis) -> redis.Redis:
@@ -27,6 +29,11 @@ def redis_store(section: Redis) -> RedisStore:
     """What the cache shares with other instances, over connections of its own."""
     # A connection that Redis closed while nobody used it shows only when it is used: that is no fault, and one retry mends it.
     return RedisStore(client=_client(section, timeout=_CACHE_TIMEOUT, connections=CONNECTIONS + 1, retries=1))
+
+
+def vault_client(section: Redis) -> redis.Redis:
+    """What the vault keeps its rows over, with connections of its own."""
+    return _client(section, timeout=_VAULT_TIMEOUT, connections=_REDIS_CONNECTIONS, retries=0)
 
 
 def _client(section: Redis, *, timeout: timedelta, connections: int, retries: int) -> redis.Redis:

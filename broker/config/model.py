@@ -144,6 +144,12 @@ class State(Section):
     )
 
 
+def _has_its_store(section: Secrets, info: ValidationInfo) -> Secrets:
+    if section.store == "redis" and info.data.get("redis") is None:
+        raise fault("has store: redis, and there is no section redis", "add redis, or leave store out")
+    return section
+
+
 class Settings(Section):
     """The whole configuration, valid."""
 
@@ -163,7 +169,7 @@ class Settings(Section):
     admin: Admin | None = None
     watch: Watch = Watch()
     state: State = State()
-    secrets: Secrets = Secrets()
+    secrets: Annotated[Secrets, AfterValidator(_has_its_store)] = Secrets()
     security: Security | None = None
 
     @property

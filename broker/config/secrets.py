@@ -166,6 +166,12 @@ class Secrets(Section):
     config: Annotated[ProviderConfig, AfterValidator(_of_provider)] = Field(
         default=ProviderConfig(), validate_default=True, description="How the provider is reached."
     )
+    store: Literal["sqlite", "redis"] = Field(
+        default="sqlite",
+        description="`integrated`: where secrets lie, sealed. `sqlite`: in `vault.sqlite` of the state directory, for the "
+        "instances of this host; `redis`: in the Redis of the section `redis`, for all hosts. That Redis must not evict, and "
+        "must keep what it is given on disk.",
+    )
     cache_ttl: Duration = Field(
         default=timedelta(minutes=5),
         description="For how long a value read from another vault is used without asking again.",

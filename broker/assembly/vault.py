@@ -1,0 +1,25 @@
+"""The integrated vault, over the store that the configuration names."""
+
+from __future__ import annotations
+
+from broker.assembly.shared import vault_client
+from broker.config.model import Settings
+from broker.core.clock import Clock
+from broker.keys.hierarchy import KeyHierarchy, Use
+from broker.secrets.store import Store
+from broker.secrets.store_redis import RedisVaultStore
+from broker.secrets.store_sqlite import SqliteStore
+from broker.secrets.vault import Vault
+
+
+def vault_of(settings: Settings, *, hierarchy: KeyHierarchy, clock: Clock) -> Vault:
+    """Nothing is opened or asked yet."""
+    return Vault(store=store_of(settings), envelope=hierarchy.envelope(Use.VAULT_SEAL), clock=clock)
+
+
+def store_of(settings: Settings) -> Store:
+    """A file of this host, or the Redis that hosts share."""
+    if settings.secrets.store == "redis":
+        assert settings.redis is not None  # noqa: S101  # the configuration has been judged
+        return RedisVaultStore(client=vault_client(settings.redis))
+    return SqliteStore(directory=settings.state_directory)
