@@ -8,17 +8,17 @@ from dataclasses import dataclass
 
 from broker.assembly.entrance import Entry
 from broker.assembly.operators import registered_keys
+from broker.assembly.vault import vault_of
 from broker.authn.signature import Registered, Signatures
 from broker.authz.policies import Policies
 from broker.config.model import Settings
 from broker.core.clock import Clock
 from broker.core.errors import ConfigurationError
 from broker.issuing.secrets import SecretDesk
-from broker.keys.hierarchy import KeyHierarchy, Use
+from broker.keys.hierarchy import KeyHierarchy
 from broker.remote.failure import RemoteFailure
 from broker.revocation.holds import Holds
 from broker.secrets.provider import Provider
-from broker.secrets.store_sqlite import SqliteStore
 from broker.secrets.vault import Vault
 
 # Of the last use a minute may be lost with the process; the records of the audit log have it all the same.
@@ -70,7 +70,7 @@ def keeping_of(
     clock: Clock,
 ) -> Keeping:
     """As configured. ``keys`` are those that requests for secrets may be signed with."""
-    vault = _vault_of(settings, hierarchy, clock)
+    vault = vault_of(settings, hierarchy=hierarchy, clock=clock)
     provider: Provider = vault
     desk = SecretDesk(
         entrance=entry.entrance,
@@ -102,8 +102,3 @@ def secret_signing_keys(settings: Settings, *, of_operators: list[Registered]) -
         what = "secrets.require_signed_requests: there is no key, so that nobody could sign a request"
         raise ConfigurationError([f"{what} — fix: add secrets.signing_keys, or set it to false"])
     return found
-
-
-def _vault_of(settings: Settings, hierarchy: KeyHierarchy, clock: Clock) -> Vault:
-    store = SqliteStore(directory=settings.state_directory)
-    return Vault(store=store, envelope=hierarchy.envelope(Use.VAULT_SEAL), clock=clock)
