@@ -1,4 +1,4 @@
-"""The broker as a Kerberos client: who it is to a directory, and the encryption that comes with that (SASL GSSAPI, RFC 4752).
+"""The broker as a Kerberos client: to a directory, with the encryption that comes with that (SASL GSSAPI, RFC 4752), and by HTTP.
 
 It uses the keys that it accepts tickets with, so there is no second secret to keep. Asking the KDC happens in a thread of its
 own: Kerberos cannot be told when to give up on a KDC that stands still.
@@ -10,15 +10,22 @@ import asyncio
 import contextlib
 import itertools
 import threading
-from typing import cast
+from collections.abc import Callable
+from functools import partial
+from typing import Any, TypeVar, cast
 
 import gssapi
 from gssapi import raw
 
 from broker.authn.keytab import AcceptorKeys, Key
 from broker.core.errors import DirectoryUnavailable
+from broker.core.visible import visible
+from broker.remote.failure import Unreachable
+
+_T = TypeVar("_T")
 
 _KRB5 = gssapi.OID.from_int_seq("1.2.840.113554.1.2.2")
+_SPNEGO = gssapi.OID.from_int_seq("1.3.6.1.5.5.2")
 
 # RFC 4752 section 3.1: no layer; integrity with confidentiality.
 _NO_LAYER, _PRIVACY = 1, 4
@@ -137,38 +144,46 @@ class Initiator:
         """
         if self._asking is not None and self._asking.is_alive():
             raise DirectoryUnavailable("the KDC does not answer", reason="directory_kdc")
-        begun: asyncio.Future[tuple[Handshake, bytes]] = asyncio.get_running_loop().create_future()
-        # A daemon: the end of the broker does not wait for a KDC.
-        self._asking = threading.Thread(
-            target=self._ask, args=(begun, service, is_private, binding), name="directory-kerberos", daemon=True
-        )
-        self._asking.start()
-        return await begun
+        return await self._asked(partial(self._begin, service, is_private=is_private, binding=binding))
 
-    def _ask(
-        self,
-        begun: asyncio.Future[tuple[Handshake, bytes]],
-        service: str,
-        is_private: bool,  # noqa: FBT001  # handed on by position, as threads take it
-        binding: bytes | None,
-    ) -> None:
-        result: tuple[Handshake, bytes] | Exception
+    async def negotiate(self, service: str) -> bytes:
+        """A token for one HTTP request to a service of the realm (RFC 4559), which is not asked who it is: TLS says that.
+
+        Raises:
+            Unreachable: The KDC knows one of the two not, or does not answer.
+        """
+        if self._asking is not None and self._asking.is_alive():
+            raise Unreachable("the KDC does not answer", reason="no_ticket")
         try:
-            result = self._begin(service, is_private=is_private, binding=binding)
-        except Exception as error:  # noqa: BLE001  # whatever it is: it is the waiting coroutine's
-            result = error
-        with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
-            begun.get_loop().call_soon_threadsafe(_deliver, begun, result)
+            return await self._asked(partial(self._negotiate, service))
+        except raw.GSSError as error:
+            said = visible(str(error))
+            raise Unreachable(f"no ticket for {service}@{self._realm}: {said}", reason="no_ticket") from error
+
+    async def _asked(self, job: Callable[[], _T]) -> _T:
+        asked: asyncio.Future[_T] = asyncio.get_running_loop().create_future()
+        # A daemon: the end of the broker does not wait for a KDC.
+        self._asking = threading.Thread(target=_ask, args=(asked, job), name="kerberos-initiator", daemon=True)
+        self._asking.start()
+        return await asked
 
     def _begin(self, service: str, *, is_private: bool, binding: bytes | None) -> tuple[Handshake, bytes]:
+        bindings = raw.ChannelBindings(application_data=binding) if binding else None
+        handshake = Handshake(self._target(service), self._credentials(), is_private=is_private, binding=bindings)
+        return handshake, handshake.step(None)
+
+    def _negotiate(self, service: str) -> bytes:
+        credentials = self._credentials()
+        return raw.init_sec_context(self._target(service), creds=credentials, mech=_SPNEGO, flags=[]).token or b""
+
+    def _credentials(self) -> raw.Creds:
         # Octets, not text: python-gssapi 1.12 frees what it encodes itself before GSS-API reads it.
         store: dict[bytes | str, bytes | str] = {b"client_keytab": self._keys.name.encode(), b"ccache": self._tickets}
         ours = _name("/".join(self._key.components) + "@" + self._key.realm)
-        credentials = raw.acquire_cred_from(store, name=ours, usage="initiate").creds
-        bindings = raw.ChannelBindings(application_data=binding) if binding else None
-        target = _name(f"{service}@{self._realm}")
-        handshake = Handshake(target, credentials, is_private=is_private, binding=bindings)
-        return handshake, handshake.step(None)
+        return raw.acquire_cred_from(store, name=ours, usage="initiate").creds
+
+    def _target(self, service: str) -> raw.Name:
+        return _name(f"{service}@{self._realm}")
 
     @property
     def _key(self) -> Key:
@@ -180,10 +195,16 @@ def _name(printed: str) -> raw.Name:
     return raw.import_name(printed.encode(), gssapi.NameType.kerberos_principal)
 
 
-def _deliver(begun: asyncio.Future[tuple[Handshake, bytes]], result: tuple[Handshake, bytes] | Exception) -> None:
-    if begun.done():
-        return  # Whoever waited has given up.
-    if isinstance(result, Exception):
-        begun.set_exception(result)
-    else:
-        begun.set_result(result)
+def _ask(asked: asyncio.Future[_T], job: Callable[[], _T]) -> None:
+    """In the thread: do it, and tell the coroutine that waits."""
+    try:
+        deliver = partial(_deliver, asked.set_result, job())
+    except Exception as error:  # noqa: BLE001  # whatever it is: it is the waiting coroutine's
+        deliver = partial(_deliver, asked.set_exception, error)
+    with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
+        asked.get_loop().call_soon_threadsafe(deliver, asked)
+
+
+def _deliver(word: Callable[[Any], None], outcome: object, asked: asyncio.Future[Any]) -> None:
+    if not asked.done():  # else whoever waited has given up
+        word(outcome)

@@ -145,9 +145,9 @@ class BaoServer:
     def mount(
         self, path: str, kind: str, options: dict[str, str] | None = None, *, namespace: str | None = None
     ) -> None:
-        """A secrets engine; a KV engine is ready when this returns."""
+        """A secrets engine, ready when this returns."""
         self.api("POST", f"sys/mounts/{path}", {"type": kind, "options": options or {}}, namespace=namespace)
-        if kind == "kv":
+        if (options or {}).get("version") == "2":
             # Version 2 is set up in the background, and refuses until it is.
             self._until(
                 lambda: self._ask("GET", f"{path}/config", None, token=self.root, namespace=namespace)[0] < HTTP_REFUSED

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 import requests
 from hvac.adapters import RawAdapter
 from requests.adapters import HTTPAdapter
-from urllib3.exceptions import HTTPError, NewConnectionError
+from urllib3.exceptions import HTTPError, NewConnectionError, ProtocolError, ReadTimeoutError
 
 from broker.core.clock import Clock
 from broker.core.secret import Secret
@@ -150,7 +150,8 @@ class Wire:
     def _content(self, response: requests.Response, *, until: float) -> bytes:
         """The body. The timeout of a socket begins anew with every octet, so an answer that drips is measured here."""
         content = bytearray()
-        for chunk in response.iter_content(_CHUNK):
+        # What has come, not a whole chunk.
+        while chunk := response.raw.read1(_CHUNK, decode_content=True):
             content += chunk
             if len(content) > _ANSWER_MAX:
                 raise Malformed("the vault's answer has no end", reason="too_long")
@@ -183,9 +184,9 @@ def _unanswered(error: Exception, url: str) -> RemoteFailure:
         )
     if isinstance(error, requests.ConnectTimeout) or isinstance(cause, NewConnectionError):
         return NotSent(f"no connection to {url}", reason="unreachable")
-    if isinstance(error, requests.Timeout):
+    if isinstance(error, (requests.Timeout, ReadTimeoutError)):
         return Unreachable(f"no answer from {url} in time", reason="timeout")
-    if isinstance(error, requests.ConnectionError):
+    if isinstance(error, (requests.ConnectionError, ProtocolError)):
         return Unreachable(f"the connection to {url} broke", reason="unreachable")
     return Malformed(f"{url} gives no answer that can be read ({type(error).__name__})", reason="malformed")
 

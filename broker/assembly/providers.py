@@ -1,0 +1,102 @@
+"""Vaults of others: by the name of their provider, how one is made of the configuration.
+
+`PROVIDERS` is the one table; the integrated vault is not in it, because it is ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from broker.authn.initiator import Initiator
+from broker.authn.keytab import AcceptorKeys
+from broker.config.secrets import ProviderConfig, Secrets
+from broker.core.clock import Clock
+from broker.core.secret import Secret
+from broker.remote.hashicorp.login import AppRole, Given, Kerberos, Kubernetes, Login
+from broker.remote.hashicorp.vault import Vault
+from broker.remote.hashicorp.wire import Wire
+from broker.secrets.cached import CachedProvider
+from broker.secrets.provider import Provider
+from broker.secrets.providers.hashicorp import HashicorpProvider
+
+# Where a Kubernetes pod finds the token of its service account.
+_SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
+# The engine that `vault server -dev` and most guides mount.
+_KV_MOUNT = "secret"
+
+
+@dataclass(frozen=True, slots=True)
+class External:
+    """A vault of others, cached, and what goes on beside requests to keep it."""
+
+    provider: Provider
+    background: Sequence[Callable[[], Awaitable[None]]] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What makers are given. ``keys``: the broker's own in Kerberos; None where nobody has any, as on an operator's machine."""
+
+    config: ProviderConfig
+    keys: AcceptorKeys | None
+    clock: Clock
+
+
+def external(section: Secrets, *, keys: AcceptorKeys | None, clock: Clock) -> External | None:
+    """The vault that the section names; None for the integrated one."""
+    make = PROVIDERS.get(section.provider)
+    if make is None:
+        return None
+    made = make(Parts(section.config, keys, clock))
+    return External(CachedProvider(made.provider, ttl=section.cache_ttl, clock=clock), made.background)
+
+
+def _hashicorp(parts: Parts) -> External:
+    config = parts.config
+    provider = HashicorpProvider(
+        vault=hashicorp_vault(parts),
+        mount=config.mount_path or _KV_MOUNT,
+        leased_mounts=config.leased_mounts or (),
+        clock=parts.clock,
+    )
+    return External(provider, [provider.keep_logged_in])
+
+
+def hashicorp_vault(parts: Parts) -> Vault:
+    """Vault or OpenBao, logged in as the configuration says when it is first asked."""
+    config = parts.config
+    wire = Wire(url=config.url or "", ca_file=config.ca_file, namespace=config.namespace, clock=parts.clock)
+    return Vault(wire=wire, login=_login(parts), clock=parts.clock)
+
+
+def _login(parts: Parts) -> Login:
+    config = parts.config
+    nothing = Secret("")  # the configuration has what its way needs
+    match config.auth_method:
+        case "approle":
+            mount = config.auth_path or "approle"
+            return AppRole(role_id=config.role_id or "", secret_id=config.secret_id or nothing, mount=mount)
+        case "kubernetes":
+            jwt = config.service_account_file or _SERVICE_ACCOUNT
+            return Kubernetes(role=config.role or "", jwt_file=jwt, mount=config.auth_path or "kubernetes")
+        case "kerberos":
+            return Kerberos(_negotiate(parts), mount=config.auth_path or "kerberos")
+        case _:
+            return Given(config.token or nothing)
+
+
+def _negotiate(parts: Parts) -> Callable[[], Awaitable[bytes]]:
+    """Tickets of the broker's own principal for ``HTTP/HOST`` of the vault, in the broker's realm."""
+    if parts.keys is None:
+        raise ValueError("the way kerberos takes the broker's own keytab")
+    initiator = Initiator(keys=parts.keys, realm=parts.keys.keys[0].realm)
+    return partial(initiator.negotiate, f"HTTP/{urlsplit(parts.config.url or '').hostname}")
+
+
+PROVIDERS: Mapping[str, Callable[[Parts], External]] = {
+    "hashicorp": _hashicorp,
+}
