@@ -152,7 +152,7 @@ def test_a_key_of_the_model_that_ends_so_is_no_reference(host: Host, minimal: st
 @pytest.mark.parametrize(
     "text",
     [
-        VAULT.replace("token: canary-login", 'token_secret: "a#b"'),
+        VAULT.replace("token: canary-login", 'token: canary-login, namespace_secret: "a#b"'),
         "encryption: {key_secret: 'a#b'}\n",
         "secrets: {cache_ttl_secret: 'a#b'}\n",
     ],
