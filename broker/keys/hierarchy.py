@@ -82,6 +82,10 @@ _OTHER_THAN_DATA = {
 }
 
 
+# What goes on while keys are withheld: nobody is given anything by it, and without it revocations would not be heard.
+HOUSEKEEPING = frozenset({Use.REVOCATION_SEAL, Use.NOTIFICATION_SEAL, Use.WATCH_SEAL, Use.INSTANCE_SEAL})
+
+
 @dataclass(frozen=True, slots=True)
 class KeyVersion:
     """One version of a kind: 32 bytes, and what they are called where nobody may see them."""
@@ -112,7 +116,8 @@ class KeyHierarchy:
             ValueError: One of them is not 32 bytes.
         """
         own = [KeyVersion(key) for key in (master, *former)]
-        self._versions: Versions | None = dict.fromkeys(Kind, own)
+        self._versions: Versions = dict.fromkeys(Kind, own)
+        self._is_withheld = False
         self._envelopes: dict[Use, Envelope] = {}
         # Changes whenever the versions do.
         self.turn = 0
@@ -126,18 +131,19 @@ class KeyHierarchy:
 
     def take(self, versions: Versions) -> None:
         """From here on these are in force, in every envelope."""
-        if versions != self._versions:
-            self._versions = versions
+        if versions != self._versions or self._is_withheld:
+            self._versions, self._is_withheld = versions, False
             self.turn += 1
             for use, envelope in self._envelopes.items():
                 envelope.hold(self._derived(use))
 
     def withhold(self) -> None:
-        """From here on nothing is sealed, opened or derived, until versions are taken again."""
-        self._versions = None
+        """From here on nothing is sealed, opened or derived, until versions are taken again; but for housekeeping."""
+        self._is_withheld = True
         self.turn += 1
-        for envelope in self._envelopes.values():
-            envelope.withhold()
+        for use, envelope in self._envelopes.items():
+            if use not in HOUSEKEEPING:
+                envelope.withhold()
 
     def envelope(self, use: Use) -> Envelope:
         """The one for this use, whose keys follow the versions.
@@ -150,12 +156,12 @@ class KeyHierarchy:
         return self._envelopes[use]
 
     def sealing(self, kind: Kind) -> str:
-        """The id of the version that seals.
+        """The id of the version that seals, or would.
 
         Raises:
-            KeysUnavailable: They are withheld.
+            LookupError: There is none yet.
         """
-        return self._of(kind)[0].id
+        return self._of(kind, is_withheld=False)[0].id
 
     def derive(self, use: Use, *, period: int | None = None, length: int = KEY_BYTES) -> bytes:
         """The key for one use, in one period where the use has periods; of 32 bytes, unless the use needs another ``length``.
@@ -185,13 +191,16 @@ class KeyHierarchy:
         label = use.value if period is None else b"%b/%d" % (use.value, period)
         return [
             (version.id, HKDF(algorithm=SHA256(), length=length, salt=None, info=label).derive(version.key))
-            for version in self._of(use.kind)
+            for version in self._of(use.kind, is_withheld=self._is_withheld and use not in HOUSEKEEPING)
         ]
 
-    def _of(self, kind: Kind) -> Sequence[KeyVersion]:
-        if self._versions is None:
+    def _of(self, kind: Kind, *, is_withheld: bool) -> Sequence[KeyVersion]:
+        if is_withheld:
             raise KeysUnavailable(reason="keys_withheld")
-        return self._versions[kind]
+        versions = self._versions.get(kind)
+        if not versions:
+            raise LookupError(f"there is no {kind} key yet")
+        return versions
 
 
 class DailyEnvelope:

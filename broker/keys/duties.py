@@ -1,0 +1,222 @@
+"""What has to be done about keys, each time somebody looks: by schedule, or because an operator asks.
+
+Each duty looks at what there is and adds what is missing, so an interrupted one is resumed by whoever looks next, and two who do
+the same at once have done it twice, which loses nothing:
+
+    a KEK -> wrapped by our master -> every version wrapped by it -> new versions where they are due
+          -> a new KEK where the master was changed -> the old one destroyed -> retired versions destroyed
+
+A changed master is at work once every instance that is heard has it: until then the old one opens too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import timedelta
+
+from broker.keys import rotation
+from broker.keys.hierarchy import Kind
+from broker.keys.keeper import Keeper, KeysFailed
+from broker.keys.keyring import KEK, OWN, Entry, Kek, Ring, Wrapped
+from broker.keys.master.port import MasterUnavailable, Rotatable
+from broker.keys.rotation import ROTATED, Schedule
+
+# Somebody who holds the turn for ever delays what is due by this much.
+_TURN_IS_WAITED_FOR = timedelta(minutes=10)
+# Masters that are asked over a network are asked this often whether they rotated.
+_MASTER_EVERY = timedelta(minutes=1)
+
+# What was done (key_rotated, key_rewrapped, key_destroyed), and of what.
+Tell = Callable[[str, Mapping[str, object]], Awaitable[None]]
+
+_log = logging.getLogger(__name__)
+
+
+class Duties:
+    """For one instance."""
+
+    def __init__(self, *, keeper: Keeper, schedule: Schedule, tell: Tell) -> None:
+        self._keeper = keeper
+        self._opened = keeper.opened
+        self._schedule = schedule
+        self._tell = tell
+        self._asked_at: int | None = None
+        self.master_is_stale = False
+
+    async def begin(self) -> None:
+        """Make the first keys where there are none, and no master key that stands for them.
+
+        Raises:
+            KeysFailed: They could not be kept.
+        """
+        for _ in range(2):
+            if self._opened.own_ids or all(self._opened.ring.versions(kind) for kind in Kind):
+                return
+            # Whoever begins at the same moment gets a look at what the first one made.
+            if not await self._keeper.is_our_turn():
+                await asyncio.sleep(self._keeper.pace.ripe.total_seconds())
+                await self._keeper.look()
+                continue
+            break
+        await self._need_a_kek()
+        now = self._keeper.now()
+
+        def make(ring: Ring) -> list[Entry]:
+            lacking = [kind for kind in Kind if not ring.versions(kind)]
+            return [self._opened.new_version(kind, now=now, seals_from=now) for kind in lacking]
+
+        await self._keeper.add(make)
+        await self._keeper.look()
+
+    async def keep_doing(self) -> None:
+        """Runs until cancelled."""
+        while True:
+            await self._keeper.look()
+            await self.do()
+            await asyncio.sleep(self._keeper.pace.look.total_seconds())
+
+    async def do(self) -> None:
+        """Everything that is due. What fails is tried again at the next look."""
+        keeper = self._keeper
+        if not keeper.is_in_step:
+            return
+        overdue = rotation.due(self._opened.ring, self._schedule, now=keeper.now() - _ms(_TURN_IS_WAITED_FOR))
+        if not (overdue or await keeper.is_our_turn()):
+            return
+        try:
+            await self._need_a_kek()
+            await self._fill_in()
+            for kind in rotation.due(self._opened.ring, self._schedule, now=keeper.now()):
+                await self.rotate(kind, why="due", is_forced=False)
+            await self._follow_the_master()
+            await self._destroy()
+        except (KeysFailed, MasterUnavailable) as error:
+            _log.warning("keys: not done, and tried again: %s", error)
+
+    async def rotate(self, kind: Kind, *, why: str, is_forced: bool = True) -> str | None:
+        """A new version of a kind, which seals in a moment; its id, or None where somebody was quicker.
+
+        Raises:
+            KeysFailed: It is not kept, or not everybody knows it yet: then it does not seal.
+        """
+        now = self._keeper.now()
+
+        def make(ring: Ring) -> list[Entry]:
+            if not is_forced and kind not in rotation.due(ring, self._schedule, now=now):
+                return []
+            seals_from = now + _ms(self._keeper.pace.grace)
+            return [self._opened.new_version(kind, now=now, seals_from=seals_from)]
+
+        for entry in await self._keeper.add(make):
+            if isinstance(entry, Wrapped):
+                _log.info("keys: %s: version %s seals in a moment (%s)", kind, entry.id, why)
+                await self._tell("key_rotated", {"kind": str(kind), "version": entry.id, "why": why})
+                return entry.id
+        return None
+
+    async def rotate_master(self, *, why: str) -> None:
+        """The master's next version, where it makes one itself; what it wraps follows.
+
+        Raises:
+            KeysFailed: It is rotated by the operator, in another place.
+            MasterUnavailable: It did not answer.
+        """
+        master = self._keeper.master
+        if not isinstance(master, Rotatable):
+            raise KeysFailed("this master key is changed where it lies: see docs/keys.md")
+        await master.rotate()
+        await self._tell("key_rotated", {"kind": "master", "version": master.id, "why": why})
+        self._asked_at = None
+
+    # ---- one by one ----
+
+    async def _need_a_kek(self) -> None:
+        if self._opened.sealing_kek is not None:
+            return
+        if self._opened.ring.keks():
+            raise KeysFailed("the keyring is wrapped by another master key")
+        kek, _ = await self._opened.new_kek(now=self._keeper.now())
+        await self._opened.admit([kek])
+        # Another instance of this host may have made one meanwhile: both are kept, and the newest wraps.
+        await self._keeper.add(lambda _: [kek])
+
+    async def _fill_in(self) -> None:
+        """What an interrupted duty left undone: KEKs that our master has not wrapped, entries that the newest KEK has not."""
+        newest = self._opened.sealing_kek
+        if newest is None:
+            return
+        now, key = self._keeper.now(), self._opened.key_of(newest)
+        missing = [
+            *await self._opened.missing_wraps(),
+            *self._opened.own_versions(now=now),
+            *self._opened.rewrapped(key),
+        ]
+        if missing:
+            await self._keeper.add(lambda _: missing)
+
+    async def _follow_the_master(self) -> None:
+        """A new KEK, where the newest is wrapped by a master, or a version of ours, that is no longer the newest."""
+        keeper, newest = self._keeper, self._opened.sealing_kek
+        if newest is None:
+            return
+        now = keeper.now()
+        if self._asked_at is None or now - self._asked_at >= _ms(_MASTER_EVERY):
+            self._asked_at = now
+            wraps = [kek for kek in self._opened.ring.keks() if kek.id == newest.id]
+            foreign = any(kek.master != keeper.master.id for kek in wraps)
+            self.master_is_stale = foreign or not all(
+                [await keeper.master.is_newest(kek.wrapped) for kek in wraps if kek.master == keeper.master.id]
+            )
+        if self.master_is_stale and not self.hosts_behind():
+            kek, key = await self._opened.new_kek(now=now)
+            await self._opened.admit([kek])
+            await keeper.add(lambda _: [kek, *self._opened.rewrapped(key)])
+            self.master_is_stale = False
+            await self._tell("key_rewrapped", {"kek": kek.id, "master": kek.master})
+        elif self._is_master_due() and isinstance(keeper.master, Rotatable):
+            await self.rotate_master(why="due")
+
+    def hosts_behind(self) -> list[str]:
+        """Hosts that have another master key than we do."""
+        beats = self._keeper.fleet.beats.values()
+        return sorted({beat.host for beat in beats if beat.master != self._keeper.master.id})
+
+    def _is_master_due(self) -> bool:
+        age, newest = self._schedule.master, self._opened.sealing_kek
+        return age is not None and newest is not None and newest.made + _ms(age) <= self._keeper.now()
+
+    async def _destroy(self) -> None:
+        """What nobody needs: KEKs that wrap nothing alone, and versions that no store of anybody's needs."""
+        keeper, ring, now = self._keeper, self._opened.ring, self._keeper.now()
+        if not keeper.is_in_step or not await keeper.may_destroy():
+            return
+        newest = self._opened.sealing_kek
+        others = {kek.id for kek in ring.keks() if newest and kek.id != newest.id}
+        old = [one for one in sorted(others) if self._wraps_nothing_alone(one)]
+        graves = [self._opened.destroyed(KEK, one, now=now) for one in old]
+        told = [{"kind": KEK, "version": one} for one in old]
+        needs = {**keeper.fleet.needs(), keeper.instance: keeper.needs}
+        for kind in ROTATED:
+            for version in rotation.unneeded(rotation.retired(ring, kind, now=now), needs):
+                graves.append(self._opened.destroyed(kind, version.id, now=now))
+                told.append({"kind": str(kind), "version": version.id})
+        if graves:
+            await keeper.add(lambda _: graves)
+            for details in told:
+                await self._tell("key_destroyed", details)
+
+    def _wraps_nothing_alone(self, kek: str) -> bool:
+        entries = [entry for entry in self._opened.ring if not isinstance(entry, Kek)]
+        elsewhere = {(type(entry), entry.kind, entry.id) for entry in entries if entry.kek != kek}
+        return all((type(entry), entry.kind, entry.id) in elsewhere for entry in entries if entry.kek == kek)
+
+
+def is_own(version: Wrapped) -> bool:
+    """Whether it is the master key itself."""
+    return version.seals_from == OWN
+
+
+def _ms(age: timedelta) -> int:
+    return age // timedelta(milliseconds=1)
