@@ -51,10 +51,12 @@ def serve(config: Path) -> None:
     import uvloop  # noqa: PLC0415  # the other commands start without it
 
     from broker import daemon  # noqa: PLC0415
-    from broker.assembly import Source, assemble, check  # noqa: PLC0415
+    from broker.assembly import Source, assemble, check, keys_of  # noqa: PLC0415
     from broker.config.load import load  # noqa: PLC0415
     from broker.core.clock import SystemClock  # noqa: PLC0415
     from broker.keys import memory  # noqa: PLC0415
+    from broker.keys.keeper import KeysFailed  # noqa: PLC0415
+    from broker.keys.master.port import MasterUnavailable  # noqa: PLC0415
     from broker.watch.log_cap import LogCap  # noqa: PLC0415
 
     memory.keep_out_of_core_files()
@@ -63,15 +65,16 @@ def serve(config: Path) -> None:
         handler.addFilter(LogCap(clock=clock))
     try:
         settings = load(config, environ=environ, keeper=_keeper(None))
-        checked = check(settings)
     except ConfigurationError as error:
         _refuse(error)
-    # What the AWS SDK reads by itself is not looked at here.
-    memory.wipe_environment(environ.read | {name for name in environ if name.startswith("AWS_")})
 
     async def run() -> None:
+        keys = await keys_of(settings, clock=clock)
+        checked = check(settings, hierarchy=keys.hierarchy)
+        # What the AWS SDK reads by itself is not looked at here.
+        memory.wipe_environment(environ.read | {name for name in environ if name.startswith("AWS_")})
         source = Source(config=config, environ=dict(os.environ))
-        broker = assemble(settings, checked, source=source, clock=clock)
+        broker = assemble(settings, checked, keys=keys, source=source, clock=clock)
         await broker.open()
         await daemon.run(
             broker,
@@ -83,7 +86,9 @@ def serve(config: Path) -> None:
 
     try:
         uvloop.run(run())
-    except OSError as error:
+    except ConfigurationError as error:
+        _refuse(error)
+    except (OSError, MasterUnavailable, KeysFailed) as error:
         click.echo(f"cannot serve: {error}", err=True)
         sys.exit(EXIT_FAILURE)
 
@@ -92,11 +97,12 @@ def serve(config: Path) -> None:
 @_config
 def check_config(config: Path) -> None:
     """Say whether the broker would start with this configuration, and if not, all that is wrong."""
-    from broker.assembly import check  # noqa: PLC0415
+    from broker.assembly import check, hierarchy_of  # noqa: PLC0415
     from broker.config.load import load  # noqa: PLC0415
 
     try:
-        checked = check(load(config, environ=os.environ, keeper=_keeper(None)))
+        settings = load(config, environ=os.environ, keeper=_keeper(None))
+        checked = check(settings, hierarchy=hierarchy_of(settings))
     except ConfigurationError as error:
         _refuse(error)
     hosts = ", ".join(sorted(checked.keys.hosts))

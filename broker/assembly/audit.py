@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from broker.assembly.hierarchy import hierarchy_of
+from broker.assembly.keys import hierarchy_of
 from broker.audit.cosignature import BadWitnessKey, WitnessKey
 from broker.audit.log import AuditLog, Observer
 from broker.audit.signer import jwks_of, signers_by

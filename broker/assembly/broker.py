@@ -17,6 +17,8 @@ from broker.assembly.doors import application, connections_of
 from broker.assembly.elevation import elevating
 from broker.assembly.entrance import entry_of
 from broker.assembly.gauges import add_gauges
+from broker.assembly.keys import Keys
+from broker.assembly.keys import add_gauges as add_key_gauges
 from broker.assembly.recording import Recording, recording_of
 from broker.assembly.reload import PolicyReload, Source
 from broker.assembly.revocation import denies_of, epochs_of
@@ -53,6 +55,7 @@ class Broker:
     connections: Connections
     health: Health
     issuer: Issuer
+    keys: Keys
     recording: Recording
     sts: StsClient
     console: Console
@@ -83,6 +86,7 @@ class Broker:
     def background(self) -> list[Callable[[], Awaitable[None]]]:
         """What goes on beside requests until the broker is told to stop."""
         return [
+            *self.keys.background,
             *self.recording.background,
             self.files.keep_looking,
             self.epochs.keep_in_step,
@@ -117,22 +121,24 @@ class Broker:
         if self.redis is not None:
             await self.redis.aclose()
         await self.cache.aclose()
+        await self.keys.close()
 
 
-def assemble(settings: Settings, checked: Checked, *, source: Source, clock: Clock) -> Broker:
+def assemble(settings: Settings, checked: Checked, *, keys: Keys, source: Source, clock: Clock) -> Broker:
     """Put the rooms together. To be called inside the running event loop.
 
     Args:
         settings: The configuration.
         checked: What was made of it so far.
+        keys: What seals, opened.
         source: Where it came from, to be read again.
         clock: The time.
     """
-    hierarchy = checked.hierarchy
+    hierarchy = keys.hierarchy
     metrics = Metrics()
     client = redis_client(settings.redis) if settings.redis else None
     recording = recording_of(settings, hierarchy=hierarchy, client=client, metrics=metrics, clock=clock)
-    audit = recording.audit
+    audit = keys.audit = recording.audit
     epochs = epochs_of(settings, hierarchy=hierarchy, client=client, metrics=metrics, clock=clock)
     holds = Holds(epochs=epochs)
     cache = cache_of(
@@ -201,6 +207,7 @@ def assemble(settings: Settings, checked: Checked, *, source: Source, clock: Clo
         clock=clock,
     )
     files = _files(settings, checked, audit=audit)
+    add_key_gauges(metrics, keys)
     add_gauges(metrics, recording=recording, policy=policy, keys=checked.keys, tls=checked.tls, files=files)
     probes = {
         "cache": cache.ping,
@@ -210,10 +217,12 @@ def assemble(settings: Settings, checked: Checked, *, source: Source, clock: Clo
         "revocations": epochs.ping,
         "aws_denies": denies.ping,
         "secrets": keeping.ping,
+        "keys": keys.keeper.ping,
     }
     health = Health(
         probes={**recording.probes, **probes, **entry.directories.probes()},
         vital=recording.vital | {"replay_guard"},
+        withheld=lambda: keys.keeper.is_withheld,
         metrics=metrics.text,
         documents={JWKS_PATH: partial(public_keys, hierarchy, hsm=recording.hsm), **documents_of(checked.base)},
     )
@@ -236,6 +245,7 @@ def assemble(settings: Settings, checked: Checked, *, source: Source, clock: Clo
         connections=connections_of(metrics),
         health=health,
         issuer=issuer,
+        keys=keys,
         recording=recording,
         sts=sts,
         console=console,

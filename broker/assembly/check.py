@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from broker.assembly.audit import problems_of as problems_of_audit
 from broker.assembly.aws import base_credentials
-from broker.assembly.hierarchy import hierarchy_of
 from broker.assembly.notification import problems_of as notification_problems
 from broker.assembly.operators import registered_keys
 from broker.assembly.revocation import ledger_file
@@ -33,7 +32,6 @@ from broker.web.tls import ServerTls, TlsFiles
 class Checked:
     """Everything that can be wrong about a configuration, made without side effects beyond reading files."""
 
-    hierarchy: KeyHierarchy
     policies: Policies
     keys: AcceptorKeys
     tls: ServerTls | None
@@ -43,7 +41,7 @@ class Checked:
     places: Places
 
 
-def check(settings: Settings) -> Checked:
+def check(settings: Settings, *, hierarchy: KeyHierarchy) -> Checked:
     """Go beyond the model: open keytabs and certificates, understand patterns.
 
     Raises:
@@ -51,7 +49,6 @@ def check(settings: Settings) -> Checked:
     """
     problems: list[str] = []
     keys = tls = base = places = None
-    hierarchy = hierarchy_of(settings)
     signing_keys: list[Registered] = []
     secret_keys: list[Registered] = []
     realms = frozenset(settings.kerberos.realms)
@@ -84,7 +81,6 @@ def check(settings: Settings) -> Checked:
         raise ConfigurationError(problems)
     policies = Policies(Policy(roles=settings.roles, rules=settings.grants, secret_rules=settings.secret_rules))
     return Checked(
-        hierarchy=hierarchy,
         policies=policies,
         keys=keys,
         tls=tls,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
-from broker.assembly.hierarchy import hierarchy_of
+from broker.assembly.keys import hierarchy_of
 from broker.audit.signer import signers_by
 from broker.authn import job_pass, session
 from broker.authn.keytab import AcceptorKeys, Key

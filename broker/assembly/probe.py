@@ -10,7 +10,7 @@ from pathlib import Path
 
 from broker.assembly.audit import audit_log, hsm_of
 from broker.assembly.aws import base_credentials, sts_client
-from broker.assembly.hierarchy import hierarchy_of
+from broker.assembly.keys import read_keys
 from broker.assembly.notification import Postbox
 from broker.config.model import Settings
 from broker.core.clock import Clock
@@ -45,7 +45,7 @@ def caller(settings: Settings, *, clock: Clock) -> str:
 
 
 async def _caller(settings: Settings, clock: Clock) -> str:
-    sts = _sts(settings, hierarchy_of(settings), clock)
+    sts = _sts(settings, await read_keys(settings), clock)
     try:
         return await sts.caller()
     finally:
@@ -58,7 +58,7 @@ def _sts(settings: Settings, hierarchy: KeyHierarchy, clock: Clock) -> StsClient
 
 
 async def _probe(settings: Settings, clock: Clock) -> Sequence[Finding]:
-    hsm, hierarchy = hsm_of(settings.encryption.hsm), hierarchy_of(settings)
+    hsm, hierarchy = hsm_of(settings.encryption.hsm), await read_keys(settings)
     postbox = Postbox(settings, hierarchy=hierarchy)
     audit = audit_log(settings, hierarchy=hierarchy, hsm=hsm, clock=clock, observers=[postbox.observe])
     sts = _sts(settings, hierarchy, clock)

@@ -129,6 +129,14 @@ class Sessions:
         await self._proofs.spend(verified)
         return self._sealed(identity, Kind.DPOP, TOKEN_LIFETIME, verified.thumbprint)
 
+    def require_keys(self) -> None:
+        """To be asked before anything is done for somebody who shows no session.
+
+        Raises:
+            KeysUnavailable: The keys are withheld.
+        """
+        self._envelope.now()
+
     def open(self, unopened: Unopened) -> Session:
         """Who somebody is; whether they hold its key too is asked by ``prove``.
 

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, ValidationInfo
 
 from broker.config.fault import fault
+from broker.config.rotation import Rotation
 from broker.config.section import Section
-from broker.config.values import AbsolutePath, AsText, SecretText, Switch, key_bytes, matching, parse_key, parse_path
+from broker.config.values import (
+    AbsolutePath,
+    AsText,
+    Duration,
+    SecretText,
+    Switch,
+    key_bytes,
+    matching,
+    parse_key,
+    parse_path,
+)
 from broker.core.private_file import PermissionProblem, read_private
 from broker.core.secret import Secret
 
@@ -79,6 +91,12 @@ class Encryption(Section):
         description="Private files with the keys that `key` followed, the latest first. What they sealed still opens, and the "
         "audit log's change to the new key is certified by the old one. Keep a key here for as long as sessions, job passes "
         "and records of its time count.",
+    )
+    rotation: Rotation = Rotation()
+    master_patience: Duration = Field(
+        default=timedelta(hours=24),
+        description="For how long keys in memory go on while a master key that lies elsewhere does not answer; then requests "
+        "are refused until it does.",
     )
     hsm: Hsm = Field(default=Hsm(), description="What signs checkpoints beside the broker's own key.")
 

@@ -125,6 +125,8 @@ class Entrance:
 
     async def present(self, ask: Ask, event: Event) -> Identity:
         """Who shows a ticket and nothing else, with every group that a rule may mean."""
+        # Refused before AWS is asked for what could not be kept.
+        self._sessions.require_keys()
         return await self._directories.complete(await self.by_ticket(ask, event))
 
     async def owner_of(self, ask: Ask, event: Event, *, role: str) -> Identity:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
 
@@ -20,6 +21,7 @@ from broker.keys import rotation
 from broker.keys.hierarchy import Kind
 from broker.keys.keeper import Keeper, KeysFailed
 from broker.keys.keyring import KEK, OWN, Entry, Kek, Ring, Wrapped
+from broker.keys.master.local import LocalMaster
 from broker.keys.master.port import MasterUnavailable, Rotatable
 from broker.keys.rotation import ROTATED, Schedule
 
@@ -27,6 +29,8 @@ from broker.keys.rotation import ROTATED, Schedule
 _TURN_IS_WAITED_FOR = timedelta(minutes=10)
 # Masters that are asked over a network are asked this often whether they rotated.
 _MASTER_EVERY = timedelta(minutes=1)
+
+_SECOND = 1000
 
 # What was done (key_rotated, key_rewrapped, key_destroyed), and of what.
 Tell = Callable[[str, Mapping[str, object]], Awaitable[None]]
@@ -37,11 +41,12 @@ _log = logging.getLogger(__name__)
 class Duties:
     """For one instance."""
 
-    def __init__(self, *, keeper: Keeper, schedule: Schedule, tell: Tell) -> None:
+    def __init__(self, *, keeper: Keeper, schedule: Schedule) -> None:
+        """Take the parts; whatever ``tell`` is given goes on record."""
         self._keeper = keeper
         self._opened = keeper.opened
         self._schedule = schedule
-        self._tell = tell
+        self.tell: Tell = _untold
         self._asked_at: int | None = None
         self.master_is_stale = False
 
@@ -52,7 +57,7 @@ class Duties:
             KeysFailed: They could not be kept.
         """
         for _ in range(2):
-            if self._opened.own_ids or all(self._opened.ring.versions(kind) for kind in Kind):
+            if isinstance(self._keeper.master, LocalMaster) or not self._lacking(self._opened.ring):
                 return
             # Whoever begins at the same moment gets a look at what the first one made.
             if not await self._keeper.is_our_turn():
@@ -64,11 +69,13 @@ class Duties:
         now = self._keeper.now()
 
         def make(ring: Ring) -> list[Entry]:
-            lacking = [kind for kind in Kind if not ring.versions(kind)]
-            return [self._opened.new_version(kind, now=now, seals_from=now) for kind in lacking]
+            return [self._opened.new_version(kind, now=now, seals_from=now) for kind in self._lacking(ring)]
 
         await self._keeper.add(make)
         await self._keeper.look()
+
+    def _lacking(self, ring: Ring) -> list[Kind]:
+        return [kind for kind in Kind if all(is_own(version) for version in ring.versions(kind))]
 
     async def keep_doing(self) -> None:
         """Runs until cancelled."""
@@ -112,7 +119,7 @@ class Duties:
         for entry in await self._keeper.add(make):
             if isinstance(entry, Wrapped):
                 _log.info("keys: %s: version %s seals in a moment (%s)", kind, entry.id, why)
-                await self._tell("key_rotated", {"kind": str(kind), "version": entry.id, "why": why})
+                await self.tell("key_rotated", {"kind": str(kind), "version": entry.id, "why": why})
                 return entry.id
         return None
 
@@ -127,7 +134,7 @@ class Duties:
         if not isinstance(master, Rotatable):
             raise KeysFailed("this master key is changed where it lies: see docs/keys.md")
         await master.rotate()
-        await self._tell("key_rotated", {"kind": "master", "version": master.id, "why": why})
+        await self.tell("key_rotated", {"kind": "master", "version": master.id, "why": why})
         self._asked_at = None
 
     # ---- one by one ----
@@ -174,7 +181,7 @@ class Duties:
             await self._opened.admit([kek])
             await keeper.add(lambda _: [kek, *self._opened.rewrapped(key)])
             self.master_is_stale = False
-            await self._tell("key_rewrapped", {"kek": kek.id, "master": kek.master})
+            await self.tell("key_rewrapped", {"kek": kek.id, "master": kek.master})
         elif self._is_master_due() and isinstance(keeper.master, Rotatable):
             await self.rotate_master(why="due")
 
@@ -184,8 +191,24 @@ class Duties:
         return sorted({beat.host for beat in beats if beat.master != self._keeper.master.id})
 
     def _is_master_due(self) -> bool:
-        age, newest = self._schedule.master, self._opened.sealing_kek
-        return age is not None and newest is not None and newest.made + _ms(age) <= self._keeper.now()
+        at = self.master_due_at
+        return at is not None and at <= self._keeper.now()
+
+    def age(self, kind: Kind) -> float:
+        """Of the newest version, in seconds; nothing while there is none."""
+        newest = next(iter(self._opened.ring.versions(kind)), None)
+        return 0.0 if newest is None else (self._keeper.now() - newest.made) / _SECOND
+
+    def due_in(self, kind: Kind | None) -> float:
+        """In how many seconds a kind, or the master key, is to be followed; infinity where there is nothing yet."""
+        at = self.master_due_at if kind is None else self._schedule.due_at(self._opened.ring, kind)
+        return math.inf if at is None else (at - self._keeper.now()) / _SECOND
+
+    @property
+    def master_due_at(self) -> int | None:
+        """When it is to be followed; None while nothing was wrapped by it."""
+        newest = self._opened.sealing_kek
+        return None if newest is None else newest.made + _ms(self._schedule.master)
 
     async def _destroy(self) -> None:
         """What nobody needs: KEKs that wrap nothing alone, and versions that no store of anybody's needs."""
@@ -205,12 +228,16 @@ class Duties:
         if graves:
             await keeper.add(lambda _: graves)
             for details in told:
-                await self._tell("key_destroyed", details)
+                await self.tell("key_destroyed", details)
 
     def _wraps_nothing_alone(self, kek: str) -> bool:
         entries = [entry for entry in self._opened.ring if not isinstance(entry, Kek)]
         elsewhere = {(type(entry), entry.kind, entry.id) for entry in entries if entry.kek != kek}
         return all((type(entry), entry.kind, entry.id) in elsewhere for entry in entries if entry.kek == kek)
+
+
+async def _untold(what: str, details: Mapping[str, object]) -> None:
+    _log.info("keys: %s: %s", what, dict(details))
 
 
 def is_own(version: Wrapped) -> bool:

@@ -114,13 +114,18 @@ class Keeper:
             RingDamaged, OSError: The file cannot be believed or read: what it held would be lost.
             MasterUnavailable: The master does not answer, and nothing opens without it.
         """
-        entries = await self._on_disk(self._file.claimed)
+        await self._on_disk(self._file.claim)
+        # What the disk holds has been there for as long as anybody knows; what the others lack is held back by and by.
+        await self.read()
+        await self._look_at_others()
+        self.install()
+
+    async def read(self) -> None:
+        """Take up what the disk holds, for somebody who only looks. Raises like ``open``."""
+        entries = await self._on_disk(self._file.read)
         await self.opened.admit(entries)
         if entries and not self.opened.ring.entries:
             raise RingDamaged(self._file.path, "was sealed with another key")
-        # What the disk held has been there for as long as anybody knows; what the others lack is held back below.
-        self._ripe_at = {}
-        await self._look_at_others()
         self.install()
 
     def register(self, store: Sealed) -> None:
@@ -208,8 +213,7 @@ class Keeper:
             return ring.merged(made)
 
         try:
-            await self._on_disk(lambda: self._file.change(alter))
-            await self.opened.admit(made)
+            await self.opened.admit(await self._on_disk(lambda: self._file.change(alter)))
             self._hold_back(made)
             if made and self._courier is not None:
                 self._in_step = None
@@ -298,10 +302,11 @@ class Keeper:
         if not ring.entries:
             return
         try:
-            await self._on_disk(lambda: self._file.change(lambda there: there.without(pruned).merged(ring)))
+            lies = await self._on_disk(lambda: self._file.change(lambda there: there.without(pruned).merged(ring)))
         except OSError as error:
             self._fail("disk", str(error))
             return
+        self._hold_back(await self.opened.admit(lies))
         self._written = ring
         self.faults.pop("disk", None)
 

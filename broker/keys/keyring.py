@@ -29,6 +29,8 @@ OWN = 0
 KEK = "kek"
 _ID_CHARS = 16
 _TEXT_MAX = 4096
+_TIMES = frozenset({"made", "seals_from", "at"})
+_NO_ENTRY = "not an entry of a keyring"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -193,20 +195,20 @@ def decoded(text: bytes) -> Entry:
     Raises:
         ValueError: It is none.
     """
-    members: Any = json.loads(text) if len(text) <= _TEXT_MAX else None
-    if not isinstance(members, dict):
-        raise ValueError("not an entry of a keyring")  # noqa: TRY004  # one kind of error for one kind of fault
-    name = str(members.pop("name", ""))
-    made = _TYPES.get(name.partition("/")[0])
-    if made is None or set(members) != set(made.__dataclass_fields__):
-        raise ValueError("not an entry of a keyring")
-    for member, value in members.items():
-        if type(value) is not (int if member in ("made", "seals_from", "at") else str):
-            raise ValueError("not an entry of a keyring")
-    members["wrapped"] = base64.b64decode(members["wrapped"], validate=True)
-    entry = made(**members)
+    try:
+        members: Any = json.loads(text) if len(text) <= _TEXT_MAX else None
+        name = members.pop("name")
+        made = _TYPES[name.partition("/")[0]]
+        members["wrapped"] = base64.b64decode(members["wrapped"], validate=True)
+        entry = made(**members)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise ValueError(_NO_ENTRY) from error
+    for member in made.__dataclass_fields__:
+        wanted = bytes if member == "wrapped" else int if member in _TIMES else str
+        if type(getattr(entry, member)) is not wanted:
+            raise ValueError(_NO_ENTRY)
     if entry.name != name:
-        raise ValueError("not an entry of a keyring")
+        raise ValueError(_NO_ENTRY)
     return entry
 
 

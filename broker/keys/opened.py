@@ -116,7 +116,9 @@ class OpenedRing:
         for kind in Kind:
             made = [one for one in self.ring.versions(kind) if one.seals_from != OWN and (kind, one.id) in self._keys]
             ids = [one.id for one in rotation.in_force(made, now=now, unripe=unripe)]
-            ids += [one for one in self.own_ids if (kind, one) not in gone]
+            own = [one for one in self.own_ids if (kind, one) not in gone]
+            is_ready = any(rotation.may(one, now=now, unripe=unripe) for one in made)
+            ids = [*ids, *own] if is_ready else [*own, *ids]
             ids += sorted(one for where, one in gone if where == kind and one in needed and (kind, one) in self._keys)
             found[kind] = [self._keys[kind, one] for one in ids]
         return found if all(found.values()) else None

@@ -69,13 +69,12 @@ class RingFile:
         self._seen = (status.st_ino, status.st_mtime_ns)
         return entries
 
-    def claimed(self) -> list[Entry]:
-        """The same, by somebody who is going to use the folder until ``close``. Raises like ``read``."""
+    def claim(self) -> None:
+        """Use the folder until ``close``, so that nobody else of this host believes to be alone."""
         with contextlib.suppress(OSError):  # a folder that takes nothing has nothing to be destroyed in it
             self.path.parent.mkdir(mode=_DIRECTORY_MODE, parents=True, exist_ok=True)
             self._use = _opened_lock(self.path.with_suffix(".use"))
             fcntl.flock(self._use, fcntl.LOCK_SH)
-        return self.read()
 
     def is_ours_alone(self) -> bool:
         """Whether nobody else of this host has claimed it at this moment."""

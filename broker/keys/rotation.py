@@ -23,38 +23,36 @@ _REST = {Kind.DATA: timedelta(hours=2), Kind.SESSION: LONGEST_DELEGATION + timed
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """How old a key may become; None: as old as it likes."""
+    """How old a key may become."""
 
-    master: timedelta | None
-    data: timedelta | None
-    session: timedelta | None
+    master: timedelta
+    data: timedelta
+    session: timedelta
 
-    def of(self, kind: Kind) -> timedelta | None:
-        """Of one kind."""
-        return {Kind.DATA: self.data, Kind.SESSION: self.session}.get(kind)
-
-
-def due_at(newest: Wrapped | None, age: timedelta | None) -> int | None:
-    """When a kind's newest version, sealing or about to, is to be followed; None where never, or there is none."""
-    return None if newest is None or age is None else newest.made + _ms(age)
+    def due_at(self, ring: Ring, kind: Kind) -> int | None:
+        """When a kind's newest version, sealing or about to, is to be followed; None where none ever is, or there is none."""
+        age = {Kind.DATA: self.data, Kind.SESSION: self.session}.get(kind)
+        newest = next(iter(ring.versions(kind)), None)
+        return None if newest is None or age is None else newest.made + _ms(age)
 
 
 def due(ring: Ring, schedule: Schedule, *, now: int) -> list[Kind]:
     """The kinds that need a new version now."""
-    found = []
-    for kind in ROTATED:
-        at = due_at(next(iter(ring.versions(kind)), None), schedule.of(kind))
-        if at is not None and at <= now:
-            found.append(kind)
-    return found
+    at = {kind: schedule.due_at(ring, kind) for kind in ROTATED}
+    return [kind for kind, moment in at.items() if moment is not None and moment <= now]
 
 
 def in_force(versions: Sequence[Wrapped], *, now: int, unripe: Collection[str]) -> list[Wrapped]:
     """The newest that may seal first, then all others, the newest first. ``unripe``: ids that not everybody may know yet."""
-    may_seal = [version for version in versions if version.seals_from <= now and version.id not in unripe]
+    may_seal = [version for version in versions if may(version, now=now, unripe=unripe)]
     # Where nothing may, whatever is there must: keys that nobody else knows are better than none.
     sealing = (may_seal or sorted(versions, key=lambda version: version.seals_from))[:1]
     return [*sealing, *(version for version in versions if version not in sealing)]
+
+
+def may(version: Wrapped, *, now: int, unripe: Collection[str]) -> bool:
+    """Whether a version may seal."""
+    return version.seals_from <= now and version.id not in unripe
 
 
 def retired(ring: Ring, kind: Kind, *, now: int) -> list[Wrapped]:
@@ -71,7 +69,8 @@ def retired(ring: Ring, kind: Kind, *, now: int) -> list[Wrapped]:
             continue
         if now - following.seals_from >= _ms(_REST[kind]):
             rested.append(version)
-        following = version
+        # Which master key was in force when is not known: all of them were before the first version that was made.
+        following = version if version.seals_from != OWN else following
     return rested
 
 

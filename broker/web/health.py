@@ -19,16 +19,20 @@ class Health:
         *,
         probes: Mapping[str, Probe],
         vital: frozenset[str],
+        withheld: Callable[[], bool],
         metrics: Callable[[], bytes],
         documents: Mapping[str, Callable[[], Mapping[str, object]]],
     ) -> None:
         """Take the probes by the name of their dependency; ``vital`` are those without which nothing is handed out.
+
+        ``withheld`` says whether the keys are, which may ail long before that.
 
         ``documents`` are published as JSON, each at its path: public keys, as they are when somebody asks,
         and what says where they are.
         """
         self._probes = probes
         self._vital = vital
+        self._withheld = withheld
         self._metrics = metrics
         self.documents = documents
         self.draining = False
@@ -41,7 +45,7 @@ class Health:
         """Each dependency. 503 only where no request can be served."""
         found = {name: await probe() for name, probe in self._probes.items()}
         ill = {name for name, fault in found.items() if fault is not None}
-        unfit = self.draining or bool(ill & self._vital)
+        unfit = self.draining or self._withheld() or bool(ill & self._vital)
         body = {
             "status": "draining" if self.draining else "degraded" if ill else "ok",
             "dependencies": {

@@ -106,7 +106,7 @@ def test_a_daily_envelope_follows_a_version_that_comes_during_the_day() -> None:
     assert daily.now().is_newest(after)
 
 
-def test_what_is_withheld_seals_opens_and_derives_nothing_until_it_is_taken_again() -> None:
+def test_what_is_withheld_gives_nothing_to_anybody_until_it_is_taken_again() -> None:
     hierarchy, clock = KeyHierarchy(master=MASTER), SetClock()
     envelope = hierarchy.envelope(Use.CACHE_SEAL)
     daily = DailyEnvelope(hierarchy=hierarchy, use=Use.SESSION_SEAL, clock=clock)
@@ -117,11 +117,14 @@ def test_what_is_withheld_seals_opens_and_derives_nothing_until_it_is_taken_agai
         lambda: envelope.open(sealed, context=b"c"),
         lambda: envelope.is_newest(sealed),
         lambda: hierarchy.derive(Use.CACHE_NAME),
-        lambda: hierarchy.envelope(Use.WATCH_SEAL),
+        lambda: hierarchy.envelope(Use.ELEVATION_SEAL),
         daily.now,
     ):
         with pytest.raises(KeysUnavailable):
             refused()
+    # Who is revoked is heard of all the same.
+    ledger = hierarchy.envelope(Use.REVOCATION_SEAL)
+    assert ledger.open(ledger.seal(b"x", context=b"c"), context=b"c") == b"x"
     hierarchy.take(versions(MASTER))
     assert envelope.open(sealed, context=b"c") == b"x"
     daily.now()

@@ -1,0 +1,74 @@
+"""Keepers of one keyring in this process: instances of one or several hosts, on a real disk and beside a real Redis."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+
+from redis import asyncio as redis
+
+from broker.core.clock import Clock
+from broker.keys.courier import Courier
+from broker.keys.duties import Duties
+from broker.keys.keeper import Keeper, Pace
+from broker.keys.master.local import LocalMaster
+from broker.keys.master.port import MasterKey
+from broker.keys.ringfile import RingFile
+from broker.keys.rotation import Schedule
+
+MASTER = bytes(range(32))
+SCHEDULE = Schedule(master=timedelta(days=90), data=timedelta(days=30), session=timedelta(hours=24))
+AT_ONCE = Pace(look=timedelta(0), ripe=timedelta(0), grace=timedelta(0), reseal=timedelta(0))
+
+
+@dataclass
+class Instance:
+    """One keeper with what it does, and what it told."""
+
+    keeper: Keeper
+    duties: Duties
+    told: list[tuple[str, Mapping[str, object]]] = field(default_factory=list)
+
+    @classmethod
+    def of(  # each is said by name
+        cls,
+        directory: Path,
+        *,
+        clock: Clock,
+        client: redis.Redis | None = None,
+        masters: Sequence[bytes] = (MASTER,),
+        master: MasterKey | None = None,
+        pace: Pace = AT_ONCE,
+    ) -> Instance:
+        name = secrets.token_hex(4)
+        keeper = Keeper(
+            instance=name,
+            file=RingFile(directory=directory),
+            courier=Courier(client=client, instance=name) if client else None,
+            master=master or LocalMaster(keys=masters),
+            own=() if master else masters,
+            patience=timedelta(hours=24),
+            clock=clock,
+            pace=pace,
+        )
+        made = cls(keeper, Duties(keeper=keeper, schedule=SCHEDULE))
+
+        async def tell(what: str, details: Mapping[str, object]) -> None:
+            made.told.append((what, details))
+
+        made.duties.tell = tell
+        return made
+
+    async def open(self) -> Instance:
+        await self.keeper.open()
+        await self.duties.begin()
+        return self
+
+    async def look(self, times: int = 1) -> Instance:
+        for _ in range(times):
+            await self.keeper.look()
+            await self.duties.do()
+        return self
