@@ -141,6 +141,9 @@ def assemble(settings: Settings, checked: Checked, *, keys: Keys, source: Source
     audit = keys.audit = recording.audit
     epochs = epochs_of(settings, hierarchy=hierarchy, client=client, metrics=metrics, clock=clock)
     holds = Holds(epochs=epochs)
+    for store in (epochs, recording.notifier):
+        if store is not None:
+            keys.keeper.register(store)
     cache = cache_of(
         settings.redis,
         hierarchy=hierarchy,
@@ -174,7 +177,7 @@ def assemble(settings: Settings, checked: Checked, *, keys: Keys, source: Source
     )
     elevation = elevating(
         settings,
-        hierarchy=hierarchy,
+        keys=keys,
         client=client,
         entrance=entry.entrance,
         policies=policies,
@@ -264,7 +267,7 @@ def assemble(settings: Settings, checked: Checked, *, keys: Keys, source: Source
             settings,
             queue=recording.queue,
             places=checked.places,
-            hierarchy=hierarchy,
+            keys=keys,
             client=client,
             holds=holds,
             audit=audit,

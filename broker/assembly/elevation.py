@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 from redis import asyncio as redis
 
+from broker.assembly.keys import Keys
 from broker.audit.log import AuditLog
 from broker.audit.signer import signers_by
 from broker.authz.elevation import Rows
-from broker.authz.elevation_store import MemoryStore, RedisStore
+from broker.authz.elevation_store import MemoryStore, RedisStore, Resealing
 from broker.authz.policies import Policies
 from broker.config.model import Settings
 from broker.core.clock import Clock
@@ -17,7 +18,7 @@ from broker.issuing.ask import Entrance
 from broker.issuing.boxes import Boxes
 from broker.issuing.elevate import Elevation
 from broker.issuing.review import Reviews
-from broker.keys.hierarchy import KeyHierarchy, Use
+from broker.keys.hierarchy import Use
 from broker.revocation.epochs import Epochs
 from broker.revocation.holds import Holds
 from broker.watch.metrics import Metrics
@@ -35,7 +36,7 @@ class Elevating:
 def elevating(
     settings: Settings,
     *,
-    hierarchy: KeyHierarchy,
+    keys: Keys,
     client: redis.Redis | None,
     entrance: Entrance,
     policies: Policies,
@@ -46,6 +47,7 @@ def elevating(
     clock: Clock,
 ) -> Elevating:
     """All of it, and its metrics."""
+    hierarchy = keys.hierarchy
     rows = Rows(
         envelope=hierarchy.envelope(Use.ELEVATION_SEAL),
         name_key=hierarchy.derive(Use.ELEVATION_NAME),
@@ -65,6 +67,8 @@ def elevating(
         lambda: float(reviews.unclosed),
     )
     store = MemoryStore(clock=clock) if client is None else RedisStore(client=client, clock=clock)
+    keys.keeper.register(Resealing(store=store, rows=rows))
+    keys.keeper.register(reviews)
     boxes = Boxes(policies=policies, store=store, rows=rows, reviews=reviews, epochs=epochs, clock=clock)
     desk = Elevation(
         entrance=entrance,

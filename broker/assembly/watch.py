@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from redis import asyncio as redis
 
+from broker.assembly.keys import Keys
 from broker.audit.log import AuditLog
 from broker.config.model import Settings
 from broker.core.clock import Clock
@@ -25,7 +26,7 @@ def watch_of(
     *,
     queue: Queue,
     places: Places,
-    hierarchy: KeyHierarchy,
+    keys: Keys,
     client: redis.Redis | None,
     holds: Holds,
     audit: AuditLog,
@@ -33,14 +34,18 @@ def watch_of(
     clock: Clock,
 ) -> Watch:
     """For one instance."""
+    hierarchy = keys.hierarchy
     days = max(LIFE.values()).days
     envelope = DailyEnvelope(hierarchy=hierarchy, use=Use.WATCH_SEAL, clock=clock, days=days)
     states: States
     if client is None:
         states = own = InProcess()
         kept = Kept(directory=settings.state_directory, states=own, envelope=envelope, clock=clock)
+        keys.keeper.register(kept)
     else:
-        states, kept = _shared(client, envelope, hierarchy, metrics, clock), None
+        states = shared = _shared(client, envelope, hierarchy, metrics, clock)
+        kept = None
+        keys.keeper.register(shared)
     metrics.counter(
         "broker_watch_dropped_events",
         "Events that the watch did not look at, because too many different ones came at once",

@@ -231,6 +231,17 @@ class Rows:
                 continue
         return request, approvals
 
+    def renewed(self, identifier: str, name: bytes, blob: bytes) -> tuple[bytes, str] | None:
+        """A row sealed with the newest key, and the id of the version that sealed it before; None where it is no row of ours."""
+        context = _of_request(identifier) if name == REQUEST else _of_approval(identifier, name)
+        try:
+            plaintext = self._envelope.open(blob, context=context)
+        except CannotOpen:
+            return None
+        if self._envelope.is_newest(blob):
+            return blob, self._envelope.version_of(blob) or ""
+        return self._envelope.seal(plaintext, context=context), self._envelope.version_of(blob) or ""
+
     def request(self, identifier: str, blob: bytes) -> Request:
         """The request of this id.
 

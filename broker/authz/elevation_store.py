@@ -5,13 +5,14 @@ Nothing here is believed: whoever reads rows opens them first. A Redis that does
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Protocol, TypeVar, cast
 
 from redis import asyncio as redis
 from redis.exceptions import RedisError
 
+from broker.authz.elevation import Rows
 from broker.core.clock import Clock
 from broker.core.errors import ApprovalsUnavailable
 
@@ -27,6 +28,15 @@ _LINGER = timedelta(minutes=5)
 _BREAKER = timedelta(seconds=1)
 # Requests that are looked at for one answer, the latest.
 _LISTED_MAX = 200
+
+# Keys that Redis looks at for one answer.
+_PAGE = 500
+
+# KEYS: a request. ARGV: the row's name, what it was, what it shall be. Its end stays.
+_EXCHANGE = """
+if redis.call('HGET', KEYS[1], ARGV[1]) == ARGV[2] then redis.call('HSET', KEYS[1], ARGV[1], ARGV[3]) end
+return 1
+"""
 
 _T = TypeVar("_T")
 
@@ -46,6 +56,12 @@ class Store(Protocol):
 
     async def of(self, owner: str) -> Mapping[str, Found]:
         """All rows of somebody's requests, or of EVERYBODY's, by id, the latest first. Raises like ``add``."""
+
+    def all(self) -> AsyncIterator[tuple[str, Found]]:
+        """All rows of all requests, by id. Raises like ``add``."""
+
+    async def exchange(self, identifier: str, name: bytes, *, before: bytes, after: bytes) -> None:
+        """Put a row into the place of what it was, unless that was changed meanwhile. Raises like ``add``."""
 
 
 class MemoryStore:
@@ -72,6 +88,17 @@ class MemoryStore:
         found = {one: dict(rows) for one, (whose, _, rows) in self._kept.items() if owner in (EVERYBODY, whose)}
         return dict(list(reversed(found.items()))[:_LISTED_MAX])
 
+    async def all(self) -> AsyncIterator[tuple[str, Found]]:
+        """See ``Store``."""
+        for identifier, (_, _, rows) in list(self._kept.items()):
+            yield identifier, dict(rows)
+
+    async def exchange(self, identifier: str, name: bytes, *, before: bytes, after: bytes) -> None:
+        """See ``Store``."""
+        rows = self._kept[identifier][2] if identifier in self._kept else {}
+        if rows.get(name) == before:
+            rows[name] = after
+
 
 class RedisStore:
     """Of all instances: a hash for each request, and lists by owner and of all."""
@@ -79,6 +106,7 @@ class RedisStore:
     def __init__(self, *, client: redis.Redis, clock: Clock) -> None:
         """Take a client that has timeouts of its own."""
         self._client = client
+        self._exchange = client.register_script(_EXCHANGE)
         self._clock = clock
         self._shut_until = 0.0
         self._failure = ""
@@ -125,6 +153,28 @@ class RedisStore:
 
         return await self._asked(read)
 
+    async def all(self) -> AsyncIterator[tuple[str, Found]]:
+        """See ``Store``."""
+        cursor: int | str = 0
+        while True:
+            at = cursor
+
+            async def page(client: redis.Redis, at: int | str = at) -> tuple[int, list[bytes]]:
+                return cast(
+                    "tuple[int, list[bytes]]", await client.scan(cast("int", at), match=f"{_ROWS}*", count=_PAGE)
+                )
+
+            cursor, keys = await self._asked(page)
+            for key in keys:
+                identifier = key.decode("ascii", "replace").removeprefix(_ROWS)
+                yield identifier, await self.get(identifier)
+            if int(cursor) == 0:
+                return
+
+    async def exchange(self, identifier: str, name: bytes, *, before: bytes, after: bytes) -> None:
+        """See ``Store``."""
+        await self._asked(lambda _: self._exchange([_ROWS + identifier], [name, before, after]))
+
     async def _asked(self, question: Callable[[redis.Redis], Awaitable[_T]]) -> _T:
         if self._clock.boottime() < self._shut_until:
             raise ApprovalsUnavailable(self._failure)
@@ -134,3 +184,27 @@ class RedisStore:
             self._shut_until = self._clock.boottime() + _BREAKER.total_seconds()
             self._failure = type(error).__name__
             raise ApprovalsUnavailable(self._failure) from error
+
+
+class Resealing:
+    """Rows whose seals follow the keys (``broker.keys.sealed``)."""
+
+    name = "elevation"
+
+    def __init__(self, *, store: Store, rows: Rows) -> None:
+        self._store = store
+        self._rows = rows
+
+    async def reseal(self) -> frozenset[str]:
+        """Raises: ApprovalsUnavailable: Nobody knows what lies there."""
+        needed = set()
+        async for identifier, found in self._store.all():
+            for name, blob in found.items():
+                renewed = self._rows.renewed(identifier, name, blob)
+                if renewed is None:
+                    continue
+                after, version = renewed
+                needed.add(version)
+                if after != blob:
+                    await self._store.exchange(identifier, name, before=blob, after=after)
+        return frozenset(needed)

@@ -92,7 +92,9 @@ class Encryption(Section):
         "audit log's change to the new key is certified by the old one. Keep a key here for as long as sessions, job passes "
         "and records of its time count.",
     )
-    rotation: Rotation = Rotation()
+    rotation: Rotation = Field(
+        default=Rotation(), description="How old keys may become before others follow them: docs/keys.md."
+    )
     master_patience: Duration = Field(
         default=timedelta(hours=24),
         description="For how long keys in memory go on while a master key that lies elsewhere does not answer; then requests "

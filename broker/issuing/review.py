@@ -23,7 +23,7 @@ from broker.audit.alert import Severity, alert
 from broker.audit.event import Event, Kind
 from broker.audit.log import AuditLog
 from broker.audit.packet import sealed_packet
-from broker.authz.elevation import PATIENCE, Request, Rows, State, standing
+from broker.authz.elevation import PATIENCE, REQUEST, Request, Rows, State, standing
 from broker.core.clock import Clock, rfc3339
 from broker.core.elevation import person
 from broker.core.errors import AccessDenied, ApprovalsUnavailable, AuditUnavailable, BadRequest, NotFound
@@ -206,6 +206,26 @@ class Reviews:
                 if not review.is_packed and self._is_over(review.request):
                     with contextlib.suppress(AuditUnavailable, ApprovalsUnavailable):  # tried again, and logged there
                         await self._pack(review)
+
+    @property
+    def name(self) -> str:
+        """What holds sealed things here is called."""
+        return "reviews"
+
+    async def reseal(self) -> frozenset[str]:
+        """See ``broker.keys.sealed``: rows of broken glass on the disk of this host."""
+        return await self._on_disk(self._renew)
+
+    def _renew(self) -> frozenset[str]:
+        needed = set()
+        for path in self._folder.glob(f"*{_BROKEN}") if self._folder.is_dir() else ():
+            blob = unarmoured(path.read_bytes()[:_BYTES_MAX])
+            renewed = self._rows.renewed(path.name.removesuffix(_BROKEN), REQUEST, blob)
+            if renewed is not None:
+                needed.add(renewed[1])
+                if renewed[0] != blob:
+                    self._write(path.name, armoured(renewed[0]))
+        return frozenset(needed)
 
     def stop(self) -> None:
         """Let the disk go."""

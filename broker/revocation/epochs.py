@@ -173,6 +173,16 @@ class Epochs:
             if self._spread is not None:
                 group.create_task(self._spread.listen(self._take))
 
+    @property
+    def name(self) -> str:
+        """What holds sealed things here is called."""
+        return "revocations"
+
+    async def reseal(self) -> frozenset[str]:
+        """See ``broker.keys.sealed``: the file of this host, and what lies among the instances."""
+        needed = await self._on_disk(self._file.reseal)
+        return needed if self._spread is None else needed | await self._spread.reseal(self._ledger)
+
     async def close(self) -> None:
         """Write down what was just heard, and say that this instance ends, so that nobody waits for it."""
         await self._look_at_disk()

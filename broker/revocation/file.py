@@ -55,22 +55,40 @@ class LedgerFile:
             Damaged: It is altered, cut, or sealed with another key.
             OSError: It cannot be read.
         """
+        return self._read()[0]
+
+    def reseal(self) -> frozenset[str]:
+        """Seal it with the newest key, where an older one did; the ids of the versions that are needed to read it.
+
+        Raises:
+            Damaged, OSError: As ``read``.
+        """
+        if not self.path.exists():
+            return frozenset()
+        with self._alone():
+            entries, blob = self._read()
+            if blob and not self._envelope.is_newest(blob):
+                self._replace(encoded(sorted(entries)))
+            return frozenset(filter(None, [self._envelope.version_of(self._read()[1])]))
+
+    def _read(self) -> tuple[list[Entry], bytes]:
         try:
             descriptor = os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         except FileNotFoundError:
-            return []
+            return [], b""
         with os.fdopen(descriptor, "rb") as file:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
                 raise Damaged(self.path, "is not a regular file")
             text = file.read(_SIZE_MAX)
         try:
-            entries = decoded(self._envelope.open(unarmoured(text), context=_CONTEXT))
+            blob = unarmoured(text)
+            entries = decoded(self._envelope.open(blob, context=_CONTEXT))
         except CannotOpen as error:
             what = "was sealed with another key" if error.reason == "unknown_key" else "was altered or cut short"
             raise Damaged(self.path, what) from error
         self._seen = (status.st_ino, status.st_mtime_ns)
-        return entries
+        return entries, blob
 
     def is_changed(self) -> bool:
         """Whether it is not as we last read or wrote it: somebody else wrote it, or took it away."""

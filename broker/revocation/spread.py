@@ -142,6 +142,25 @@ class Spread:
                 raise asyncio.CancelledError
             await asyncio.sleep(_RETRY.total_seconds())
 
+    async def reseal(self, ledger: Ledger) -> frozenset[str]:
+        """Tell anew what an older key sealed; the ids of the versions that what lies there needs.
+
+        What it says is our ledger's word, not the old entry's: whoever wrote a later one meanwhile loses nothing.
+
+        Raises:
+            RedisError, OSError: Nobody knows.
+        """
+        found = await cast("Awaitable[Mapping[bytes, bytes]]", self._client.hgetall(_ENTRIES))
+        ours = {
+            name: blob
+            for name, blob in found.items()
+            if len(name) == _NAME_CHARS and self._opened(name, blob) is not None
+        }
+        old = {name for name, blob in ours.items() if not self._envelope.is_newest(blob)}
+        if old:
+            await self.tell([entry for entry in ledger if self._name(entry) in old])
+        return frozenset(filter(None, map(self._envelope.version_of, ours.values())))
+
     async def leave(self) -> None:
         """Say good-bye, so that nobody waits for our beats."""
         try:

@@ -152,6 +152,18 @@ class Notifier:
         faults = [f"{name}: {self._outlets[name].fault}" for name in self.failing]
         return "; ".join([*faults, *([f"disk: {self._disk_fault}"] if self._disk_fault else [])]) or None
 
+    @property
+    def name(self) -> str:
+        """What holds sealed things here is called."""
+        return "notifications"
+
+    async def reseal(self) -> frozenset[str]:
+        """See ``broker.keys.sealed``: our file, and those that others hold or left."""
+        found = await self._worker.do(self._spool.seals)
+        if not all(found.values()):
+            await self._save()
+        return frozenset(found)
+
     async def close(self) -> None:
         """Write down what is not delivered, counts included, and let everything go."""
         self._send(self._gathering.rest())

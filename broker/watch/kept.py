@@ -44,6 +44,7 @@ class Kept:
         self._worker = Workers(name="watch", number=1)
         self._due = clock.boottime() + _EVERY.total_seconds()
         self._fault: str | None = None
+        self._is_loaded = False
 
     async def load(self) -> None:
         """Take up what was kept; nothing, where that cannot be believed."""
@@ -54,6 +55,8 @@ class Kept:
         except (OSError, CannotOpen, ValueError) as error:
             _log.warning("watch: %s cannot be used (%s): it learns anew what is usual", self._path, error)
             return
+        finally:
+            self._is_loaded = True
         for shelf, of, version, text in rows:
             self._states.put(Name(Shelf(shelf), of), State(version, text.encode()))
 
@@ -61,6 +64,25 @@ class Kept:
         """Where it is time."""
         if self._clock.boottime() >= self._due:
             await self.save()
+
+    @property
+    def name(self) -> str:
+        """What holds sealed things here is called."""
+        return "watch"
+
+    async def reseal(self) -> frozenset[str]:
+        """See ``broker.keys.sealed``."""
+        envelope, blob = self._envelope.now(), await self._worker.do(self._blob)
+        # Before it is loaded there is nothing yet to be saved in its place.
+        if blob and self._is_loaded and not envelope.is_newest(blob):
+            await self.save()
+        return frozenset(filter(None, [envelope.version_of(blob)]))
+
+    def _blob(self) -> bytes:
+        try:
+            return unarmoured(self._path.read_bytes()[:_LONGEST])
+        except (FileNotFoundError, CannotOpen):
+            return b""
 
     async def save(self) -> None:
         """Now. A disk that takes nothing is said once."""

@@ -27,6 +27,7 @@ from broker.keys.hierarchy import DailyEnvelope
 from broker.watch.states import LIFE, InProcess, Name, State
 
 _PREFIX = "zerotrust:watch:"
+_CONTEXT = b"watch-state/v1/"
 _NAME_CHARS = 32  # 128 bits
 _VERSION = struct.Struct(">Q")
 # What is no state of ours may be of any length.
@@ -44,6 +45,14 @@ redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
 return 1
 """
 
+# KEYS: the state. ARGV: what was read there, the same sealed anew. Its end stays.
+_RENEW = """
+if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('SET', KEYS[1], ARGV[2], 'KEEPTTL') end
+return 1
+"""
+# Keys that Redis looks at for one answer.
+_PAGE = 500
+
 _log = logging.getLogger(__name__)
 
 
@@ -54,6 +63,7 @@ class Shared:
         """Take a client that has timeouts of its own."""
         self._client = client
         self._swap = client.register_script(_SWAP)
+        self._renew = client.register_script(_RENEW)
         self._envelope = envelope
         self._name_key = name_key
         self._clock = clock
@@ -92,7 +102,38 @@ class Shared:
                 self._own.put(name, state)
         return lost
 
+    @property
+    def name(self) -> str:
+        """What holds sealed things here is called."""
+        return "watch"
+
+    async def reseal(self) -> frozenset[str]:
+        """See ``broker.keys.sealed``: every state there is, whoever wrote it.
+
+        Raises:
+            RedisError, OSError: Nobody knows.
+        """
+        needed: set[str] = set()
+        cursor = 0
+        while True:
+            cursor, keys = await self._client.scan(cursor, match=f"{_PREFIX}*", count=_PAGE)
+            for key in keys:
+                needed |= await self._renewed(cast("bytes", key))
+            if not cursor:
+                return frozenset(needed)
+
     # ---- inside ----
+
+    async def _renewed(self, key: bytes) -> set[str]:
+        envelope, context = self._envelope.now(), _CONTEXT + key
+        try:
+            blob = cast("bytes", await self._client.getrange(key.decode("ascii", "replace"), 0, _LONGEST))
+            plaintext = envelope.open(blob, context=context)
+        except CannotOpen:
+            return set()
+        if not envelope.is_newest(blob):
+            await cast("Awaitable[Any]", self._renew([key], [blob, envelope.seal(plaintext, context=context)]))
+        return set(filter(None, [envelope.version_of(blob)]))
 
     async def _asked(self, names: Collection[Name]) -> Mapping[Name, bytes]:
         if not names or self._is_paused():
@@ -146,7 +187,7 @@ class Shared:
         return State(version, plaintext[_VERSION.size :])
 
     def _context(self, name: Name) -> bytes:
-        return b"watch-state/v1/" + self._key(name).encode()
+        return _CONTEXT + self._key(name).encode()
 
     def _count_forged(self, reason: str) -> None:
         self.forged += 1

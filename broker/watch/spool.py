@@ -108,6 +108,16 @@ class SpoolFile:
         text = json.dumps([_members(letter) for letter in letters]).encode()
         replace_file(self._path, armoured(self._envelope.seal(text, context=_CONTEXT)))
 
+    def seals(self) -> dict[str, bool]:
+        """The ids of the versions that the files of this folder need, whosever they are; whether each is the newest."""
+        found = {}
+        for path in self._directory.iterdir() if self._directory.is_dir() else ():
+            if _NAME.fullmatch(path.name):
+                with contextlib.suppress(CannotOpen, OSError):  # is put aside by whoever reads it, or gone
+                    blob = unarmoured(path.read_bytes()[:_SIZE_MAX])
+                    found[self._envelope.version_of(blob) or ""] = self._envelope.is_newest(blob)
+        return found
+
     def close(self) -> None:
         """Let the file go: another process may take it over."""
         if self._lock >= 0:
