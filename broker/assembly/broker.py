@@ -209,6 +209,8 @@ def assemble(settings: Settings, checked: Checked, *, keys: Keys, source: Source
         holds=holds,
         clock=clock,
     )
+    if keeping.vault is not None:
+        keys.keep_sealed(keeping.vault)
     files = _files(settings, checked, audit=audit)
     add_key_gauges(metrics, keys)
     add_gauges(metrics, recording=recording, policy=policy, keys=checked.keys, tls=checked.tls, files=files)

@@ -26,6 +26,8 @@ from broker.keys.master.local import LocalMaster
 from broker.keys.master.port import MasterKey, MasterUnavailable
 from broker.keys.ringfile import RingDamaged, RingFile
 from broker.keys.rotation import Schedule
+from broker.secrets.resealing import Resealing
+from broker.secrets.vault import Vault
 from broker.watch.metrics import Metrics
 
 _INSTANCE_BYTES = 8
@@ -44,6 +46,11 @@ class Keys:
     def hierarchy(self) -> KeyHierarchy:
         """Where everybody gets theirs."""
         return self.keeper.hierarchy
+
+    def keep_sealed(self, vault: Vault) -> None:
+        """Let the vault's seals follow, and its needs keep keys."""
+        store = Resealing(vault=vault, hierarchy=self.hierarchy, all_versions=lambda: self.keeper.opened.held)
+        self.keeper.register(store)
 
     @property
     def background(self) -> Sequence[Callable[[], Awaitable[None]]]:
