@@ -94,7 +94,7 @@ class Broker:
             self.policy.keep_giving_back,
             self.reviews.keep_packing,
             self.watch.keep_watching,
-            self.keeping.keep_noting,
+            *self.keeping.background,
         ]
 
     def runner(self, *, shutdown_timeout: float) -> Runner:
@@ -204,6 +204,7 @@ def assemble(settings: Settings, checked: Checked, *, keys: Keys, source: Source
         settings,
         hierarchy=hierarchy,
         entry=entry,
+        acceptor_keys=checked.keys,
         keys=checked.secret_keys,
         policies=policies,
         holds=holds,

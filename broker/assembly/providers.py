@@ -48,10 +48,9 @@ class Parts:
 
 def external(section: Secrets, *, keys: AcceptorKeys | None, clock: Clock) -> External | None:
     """The vault that the section names; None for the integrated one."""
-    make = PROVIDERS.get(section.provider)
-    if make is None:
+    if section.provider == "integrated":
         return None
-    made = make(Parts(section.config, keys, clock))
+    made = PROVIDERS[section.provider](Parts(section.config, keys, clock))
     return External(CachedProvider(made.provider, ttl=section.cache_ttl, clock=clock), made.background)
 
 

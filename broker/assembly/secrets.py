@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from broker.assembly.entrance import Entry
 from broker.assembly.operators import registered_keys
+from broker.assembly.providers import External, external
 from broker.assembly.vault import vault_of
+from broker.authn.keytab import AcceptorKeys
 from broker.authn.signature import Registered, Signatures
 from broker.authz.policies import Policies
 from broker.config.model import Settings
@@ -35,6 +38,12 @@ class Keeping:
     provider: Provider
     vault: Vault | None
     policies: Policies
+    other: External | None
+
+    @property
+    def background(self) -> list[Callable[[], Awaitable[None]]]:
+        """What goes on beside requests."""
+        return [self.keep_noting, *(self.other.background if self.other else ())]
 
     async def ping(self) -> str | None:
         """None while it answers, or nobody may ask it anything."""
@@ -64,14 +73,19 @@ def keeping_of(
     *,
     hierarchy: KeyHierarchy,
     entry: Entry,
+    acceptor_keys: AcceptorKeys,
     keys: list[Registered],
     policies: Policies,
     holds: Holds,
     clock: Clock,
 ) -> Keeping:
-    """As configured. ``keys`` are those that requests for secrets may be signed with."""
-    vault = vault_of(settings, hierarchy=hierarchy, clock=clock)
-    provider: Provider = vault
+    """As configured. ``keys`` are those that requests for secrets may be signed with; ``acceptor_keys`` the keytab's."""
+    vault: Vault | None = None
+    other = external(settings.secrets, keys=acceptor_keys, clock=clock)
+    if other is not None:
+        provider = other.provider
+    else:
+        provider = vault = vault_of(settings, hierarchy=hierarchy, clock=clock)
     desk = SecretDesk(
         entrance=entry.entrance,
         policies=policies,
@@ -83,7 +97,7 @@ def keeping_of(
         vault=vault,
         clock=clock,
     )
-    return Keeping(desk=desk, provider=provider, vault=vault, policies=policies)
+    return Keeping(desk=desk, provider=provider, vault=vault, policies=policies, other=other)
 
 
 def secret_signing_keys(settings: Settings, *, of_operators: list[Registered]) -> list[Registered]:

@@ -42,7 +42,8 @@ _METADATA = {
 }  # fmt: skip
 _SECRET = {"apiVersion", "kind", "metadata", "type", "data", "stringData", "immutable"}
 _PATH = re.compile(r"/api/v1/namespaces/([^/]+)/(secrets|serviceaccounts)(?:/([^/]+))?(?:/(token))?")
-_REVIEWS = "/apis/authentication.k8s.io/v1/tokenreviews"
+_AUTHENTICATION = "authentication.k8s.io/v1"
+_REVIEWS = f"/apis/{_AUTHENTICATION}/tokenreviews"
 
 
 class Refusal(Exception):
@@ -226,8 +227,8 @@ class FakeKubernetes:
             content = json.loads(body)
         except ValueError:
             raise Refusal(400, "BadRequest", "couldn't get version/kind; json parse error") from None
-        if not isinstance(content, dict) or not content.get("apiVersion") or not content.get("kind"):
-            raise Refusal(400, "BadRequest", "Object 'Kind' is missing")
+        if not isinstance(content, dict):
+            raise Refusal(400, "BadRequest", "couldn't get version/kind; json parse error")
         if query.get("fieldValidation") == "Strict":
             strange = sorted(set(content) - members) + sorted(set(content.get("metadata") or {}) - _METADATA)
             if strange:
@@ -235,7 +236,11 @@ class FakeKubernetes:
         return content
 
     def _review(self, content: Mapping[str, Any]) -> tuple[int, dict[str, Any]]:
-        if content["kind"] != "TokenReview" or content["apiVersion"] != "authentication.k8s.io/v1":
+        # What is left out is inferred from the path, and OpenBao leaves it out.
+        if (content.get("kind", "TokenReview"), content.get("apiVersion", _AUTHENTICATION)) != (
+            "TokenReview",
+            _AUTHENTICATION,
+        ):
             raise Refusal(400, "BadRequest", "the API version in the data does not match the expected API version")
         spec = content.get("spec") or {}
         if not spec.get("token"):
@@ -254,7 +259,7 @@ class FakeKubernetes:
         return 201, {**content, "status": status}
 
     def _request_token(self, namespace: str, name: str, content: Mapping[str, Any]) -> tuple[int, dict[str, Any]]:
-        if content["kind"] != "TokenRequest":
+        if content.get("kind", "TokenRequest") != "TokenRequest":
             raise Refusal(400, "BadRequest", "not a TokenRequest")
         if (namespace, name) not in self._accounts:
             raise Refusal(404, "NotFound", f'serviceaccounts "{name}" not found')
@@ -321,7 +326,7 @@ class FakeKubernetes:
         return 200, self._store(namespace, name, {**content, "metadata": {**metadata, **kept}})
 
     def _validate(self, namespace: str, name: str, content: Mapping[str, Any]) -> None:
-        if content["kind"] != "Secret" or content["apiVersion"] != "v1":
+        if (content.get("kind", "Secret"), content.get("apiVersion", "v1")) != ("Secret", "v1"):
             raise Refusal(400, "BadRequest", "the object provided is unrecognized")
         metadata, data = content.get("metadata") or {}, content.get("data") or {}
         if metadata.get("namespace", namespace) != namespace:
@@ -347,7 +352,7 @@ class FakeKubernetes:
     def _store(self, namespace: str, name: str, content: dict[str, Any]) -> dict[str, Any]:
         self._revision += 7  # not by one: nobody may count on that
         content["metadata"]["resourceVersion"] = str(self._revision)
-        self.objects[(namespace, name)] = {"type": "Opaque", **content}
+        self.objects[(namespace, name)] = {"type": "Opaque", **content, "kind": "Secret", "apiVersion": "v1"}
         return self.objects[(namespace, name)]
 
     def _handler(fake) -> type[BaseHTTPRequestHandler]:  # noqa: N805  # "self" is the handler's
