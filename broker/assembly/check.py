@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from broker.assembly.audit import problems_of as problems_of_audit
 from broker.assembly.aws import base_credentials
+from broker.assembly.clouds import problems_of as cloud_problems
 from broker.assembly.notification import problems_of as notification_problems
 from broker.assembly.operators import registered_keys
 from broker.assembly.revocation import ledger_file
@@ -76,7 +77,7 @@ def check(settings: Settings, *, hierarchy: KeyHierarchy) -> Checked:
         problems += error.problems
     problems += _socket_problems(settings) + _ledger_problems(settings, hierarchy)
     problems += problems_of_audit(settings) + notification_problems(settings)
-    problems += sink_problems(settings.audit)
+    problems += sink_problems(settings.audit) + cloud_problems(settings)
     if problems or keys is None or base is None or places is None:
         raise ConfigurationError(problems)
     policies = Policies(Policy(roles=settings.roles, rules=settings.grants, secret_rules=settings.secret_rules))

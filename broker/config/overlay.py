@@ -22,10 +22,8 @@ from broker.config.kept import is_sealed, note_reference
 from broker.config.model import Settings
 from broker.config.tree import Origin, Tree, Value
 from broker.config.tree import Path as KeyPath
-from broker.core.private_file import PermissionProblem, read_private
-
-# A password, a key or a token; a chained session token has about 2 KiB.
-SECRET_FILE_MAX_BYTES = 64 * 1024
+from broker.core.file_secret import FileText
+from broker.core.private_file import PermissionProblem
 
 _PREFIX = "ZEROTRUST_"
 _NO_TEXT = {
@@ -126,8 +124,7 @@ def _content(tree: Tree, file: str, path: KeyPath, place: str) -> str | None:
         tree.refuse(path, "the file is not an absolute path", fix, place=place)
         return None
     try:
-        content = read_private(Path(file), limit=SECRET_FILE_MAX_BYTES)
-        return content.decode().removesuffix("\n").removesuffix("\r")
+        return FileText.read(Path(file))
     except PermissionProblem as problem:
         tree.refuse(path, f"the file {problem.what}", problem.fix, place=place)
     except UnicodeDecodeError:

@@ -76,6 +76,30 @@ def _https(text: str) -> str:
 _Url = Annotated[str, AsText(_https)]
 
 
+def _azure(text: str) -> str:
+    """The SDK takes nothing else, on loopback either; and a vault or an authority has no folders."""
+    url = split_url(text)
+    if url.scheme != "https" or url.path.strip("/") or url.query or url.fragment:
+        raise fault("is not the https:// URL of a server alone", "write https://NAME.vault.azure.net")
+    return text
+
+
+_AzureUrl = Annotated[_Url, AfterValidator(_azure)]
+_Region = Annotated[str, matching(r"[a-z]{2,}(-[a-z]+)+-[0-9]{1,2}", "is not an AWS region", "write eu-central-1")]
+# AWS KMS API Reference, Encrypt, KeyId: an id, an ARN, `alias/NAME`, an alias's ARN.
+_KmsKey = Annotated[
+    str,
+    matching(
+        r"(arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:)?(key/|alias/)?[A-Za-z0-9/_-]{1,256}",
+        "is not a key of AWS KMS",
+        "write its id, its ARN, or alias/NAME",
+    ),
+]
+_TenantId = Annotated[
+    str, matching(r"[A-Za-z0-9.-]{1,253}", "is not a tenant of Entra ID", "write its id: 8-4-4-4-12 hexadecimal digits")
+]
+
+
 class ProviderConfig(Section):
     """How the provider is reached. Each provider takes the keys that name it, and no others."""
 
@@ -109,18 +133,30 @@ class ProviderConfig(Section):
         "read there and not in the KV engine. Never cached.",
     )
     namespace: _Word | None = Field(default=None, description="`hashicorp`, `kubernetes`: the namespace.")
-    region: _Word | None = Field(default=None, description="`aws`: the region of Secrets Manager.")
-    kms_key_id: _Word | None = Field(
-        default=None, description="`aws`: the KMS key that new secrets are encrypted with."
+    region: _Region | None = Field(default=None, description="`aws`: the region of Secrets Manager.")
+    kms_key_id: _KmsKey | None = Field(
+        default=None,
+        description="`aws`: the KMS key that new secrets are encrypted with: its id, its ARN, or `alias/NAME`. Without it: "
+        "`aws/secretsmanager`.",
     )
-    endpoint: _Url | None = Field(default=None, description="`aws`: another endpoint, for tests.")
-    vault_url: _Url | None = Field(default=None, description="`azure`: the vault's URL.")
-    tenant_id: _Word | None = Field(
+    endpoint: _Url | None = Field(
+        default=None,
+        description="`aws`: another endpoint: a VPC endpoint by https, or a test double by http on loopback. Without it: the "
+        "region's.",
+    )
+    vault_url: _AzureUrl | None = Field(default=None, description="`azure`: the vault: `https://NAME.vault.azure.net`.")
+    tenant_id: _TenantId | None = Field(
         default=None, description="`azure`: the tenant that the application is registered in."
     )
     client_id: _Word | None = Field(default=None, description="`azure`: the application's id.")
-    client_secret: SecretText | None = Field(default=None, description="Secret. `azure`: the application's secret.")
-    authority: _Url | None = Field(default=None, description="`azure`: where tokens come from, in another cloud.")
+    client_secret: SecretText | None = Field(
+        default=None,
+        description="Secret. `azure`: the application's secret. As `client_secret_file`, read anew when Entra ID refuses it.",
+    )
+    authority: _AzureUrl | None = Field(
+        default=None,
+        description="`azure`: where tokens come from, in another cloud: `https://login.microsoftonline.us`.",
+    )
     account: _Word | None = Field(default=None, description="`cyberark`: the Conjur account.")
     login: _Word | None = Field(default=None, description="`cyberark`: who logs in: `host/broker`.")
     api_key: SecretText | None = Field(default=None, description="Secret. `cyberark`: its API key.")

@@ -19,6 +19,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator
 from pydantic_core import CoreSchema, core_schema
 
 from broker.config.fault import fault
+from broker.core.file_secret import secret_of
 from broker.core.private_file import PermissionProblem, open_private, private_files
 from broker.core.rate import Rate
 from broker.core.secret import Secret, Unasked
@@ -375,7 +376,7 @@ Keytab = Annotated[AbsolutePath, AfterValidator(_private_keytab)]
 ONE_OR_MANY = BeforeValidator(_one_or_many)
 Keytabs = Annotated[tuple[Keytab, ...], ONE_OR_MANY, Field(min_length=1)]
 Switch = Annotated[bool, BeforeValidator(_switch)]
-SecretText = Annotated[Secret, AsText(Secret)]
+SecretText = Annotated[Secret, AsText(secret_of)]
 Duration = Annotated[timedelta, AsText(parse_duration)]
 RateText = Annotated[Rate, AsText(parse_rate)]
 Networks = Annotated[tuple[Annotated[Network, AsText(parse_network)], ...], Field(min_length=1)]

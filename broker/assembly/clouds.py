@@ -1,0 +1,61 @@
+"""The vaults of AWS and Azure, as the section `secrets` names them."""
+
+from __future__ import annotations
+
+import importlib.util
+from uuid import uuid4
+
+from broker.config.model import Settings
+from broker.config.secrets import ProviderConfig
+from broker.core.file_secret import current
+from broker.core.secret import Secret
+from broker.remote.aws import AwsClient
+from broker.secrets.provider import Provider
+from broker.secrets.providers.aws import SecretsManager
+from broker.sts.base import BaseCredentials, SdkCredentials
+
+_PLACE = "secrets.provider"
+
+
+def problems_of(settings: Settings) -> list[str]:
+    """What the provider needs and has not."""
+    provider = settings.secrets.provider
+    if provider == "azure" and importlib.util.find_spec("azure") is None:
+        what = f"{_PLACE}: azure needs Microsoft's SDK, which is not installed"
+        return [f"{what} — fix: pip install 'zerotrust-kerberos-link[azure]'"]
+    if provider == "aws" and settings.aws.credentials_provider == "web_identity":
+        what = f"{_PLACE}: aws is asked with keys, and with aws.credentials_provider web_identity the broker has none"
+        return [f"{what} — fix: set aws.credentials_provider to default or another that has keys"]
+    return []
+
+
+def secrets_manager(config: ProviderConfig, *, base: BaseCredentials | None) -> Provider:
+    """AWS Secrets Manager.
+
+    ``base``: the broker's own credentials; None where there is no broker, for what AWS's SDK finds by itself.
+    """
+    client = AwsClient(
+        "secretsmanager",
+        region=config.region or "",
+        endpoint=config.endpoint,
+        keys=SdkCredentials(profile=None) if base is None else base,
+    )
+    return SecretsManager(client=client, kms_key_id=config.kms_key_id, token=lambda: str(uuid4()))
+
+
+def key_vault(config: ProviderConfig) -> Provider:
+    """Azure Key Vault."""
+    # An extra of its own: who keeps nothing there needs none of it.
+    from broker.remote.azure import PUBLIC_AUTHORITY, AzureLogin, AzureVault  # noqa: PLC0415
+    from broker.remote.azure_secrets import AzureSecrets  # noqa: PLC0415
+    from broker.secrets.providers.azure import KeyVault  # noqa: PLC0415
+
+    given = config.client_secret or Secret("")  # the configuration has it
+    login = AzureLogin(
+        tenant_id=config.tenant_id or "",
+        client_id=config.client_id or "",
+        client_secret=lambda: current(given),
+        authority=config.authority or PUBLIC_AUTHORITY,
+        ca_file=config.ca_file,
+    )
+    return KeyVault(secrets=AzureSecrets(AzureVault(config.vault_url or "", login=login)))
