@@ -110,7 +110,9 @@ class AwsClient:
         self._client: Any = None
 
     async def ask(self, operation: str, **parameters: object) -> Mapping[str, Any]:
-        """The answer, unread. Tried again where that may help, so only for what may be asked twice.
+        """The answer, unread: to botocore a page of a portal is one without members, so ask for one with ``member()``.
+
+        Tried again where that may help, so only for what may be asked twice.
 
         Args:
             operation: As boto3 calls it: ``get_secret_value``.

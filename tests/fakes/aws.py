@@ -103,8 +103,8 @@ class AwsCloud:
         return made
 
     def fail(self, kind: str, *, times: int | None = None) -> None:
-        """``throttle``, ``error500``, ``html``, ``empty``, ``hang``, ``skew``: instead of an answer."""
-        assert kind in {"throttle", "error500", "html", "empty", "hang", "skew"}
+        """``throttle``, ``error500``, ``html``, ``empty``, ``hang``, ``skew``: instead of an answer; ``lost``: done, and 500."""
+        assert kind in {"throttle", "error500", "html", "empty", "hang", "skew", "lost"}
         self._faults.append(_Fault(kind, times))
 
     def recover(self) -> None:
@@ -121,14 +121,15 @@ class AwsCloud:
         except ValueError:
             return _error(400, "SerializationException", "")
         self.calls.append((f"{service}:{action}", asked))
-        if self._faults:
+        if self._faults and self._faults[0].kind != "lost":
             return self._instead()
         try:
             self._authenticate(request, service)
             self._judge(service, action, asked)
         except _Refusal as refusal:
             return _error(refusal.status, refusal.code, refusal.message)
-        return self._forwarded(request, f"{service}:{action}")
+        done = self._forwarded(request, f"{service}:{action}")
+        return self._instead() if self._faults else done
 
     def _authenticate(self, request: SignedRequest, service: str) -> None:
         try:
@@ -217,7 +218,7 @@ class AwsCloud:
         match fault.kind:
             case "throttle":
                 return _error(400, "ThrottlingException", "Rate exceeded")
-            case "error500":
+            case "error500" | "lost":
                 return _error(500, "InternalServiceError", "An error occurred on the server side.")
             case "skew":
                 return _error(400, "InvalidSignatureException", "Signature expired: 2026 is now earlier than 2027")

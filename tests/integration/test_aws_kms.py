@@ -11,28 +11,11 @@ from botocore.credentials import ReadOnlyCredentials
 from broker.core.errors import StsUnavailable
 from broker.remote.aws import KMS_PLAIN_MAX, AwsClient, AwsKms
 from broker.remote.failure import Malformed, Missing, Refused, RemoteFailure, Unreachable
-from tests.fakes.aws import KEY, KEY_ID, REGION, AwsCloud
+from tests.fakes.aws import KEY_ID, REGION, AwsCloud
+from tests.fakes.aws_keys import Keys
 
 HERE = {"zerotrust": "keyring/1"}
 KEK = b"K" * 32
-
-
-class Keys:
-    """The broker's own credentials, of which ``next`` are what a look finds after they were refused."""
-
-    def __init__(self) -> None:
-        self.now: object = ReadOnlyCredentials(KEY_ID, KEY, None)
-        self.next: ReadOnlyCredentials | None = None
-        self.renewed = 0
-
-    async def current(self) -> object:
-        if isinstance(self.now, Exception):
-            raise self.now
-        return self.now
-
-    async def renew(self) -> None:
-        self.renewed += 1
-        self.now = self.next or self.now
 
 
 @pytest.fixture(scope="module")

@@ -82,7 +82,8 @@ class SecretsManager:
 
     async def delete(self, path: str) -> None:
         """See ``Provider``. All its versions; it can come back for thirty days (``RestoreSecret``, or a write)."""
-        await self._client.ask("delete_secret", SecretId=path, RecoveryWindowInDays=RECOVERY_DAYS)
+        answer = await self._client.ask("delete_secret", SecretId=path, RecoveryWindowInDays=RECOVERY_DAYS)
+        member(answer, "ARN", str)
 
     async def list(self, prefix: str) -> Sequence[str]:
         """See ``Provider``. Names that are no path of ours are left out. In all within the time of one question."""
@@ -94,7 +95,7 @@ class SecretsManager:
         """See ``Provider``."""
         try:
             async with bounded(_PING_SECONDS):
-                await self._client.ask("list_secrets", MaxResults=1)
+                member(await self._client.ask("list_secrets", MaxResults=1), "SecretList", list)
         except RemoteFailure as error:
             return str(error)
         return None
@@ -108,7 +109,7 @@ class SecretsManager:
         told = await self._client.ask("describe_secret", SecretId=path)
         if told.get("DeletedDate") is not None:
             raise Missing(f"{path} is deleted at AWS", reason="deleted")
-        stages = told.get("VersionIdsToStages", {})
+        stages = member(told, "VersionIdsToStages", dict)
         return About(
             kms_key_id=told.get("KmsKeyId"),
             stages={str(number): tuple(labels) for number, labels in stages.items()},
@@ -126,7 +127,7 @@ class SecretsManager:
             return await self._put(path, text, token)
         except Missing as error:
             if error.reason == "deleted":
-                await self._client.ask("restore_secret", SecretId=path)
+                member(await self._client.ask("restore_secret", SecretId=path), "ARN", str)
                 return await self._put(path, text, token)
         try:
             return await self._create(path, text, token)
