@@ -205,6 +205,7 @@ def assemble(settings: Settings, checked: Checked, *, keys: Keys, source: Source
         hierarchy=hierarchy,
         entry=entry,
         acceptor_keys=checked.keys,
+        base=checked.base,
         keys=checked.secret_keys,
         policies=policies,
         holds=holds,

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from broker.assembly.clouds import key_vault, secrets_manager
 from broker.authn.initiator import Initiator
 from broker.authn.keytab import AcceptorKeys
 from broker.config.secrets import ProviderConfig, Secrets
@@ -22,6 +23,7 @@ from broker.remote.hashicorp.wire import Wire
 from broker.secrets.cached import CachedProvider
 from broker.secrets.provider import Provider
 from broker.secrets.providers.hashicorp import HashicorpProvider
+from broker.sts.base import BaseCredentials
 
 # Where a Kubernetes pod finds the token of its service account.
 _SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
@@ -39,18 +41,24 @@ class External:
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What makers are given. ``keys``: the broker's own in Kerberos; None where nobody has any, as on an operator's machine."""
+    """What makers are given. ``keys``: the broker's own in Kerberos; None where nobody has any, as on an operator's machine.
+
+    ``base``: its own at AWS; None there, for what AWS's SDK finds by itself.
+    """
 
     config: ProviderConfig
     keys: AcceptorKeys | None
     clock: Clock
+    base: BaseCredentials | None
 
 
-def external(section: Secrets, *, keys: AcceptorKeys | None, clock: Clock) -> External | None:
+def external(
+    section: Secrets, *, keys: AcceptorKeys | None, clock: Clock, base: BaseCredentials | None
+) -> External | None:
     """The vault that the section names; None for the integrated one."""
     if section.provider == "integrated":
         return None
-    made = PROVIDERS[section.provider](Parts(section.config, keys, clock))
+    made = PROVIDERS[section.provider](Parts(section.config, keys, clock, base))
     return External(CachedProvider(made.provider, ttl=section.cache_ttl, clock=clock), made.background)
 
 
@@ -97,5 +105,7 @@ def _negotiate(parts: Parts) -> Callable[[], Awaitable[bytes]]:
 
 
 PROVIDERS: Mapping[str, Callable[[Parts], External]] = {
+    "aws": lambda parts: External(secrets_manager(parts.config, base=parts.base)),
+    "azure": lambda parts: External(key_vault(parts.config)),
     "hashicorp": _hashicorp,
 }

@@ -23,6 +23,7 @@ from broker.remote.failure import RemoteFailure
 from broker.revocation.holds import Holds
 from broker.secrets.provider import Provider
 from broker.secrets.vault import Vault
+from broker.sts.base import BaseCredentials
 
 # Of the last use a minute may be lost with the process; the records of the audit log have it all the same.
 _NOTE_EVERY_SECONDS = 60.0
@@ -74,14 +75,19 @@ def keeping_of(
     hierarchy: KeyHierarchy,
     entry: Entry,
     acceptor_keys: AcceptorKeys,
+    base: BaseCredentials,
     keys: list[Registered],
     policies: Policies,
     holds: Holds,
     clock: Clock,
 ) -> Keeping:
-    """As configured. ``keys`` are those that requests for secrets may be signed with; ``acceptor_keys`` the keytab's."""
+    """As configured.
+
+    ``keys`` are those that requests for secrets may be signed with; ``acceptor_keys`` and ``base`` the broker's own, in Kerberos
+    and at AWS.
+    """
     vault: Vault | None = None
-    other = external(settings.secrets, keys=acceptor_keys, clock=clock)
+    other = external(settings.secrets, keys=acceptor_keys, base=base, clock=clock)
     if other is not None:
         provider = other.provider
     else:

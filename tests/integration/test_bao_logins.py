@@ -33,7 +33,7 @@ async def provider_of(server: BaoServer, *, keys: AcceptorKeys | None = None, **
     """As the section ``secrets`` makes it."""
     place = {"url": server.url, "mount_path": MOUNT, "ca_file": str(server.ca_file), **config}
     section = Secrets.model_validate({"provider": "hashicorp", "config": place})
-    made = external(section, keys=keys, clock=SystemClock())
+    made = external(section, keys=keys, base=None, clock=SystemClock())
     assert made is not None
     try:
         yield made.provider

@@ -58,7 +58,7 @@ def test_each_way_to_log_in_takes_its_own_keys(host: Host, keys: str) -> None:
             "has service_account_file, which kerberos does not take",
         ),
         ("role_id: a, secret_id: b", "lacks auth_method, which hashicorp needs"),
-        ("auth_method: token, token: t, region: r", "has region, which hashicorp does not know"),
+        ("auth_method: token, token: t, region: eu-central-1", "has region, which hashicorp does not know"),
         ("auth_method: token, token: t, mount_path: /kv/", "is not where an engine is mounted"),
         ("auth_method: token, token: t, leased_mounts: [../sys]", "is not where an engine is mounted"),
         ("auth_method: ldap", "auth_method"),
