@@ -104,6 +104,11 @@ def purged(before: Metadata, *, stamp: Stamp) -> Metadata:
     )
 
 
+def adopted(before: Metadata, saved: Metadata, *, born: str) -> Metadata:
+    """What was saved, in the place of what was purged. Its numbers count again, and no row of the time before opens."""
+    return replace(saved, born=born, revision=max(before.revision, saved.revision) + 1)
+
+
 def _next(before: Metadata) -> Metadata:
     return replace(before, revision=before.revision + 1)
 

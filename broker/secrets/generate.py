@@ -39,8 +39,8 @@ class Policy:
     """How a new secret looks.
 
     ``kind``: ``text`` of ``length`` characters, ``hex`` or ``base64`` (the URL's alphabet, no padding) of ``length`` random
-    bytes, or a random ``uuid``. The rest is for texts: each of ``classes`` occurs, ``alphabet`` stands in their place, ``readable`` leaves
-    out what looks like something else.
+    bytes, or a random ``uuid``. The rest is for texts: each of ``classes`` occurs, ``alphabet`` stands in their place,
+    ``readable`` leaves out what looks like something else.
     """
 
     kind: Kind = "text"

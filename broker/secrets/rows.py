@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from broker.keys.envelope import Envelope
 from broker.remote.failure import Malformed, Missing
 from broker.secrets.form import check_path
 from broker.secrets.marks import Marks
-from broker.secrets.metadata import Metadata, VersionInfo
+from broker.secrets.metadata import Metadata, Stamp, VersionInfo
 from broker.secrets.seals import Seals, new_header
 from broker.secrets.store import GENERATION_BYTES, Store, Swap, replaced
 
@@ -27,6 +27,15 @@ class Found:
     name: bytes
     head: bytes
     metadata: Metadata
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """All of a secret: what is known of it, the values of its versions as bytes, its last use."""
+
+    metadata: Metadata
+    versions: Mapping[int, bytes] = field(repr=False)
+    used: Stamp | None = None
 
 
 class Rows:
@@ -79,9 +88,20 @@ class Rows:
                 return found.metadata, (await self.seals()).text(found.metadata, number, blob)
             if await self.store.head(found.name) == found.head:
                 break
-        raise Malformed(
-            f"version {number} of {path} is gone from the store — fix: restore it from a backup", reason="vanished"
-        )
+        raise _vanished(path, number)
+
+    async def saved(self, name: bytes) -> Saved | None:
+        """All that lies under a name; None where it is gone meanwhile. Raises Malformed."""
+        seals = await self.seals()
+        kept = await self.store.whole(name)
+        if kept is None:
+            return None
+        metadata = seals.metadata(name, kept.head)
+        numbers = [one.number for one in metadata.versions if one.destroyed is None]
+        if lost := [number for number in numbers if number not in kept.versions]:
+            raise _vanished(metadata.path, lost[0])
+        texts = {number: seals.text(metadata, number, kept.versions[number]) for number in numbers}
+        return Saved(metadata, texts, None if kept.use is None else seals.used(name, kept.use))
 
     async def swapped(self, before: Found | None, after: Metadata, *, puts: Mapping[int, bytes] | None = None) -> bool:
         """Put ``after`` in the place of ``before``, with new values by number; False where somebody else was faster."""
@@ -164,3 +184,8 @@ class Rows:
         metadata = seals.metadata(name, head)
         self._marks.check(name, revision=metadata.revision, path=metadata.path)
         return Found(name, head, metadata)
+
+
+def _vanished(path: str, number: int) -> Malformed:
+    what = f"version {number} of {path} is gone from the store"
+    return Malformed(f"{what} — fix: restore it from a backup", reason="vanished")

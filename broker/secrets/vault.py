@@ -34,10 +34,12 @@ from broker.secrets.metadata import (
 )
 from broker.secrets.provider import Version
 from broker.secrets.rewrap import Rewrapped, rewrapped
-from broker.secrets.rows import Rows
+from broker.secrets.rows import Rows, Saved
 from broker.secrets.store import Store
 from broker.secrets.unfit import Archived, Expired, Unfit
 from broker.secrets.uses import Uses
+
+__all__ = ["Saved", "Vault"]
 
 # Somebody was faster so often: the store is not what it should be, or it is a crowd.
 _TRIES = 16
@@ -189,6 +191,27 @@ class Vault:
     async def rewrap(self) -> Rewrapped:
         """Seal all that an older key sealed with the newest; to be broken off and begun again at will."""
         return await rewrapped(self._rows)
+
+    async def saved(self) -> AsyncIterator[Saved]:
+        """Everything, opened, for a backup: each secret as it is at one moment. Raises Malformed for what does not open."""
+        async for found in self._rows.each():
+            if found.metadata.purged is None and (saved := await self._rows.saved(found.name)) is not None:
+                yield saved
+
+    async def adopt(self, saved: Saved) -> bool:
+        """Take in what ``saved`` gave, of this vault or another; False, and nothing done, where the path has a secret."""
+        metadata = replace(saved.metadata, used=None)
+        for _ in range(_TRIES):
+            before = await self._rows.found(metadata.path)
+            if before is not None and before.metadata.purged is None:
+                return False
+            born = os.urandom(_BORN_BYTES).hex()
+            after = metadata if before is None else changes.adopted(before.metadata, metadata, born=born)
+            if await self._rows.swapped(before, after, puts=saved.versions):
+                if saved.used is not None:
+                    self._uses.note(await self._rows.name(metadata.path), saved.used)
+                return True
+        raise _crowded(metadata.path)
 
     # ---- inside ----
 
