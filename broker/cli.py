@@ -17,6 +17,7 @@ from broker.core.errors import ConfigurationError, ConfigurationUnavailable
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from broker.admin.assembled import VaultFiles
     from broker.config.kept import Keeper
     from broker.config.model import Settings
     from broker.reports.facts import KeyAge, Setup
@@ -137,6 +138,7 @@ def admin() -> None:
             own_keys=_own_keys,
             keeper=_keeper,
             sealed_value=_sealed_value,
+            vault_files=_vault_files,
         )
     )
 
@@ -183,6 +185,13 @@ def _sealed_value(settings: Settings, *, key: str, text: str) -> str:
     from broker.assembly.keeper import sealed_value  # noqa: PLC0415
 
     return sealed_value(settings, key=key, text=text)
+
+
+def _vault_files() -> VaultFiles:
+    from broker.assembly.backup import VaultFiles as Made  # noqa: PLC0415
+    from broker.core.clock import SystemClock  # noqa: PLC0415
+
+    return Made(clock=SystemClock())
 
 
 def _refuse(error: ConfigurationError) -> NoReturn:

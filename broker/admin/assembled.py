@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
 from typing import Any, Protocol
 
 from broker.config.kept import Keeper
@@ -20,12 +22,40 @@ class SealedValue(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class VaultFile:
+    """A backup of the vault: when it was made, what of it was written or brought back, and the paths that were there already."""
+
+    made: datetime
+    secrets: int
+    versions: int
+    kept: tuple[str, ...] = ()
+
+
+class VaultFileProblem(Exception):
+    """It did not work; the text says what and the fix."""
+
+
+class VaultFiles(Protocol):
+    """See ``assembly.backup``."""
+
+    def back_up(self, settings: Settings, file: Path, *, recovery: Path | None) -> VaultFile:
+        """Write it."""
+
+    def restore(self, settings: Settings, file: Path, *, recovery: Path | None, merge: bool) -> VaultFile:
+        """Bring it back."""
+
+    def verify(self, settings: Settings, file: Path, *, recovery: Path | None) -> VaultFile:
+        """Try it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Assembled:
     """What of it each command needs.
 
     ``probe`` tries external IDs with the broker's own credentials, ``caller`` says whose these are; see ``assembly.probe``.
     ``setup`` is what a report says of the configuration, ``key_ages`` reads the keys themselves; see ``assembly.evidence``.
     ``own_keys`` are those that verify the log, an HSM's among them; see ``assembly.audit``.
+    ``vault_files`` moves the vault into a file and back.
     ``keeper`` is what a configuration is loaded with, for the secrets of some sections or all; see ``assembly.keeper``.
     """
 
@@ -36,3 +66,4 @@ class Assembled:
     own_keys: Callable[[Settings], Mapping[str, Any]]
     keeper: Callable[[frozenset[str] | None], Keeper]
     sealed_value: SealedValue
+    vault_files: Callable[[], VaultFiles]

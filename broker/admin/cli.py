@@ -8,6 +8,7 @@ import click
 
 from broker import __version__
 from broker.admin.audit import audit
+from broker.admin.backup import backup, restore_backup, verify_backup
 from broker.admin.compliance import compliance_report
 from broker.admin.doctor import doctor
 from broker.admin.elevate import approve, break_glass, deny, requests, reviews
@@ -52,6 +53,10 @@ class _Sections(click.Group):
                         for one in commands
                     ]
                 )
+
+
+for command in (backup, restore_backup, verify_backup):
+    secrets.add_command(command)
 
 
 @click.group(cls=_Sections, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})

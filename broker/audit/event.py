@@ -52,6 +52,10 @@ class Kind(enum.StrEnum):
     AWS_DENY_FAILED = "aws_deny_failed"
     REFUSED = "refused"
     SECRET = "secret_access"  # noqa: S105
+    BACKED_UP = "secrets_backed_up"
+    BROUGHT_BACK = "secrets_restored"
+    BACKUP_GOOD = "secrets_backup_verified"
+    BACKUP_BAD = "secrets_backup_bad"
     TAMPER = "cache_tamper"
     ALERT = "alert"
     ELEVATION_REQUESTED = "elevation_requested"

@@ -29,7 +29,7 @@ from broker.core.secret import Secret
 _KEY_FILE_MAX_BYTES = 64 * 1024
 
 
-def _key_of_file(text: str) -> Secret:
+def key_of_file(text: str) -> Secret:
     """What `KEY_file` does for a single key, for one of a list. A fault shows no path: a key may stand in its place."""
     path: Path = parse_path(text)
     try:
@@ -86,7 +86,7 @@ class Encryption(Section):
     key: Annotated[Secret, AsText(parse_key)] = Field(
         description="Secret. 32 random bytes in base64: `head -c 32 /dev/urandom | base64`."
     )
-    previous_key_files: Annotated[tuple[Annotated[Secret, AsText(_key_of_file)], ...], AfterValidator(_former)] = Field(
+    previous_key_files: Annotated[tuple[Annotated[Secret, AsText(key_of_file)], ...], AfterValidator(_former)] = Field(
         default=(),
         description="Private files with the keys that `key` followed, the latest first. What they sealed still opens, and the "
         "audit log's change to the new key is certified by the old one. Keep a key here for as long as sessions, job passes "

@@ -30,11 +30,12 @@ def replace_file(path: Path, content: bytes) -> os.stat_result:
         os.fsync(descriptor)
         status = os.fstat(descriptor)
     new.rename(path)
-    _sync_directory(path.parent)
+    sync_directory(path.parent)
     return status
 
 
-def _sync_directory(directory: Path) -> None:
+def sync_directory(directory: Path) -> None:
+    """Names that were given in it are there after a crash. Raises OSError."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)

@@ -372,6 +372,20 @@ def revocable(facts: Facts) -> Answer:
     return _passed(f"Every revocation was confirmed by every instance: {done} in the period; {at_aws}.")
 
 
+def secrets_restorable(facts: Facts) -> Answer:
+    """A backup of the vault was read back whole, by ``zerotrust-admin secrets verify-backup``."""
+    good = facts.log.events.get("secrets_backup_verified", 0)
+    bad = facts.log.events.get("secrets_backup_bad", 0)
+    if good:
+        of = f"; {bad} did not, and another copy was taken" if bad else ""
+        return _passed(f"Backups of the vault that were read back whole in the period: {good}{of}.")
+    if bad:
+        return _failed(f"Backups of the vault that could not be read back: {bad}, and none that could.")
+    if not facts.log.events.get("secret_access", 0):
+        return _passed("Nobody asked the vault for anything in the period.")
+    return _open("No backup of the vault was tried in the period (zerotrust-admin secrets verify-backup).")
+
+
 def restorable(facts: Facts) -> Answer:
     """The record was restored from a backup and verifies."""
     restored = facts.restored

@@ -63,7 +63,7 @@ _SOC2 = Standard(
         Control("CC7.5", "Recovery from incidents", (checks.restorable,)),
         Control("CC8.1", "Change management", (checks.changes,), "Approval of a change before it is made is yours."),
         Control("A1.2", "Backup", (checks.copied_elsewhere,)),
-        Control("A1.3", "Recovery is tested", (checks.restorable,)),
+        Control("A1.3", "Recovery is tested", (checks.restorable, checks.secrets_restorable)),
         Control(
             "C1.1", "Confidential information is protected", (checks.encrypted_at_rest, checks.encrypted_in_transit)
         ),
@@ -126,7 +126,7 @@ _HIPAA = Standard(
         Control("164.308(a)(5)(ii)(C)", "Log-ins are monitored", (checks.denials,)),
         Control("164.308(a)(6)(ii)", "Incidents are answered and documented", (checks.told, checks.revocable)),
         Control("164.308(a)(7)(ii)(A)", "Backup", (checks.copied_elsewhere,)),
-        Control("164.308(a)(7)(ii)(D)", "Recovery is tested", (checks.restorable,)),
+        Control("164.308(a)(7)(ii)(D)", "Recovery is tested", (checks.restorable, checks.secrets_restorable)),
         Control("164.310", "Physical safeguards", beyond="The broker sees no doors."),
         Control("164.312(a)(2)(i)", "Every user has an identity of their own", (checks.named_users,)),
         Control("164.312(a)(2)(ii)", "Emergency access", (checks.emergency_access,)),
@@ -204,7 +204,7 @@ _FEDRAMP = Standard(
         Control(
             "CM-3", "Changes are controlled", (checks.changes,), "Approval of a change before it is made is yours."
         ),
-        Control("CP-4", "Recovery is tested", (checks.restorable,)),
+        Control("CP-4", "Recovery is tested", (checks.restorable, checks.secrets_restorable)),
         Control("CP-9", "Backup", (checks.copied_elsewhere,)),
         Control("IA-2(1)", "More than one factor", (checks.stronger_than_a_password, checks.strong_operators)),
         Control("IA-2(8)", "Authentication withstands replay", (checks.replay,)),
