@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 from broker.admin.assembled import VaultFile, VaultFileProblem
 from broker.assembly.audit import audit_log, hsm_of
-from broker.assembly.hierarchy import hierarchy_of
+from broker.assembly.keys import keys_of, master_of
 from broker.assembly.vault import vault_of
 from broker.audit.event import Event, Kind
 from broker.audit.log import AuditLog
@@ -21,8 +21,9 @@ from broker.config.encryption import key_of_file
 from broker.config.model import Settings
 from broker.config.values import key_bytes
 from broker.core.clock import Clock
-from broker.core.errors import AuditUnavailable, KeysUnavailable
+from broker.core.errors import AuditUnavailable, ConfigurationError, KeysUnavailable
 from broker.core.stable_file import sync_directory
+from broker.keys.keeper import KeysFailed
 from broker.keys.master.local import LocalMaster
 from broker.keys.master.port import MasterKey, MasterUnavailable
 from broker.remote.failure import RemoteFailure
@@ -112,12 +113,16 @@ class VaultFiles:
             raise VaultFileProblem(f"{error.filename or file}: {error.strerror}") from error
         except AuditUnavailable as error:
             raise VaultFileProblem(f"it cannot be recorded ({error.reason}) — fix: see `audit verify`") from error
-        except (RemoteFailure, KeysUnavailable, MasterUnavailable) as error:
+        except ConfigurationError as error:
+            raise VaultFileProblem(str(error)) from error
+        except (RemoteFailure, KeysFailed, KeysUnavailable, MasterUnavailable) as error:
             raise VaultFileProblem(str(error)) from error
 
     async def _done(self, settings: Settings, work: Callable[[AuditLog, Vault], Awaitable[VaultFile]]) -> VaultFile:
         _require_the_brokers_account(settings.audit.directory)
-        hierarchy, hsm = hierarchy_of(settings), hsm_of(settings.encryption.hsm)
+        # On an empty machine there are no keys yet: what is restored is sealed with those that the broker will have.
+        keys, hsm = await keys_of(settings, clock=self._clock), hsm_of(settings.encryption.hsm)
+        hierarchy = keys.hierarchy
         log = audit_log(settings, hierarchy=hierarchy, hsm=hsm, clock=self._clock, observers=[])
         vault = vault_of(settings, hierarchy=hierarchy, clock=self._clock)
         await log.open()
@@ -126,13 +131,14 @@ class VaultFiles:
         finally:
             await vault.close()
             await log.close()
+            await keys.close()
             if hsm is not None:
                 hsm.close()
 
 
 def _masters_of(settings: Settings, recovery: Path | None) -> Sequence[MasterKey]:
     """The broker's own master key, and the recovery key where one is named: each alone opens the file."""
-    own = LocalMaster(keys=settings.encryption.all_key_bytes())
+    own = master_of(settings)
     if recovery is None:
         return [own]
     try:

@@ -174,6 +174,8 @@ def _frames_of(source: BinaryIO, envelope: Envelope, context: bytes) -> Iterator
         if not 0 < length <= _FRAME_MAX:
             raise Damaged(number, "is missing: the file is cut short" if not head else "was altered or cut")
         blob = source.read(length)
+        if len(blob) != length:
+            raise Damaged(number, "was altered or cut")
         try:
             plain = envelope.open(blob, context=context + _NUMBER.pack(number))
         except CannotOpen as error:
