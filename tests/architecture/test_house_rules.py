@@ -151,6 +151,7 @@ def test_nobody_copies_a_grant_or_a_principal_with_something_changed() -> None:
         "secrets/changes.py": {
             "annotated",
             "archived",
+            "born",
             "deleted",
             "destroyed",
             "details",

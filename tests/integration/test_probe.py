@@ -17,6 +17,7 @@ from click.testing import CliRunner, Result
 from broker.admin.assembled import Assembled
 from broker.admin.cli import main
 from broker.assembly.audit import own_keys
+from broker.assembly.backup import VaultFiles
 from broker.assembly.evidence import key_ages_of, setup_of
 from broker.assembly.keeper import VaultKeeper, sealed_value
 from broker.assembly.probe import caller, probe
@@ -44,6 +45,7 @@ BY_OPERATOR = Assembled(
     own_keys=own_keys,
     keeper=lambda sections: VaultKeeper(sections=sections),
     sealed_value=sealed_value,
+    vault_files=lambda: VaultFiles(clock=SystemClock()),
 )
 
 

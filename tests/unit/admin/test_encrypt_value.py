@@ -12,9 +12,11 @@ from click.testing import CliRunner, Result
 from broker.admin.assembled import Assembled
 from broker.admin.encrypt_value import encrypt_value
 from broker.assembly.audit import own_keys
+from broker.assembly.backup import VaultFiles
 from broker.assembly.evidence import setup_of
 from broker.assembly.keeper import VaultKeeper, sealed_value
 from broker.cli import check_config
+from broker.core.clock import SystemClock
 from tests.fakes.broker import PROGRAMS
 
 BY_OPERATOR = Assembled(
@@ -25,6 +27,7 @@ BY_OPERATOR = Assembled(
     own_keys=own_keys,
     keeper=lambda sections: VaultKeeper(sections=sections),
     sealed_value=sealed_value,
+    vault_files=lambda: VaultFiles(clock=SystemClock()),
 )
 
 CONFIG = """\

@@ -117,6 +117,7 @@ FAILURES: dict[checks.Check, Callable[[Facts], Facts]] = {
     checks.told: lambda facts: replace(facts, log=replace(facts.log, events={"notification_failed": 1})),
     checks.revocable: _log(revocations_unheard=1),
     checks.restorable: lambda facts: replace(facts, restored=BAD),
+    checks.secrets_restorable: lambda facts: replace(facts, log=replace(facts.log, events={"secrets_backup_bad": 1})),
 }
 
 
