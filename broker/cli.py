@@ -60,6 +60,8 @@ def serve(config: Path) -> None:
     from broker.keys.master.port import MasterUnavailable  # noqa: PLC0415
     from broker.watch.log_cap import LogCap  # noqa: PLC0415
 
+    # Before the next, which takes /proc/self away.
+    memory.keep_out_of_swap()
     memory.keep_out_of_core_files()
     clock, environ = SystemClock(), memory.Noted(os.environ)
     for handler in logging.getLogger().handlers:

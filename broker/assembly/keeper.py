@@ -1,24 +1,43 @@
 """What the loader of the configuration is given: a way to the vault that the file itself names, and the keys that open seals.
 
-Nothing of it goes on: the vault is asked once, for everything, within a bound, and let go.
+The vault is asked once, for everything, within a bound, and let go: nothing of it goes on. So what is leased is refused, for it
+would end as soon as it is there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+import asyncio
+from collections.abc import Collection, Coroutine, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
-from broker.config.kept import SEALED, Doorway, Unread
+from broker.assembly.providers import external
+from broker.config.kept import PATIENCE_SECONDS, SEALED, Doorway, Unread
 from broker.config.model import Settings
 from broker.config.tree import Path
+from broker.core.clock import SystemClock
 from broker.core.secret import Secret
 from broker.keys.configured import open_value, seal_value
+from broker.remote.failure import Missing, RemoteFailure, Unreachable
+from broker.secrets.provider import Provider, is_path
+
+_T = TypeVar("_T")
+# Seconds between two tries of a vault that does not answer: at boot it may come up beside us.
+_AGAIN_SECONDS = 0.5
+
+_NO_PATH = Unread(
+    "does not say where its secret stands", "write PATH#FIELD with a path of letters, digits and . _ @ - /"
+)
+_MISSING = Unread("stands in a secret that is not there", "put it there, or name another path")
+_LEASED = Unread("stands in a secret that is leased, and would end at once", "name one that stays")
 
 
 class VaultKeeper:
-    """``sections``: of which secrets are needed; None for all."""
+    """``sections``: of which secrets are needed; None for all. ``patience``: seconds for a vault that does not answer."""
 
-    def __init__(self, *, sections: frozenset[str] | None = None) -> None:
+    def __init__(self, *, sections: frozenset[str] | None = None, patience: float = PATIENCE_SECONDS) -> None:
         self._sections = sections
+        self._patience = patience
 
     def needs(self, key: Path) -> bool:
         """See ``Keeper``."""
@@ -30,10 +49,60 @@ class VaultKeeper:
 
     def read(self, doorway: Doorway, paths: Collection[str]) -> Mapping[str, Mapping[str, Secret] | Unread]:
         """See ``Keeper``."""
-        what = f"{len(paths)} secrets stand in the vault {doorway.secrets.provider}, which this version does not ask"
-        raise Unread(what, "write them out, or name files")
+        return _run(_read(doorway, paths, patience=self._patience))
 
 
 def sealed_value(settings: Settings, *, key: str, text: str) -> str:
     """``text`` as it may stand in the configuration file, at the dotted ``key``."""
     return SEALED + seal_value(text, key=key, masters=settings.encryption.all_key_bytes())
+
+
+def _run(work: Coroutine[object, object, _T]) -> _T:
+    """In a thread: an application that loads its configuration may have a loop of its own running."""
+    with ThreadPoolExecutor(1, thread_name_prefix="configuration") as thread:
+        return thread.submit(asyncio.run, work).result()  # type: ignore[arg-type]  # a coroutine is one
+
+
+async def _read(
+    doorway: Doorway, paths: Collection[str], *, patience: float
+) -> dict[str, Mapping[str, Secret] | Unread]:
+    provider = _provider(doorway)
+    name = doorway.secrets.provider
+    last = "no answer"
+    try:
+        async with asyncio.timeout(patience):
+            while True:
+                try:
+                    return {path: await _one(provider, path) for path in paths}
+                except Unreachable as failure:
+                    last = str(failure)
+                    await asyncio.sleep(_AGAIN_SECONDS)
+    except TimeoutError:
+        fix = "start it, or correct the section secrets"
+        raise Unread(f"stands in the vault ({name}), which does not answer: {last}", fix, later=True) from None
+    except RemoteFailure as failure:
+        fix = "correct the section secrets, or what the vault allows"
+        raise Unread(f"stands in the vault ({name}), which refuses us: {failure}", fix) from failure
+    finally:
+        await provider.close()
+
+
+async def _one(provider: Provider, path: str) -> Mapping[str, Secret] | Unread:
+    if not is_path(path):
+        return _NO_PATH
+    try:
+        found = await provider.read(path)
+    except Missing:
+        return _MISSING
+    return found.fields if found.lease_ends is None else _LEASED
+
+
+def _provider(doorway: Doorway) -> Provider:
+    try:
+        made = external(doorway.secrets, keys=None, clock=SystemClock())
+    except ValueError as error:
+        fix = "let the broker log in another way, such as approle"
+        raise Unread(f"stands in a vault that is not reached while the configuration is read: {error}", fix) from error
+    if made is None:
+        raise Unread("stands in no vault", "set secrets.provider to another than integrated")
+    return made.provider

@@ -24,7 +24,7 @@ from broker.config.values import (
     is_loopback,
     matching,
 )
-from broker.core.secret import Secret
+from broker.core.secret import Secret, SecretAtRest
 
 PAGERDUTY_URL = "https://events.pagerduty.com/v2/enqueue"
 
@@ -48,13 +48,13 @@ def _url(text: str) -> Secret:
         raise fault("has a user or a fragment in it", "write https://HOST/PATH")
     if url.scheme == "http" and not is_loopback(url.hostname):
         raise fault("is not https", "use https://; http:// is for loopback")
-    return Secret(text)
+    return SecretAtRest(text)
 
 
 def _one_word(text: str) -> Secret:
     if not re.fullmatch(r"[\x21-\x7e]{1,256}", text):
         raise fault("is not one word", "write it without spaces and line breaks")
-    return Secret(text)
+    return SecretAtRest(text)
 
 
 def _webhook_secret(text: str) -> Secret:
@@ -62,7 +62,7 @@ def _webhook_secret(text: str) -> Secret:
         raise fault(
             "is not a secret of a webhook", 'write what this prints: echo "whsec_$(head -c 32 /dev/urandom | base64)"'
         )
-    return Secret(text)
+    return SecretAtRest(text)
 
 
 def _fits_host(tls: str | None, info: ValidationInfo) -> str:

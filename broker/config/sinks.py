@@ -22,7 +22,7 @@ from broker.config.values import (
     parse_host_name,
     split_url,
 )
-from broker.core.secret import Secret
+from broker.core.secret import Secret, SecretAtRest
 
 _SYSLOG_PORT = 6514  # RFC 5425, section 4.1
 _PORT_MAX = 65535
@@ -55,7 +55,7 @@ def _webhook(text: str) -> Secret:
     if not url.hostname or url.username is not None or url.fragment or not text.isprintable() or " " in text:
         raise fault("is not the URL of a webhook", "write https://HOST/PATH, without user and fragment")
     _require_https(url.scheme, url.hostname)
-    return Secret(text)
+    return SecretAtRest(text)
 
 
 def _require_https(scheme: str, host: str) -> None:

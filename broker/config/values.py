@@ -22,7 +22,7 @@ from broker.config.fault import fault
 from broker.core.file_secret import secret_of
 from broker.core.private_file import PermissionProblem, open_private, private_files
 from broker.core.rate import Rate
-from broker.core.secret import Secret, Unasked
+from broker.core.secret import Secret, SecretAtRest, Unasked
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -327,7 +327,7 @@ def parse_key(text: str) -> Secret:
     if _key_bytes(text) is None:
         fix = "head -c 32 /dev/urandom | base64 > FILE; chmod 600 FILE"
         raise fault(f"is not {ENCRYPTION_KEY_BYTES} bytes in base64", fix)
-    return Secret(text)
+    return SecretAtRest(text)
 
 
 def key_bytes(key: Secret) -> bytes:

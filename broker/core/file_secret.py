@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Self
 
 from broker.core.private_file import PermissionProblem, read_private
-from broker.core.secret import Secret
+from broker.core.secret import Secret, SecretAtRest
 
 # Bytes. A password, a key or a token; a chained session token has about 2 KiB.
 SECRET_FILE_MAX = 64 * 1024
@@ -34,7 +34,7 @@ class FileText(str):
         return text
 
 
-class FileSecret(Secret):
+class FileSecret(SecretAtRest):
     """A ``Secret`` that knows its file."""
 
     __slots__ = ("_file",)
@@ -57,7 +57,7 @@ class FileSecret(Secret):
 
 def secret_of(text: str) -> Secret:
     """The secret that a text is."""
-    return FileSecret(text) if isinstance(text, FileText) else Secret(text)
+    return FileSecret(text) if isinstance(text, FileText) else SecretAtRest(text)
 
 
 def current(secret: Secret) -> Secret:

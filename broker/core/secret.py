@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 from typing import NoReturn
 
+from broker import locked
 from broker.core.errors import ConfigurationError
 
 
@@ -12,7 +13,7 @@ class Secret:
     """Text that shows in no repr, no format, no pickle, and compares in constant time.
 
     ``reveal()`` is the one way out, named so that a reader can search for it. CPython strings cannot be erased, so
-    nothing here promises to (docs/compatibility.md).
+    nothing here promises to (docs/memory.md).
     """
 
     __slots__ = ("_value",)
@@ -38,12 +39,29 @@ class Secret:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Secret):
             return NotImplemented
-        return hmac.compare_digest(self._value.encode(), other._value.encode())
+        return hmac.compare_digest(self.reveal().encode(), other.reveal().encode())
 
     __hash__ = None  # type: ignore[assignment]  # a secret is nobody's dictionary key
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a Secret cannot be pickled")
+
+
+class SecretAtRest(Secret):
+    """One that lives as long as the process and is used now and then: sealed in memory until it is revealed."""
+
+    __slots__ = ("_kept",)
+
+    def __init__(self, value: str) -> None:
+        super().__init__("")
+        self._kept = locked.Kept(value.encode())
+
+    def reveal(self) -> str:
+        """The text itself, to be used at once."""
+        return self._kept.open().decode()
+
+    def __bool__(self) -> bool:
+        return bool(self.reveal())
 
 
 class Unasked(Secret):

@@ -1,6 +1,7 @@
-"""What of this process can be read from outside: nothing in a core file, no secret in its environment, and /proc only by root.
+"""What can be read of this process: nothing in a core file or in swap, no secret in its environment, and /proc only by root.
 
-Erasure is not promised: the interpreter copies what it works with. Against root nothing helps, who can read memory as it is.
+What is freed is overwritten by the C library where the unit tells it to. Erasure is not promised all the same: the interpreter
+copies what it works with (docs/memory.md). Root can read memory as it is.
 """
 
 from __future__ import annotations
@@ -17,6 +18,11 @@ _PR_SET_DUMPABLE = 4
 # core(5): none of the kinds of mappings. gdb's gcore heeds it, too.
 _NO_MEMORY = "0x0"
 _COREDUMP_FILTER = Path("/proc/self/coredump_filter")
+
+# capabilities(7).
+_CAP_IPC_LOCK = 14
+# mlockall(2): all there is and will be, as it is touched. Without the last the whole address space would become resident.
+_MCL_CURRENT, _MCL_FUTURE, _MCL_ONFAULT = 1, 2, 4
 
 _log = logging.getLogger(__name__)
 
@@ -53,6 +59,28 @@ def keep_out_of_core_files() -> None:
         _log.warning("core files may hold memory: %s: %s", _COREDUMP_FILTER, error)
     if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0) != 0:
         _log.warning("others of this account may read this process: prctl: %s", os.strerror(ctypes.get_errno()))
+
+
+def keep_out_of_swap() -> bool:
+    """Lock all memory, where all of it may be locked (LimitMEMLOCK=infinity, CAP_IPC_LOCK); whether that was so.
+
+    With a limit nothing is locked here, for what reached it later would fail to allocate: the process key has a page of its own.
+    """
+    if resource.getrlimit(resource.RLIMIT_MEMLOCK)[0] != resource.RLIM_INFINITY and not _may_lock():
+        return False
+    if ctypes.CDLL(None, use_errno=True).mlockall(_MCL_CURRENT | _MCL_FUTURE | _MCL_ONFAULT) == 0:
+        return True
+    _log.warning("memory may be swapped: mlockall: %s", os.strerror(ctypes.get_errno()))
+    return False
+
+
+def _may_lock() -> bool:
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+    except OSError:
+        return False
+    effective = next((int(line.split()[1], 16) for line in lines if line.startswith("CapEff:")), 0)
+    return bool(effective >> _CAP_IPC_LOCK & 1)
 
 
 def wipe_environment(names: Collection[str]) -> None:
