@@ -18,7 +18,8 @@ from broker.config.tree import Path
 from broker.core.clock import SystemClock
 from broker.core.secret import Secret
 from broker.keys.configured import open_value, seal_value
-from broker.remote.failure import Missing, RemoteFailure, Unreachable
+from broker.remote.failure import Missing, Refused, RemoteFailure, Unreachable
+from broker.remote.hashicorp.wire import DENIED
 from broker.secrets.provider import Provider, is_path
 
 _T = TypeVar("_T")
@@ -29,6 +30,9 @@ _NO_PATH = Unread(
     "does not say where its secret stands", "write PATH#FIELD with a path of letters, digits and . _ @ - /"
 )
 _MISSING = Unread("stands in a secret that is not there", "put it there, or name another path")
+_DENIED = Unread(
+    "stands in a secret that the vault does not let us read", "allow it there, to whom section secrets names"
+)
 _LEASED = Unread("stands in a secret that is leased, and would end at once", "name one that stays")
 
 
@@ -60,7 +64,7 @@ def sealed_value(settings: Settings, *, key: str, text: str) -> str:
 def _run(work: Coroutine[object, object, _T]) -> _T:
     """In a thread: an application that loads its configuration may have a loop of its own running."""
     with ThreadPoolExecutor(1, thread_name_prefix="configuration") as thread:
-        return thread.submit(asyncio.run, work).result()  # type: ignore[arg-type]  # a coroutine is one
+        return thread.submit(asyncio.run, work).result()
 
 
 async def _read(
@@ -94,6 +98,10 @@ async def _one(provider: Provider, path: str) -> Mapping[str, Secret] | Unread:
         found = await provider.read(path)
     except Missing:
         return _MISSING
+    except Refused as refusal:
+        if refusal.reason != DENIED:
+            raise
+        return _DENIED
     return found.fields if found.lease_ends is None else _LEASED
 
 
