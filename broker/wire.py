@@ -35,6 +35,8 @@ DPOP = "DPoP"  # RFC 9449: the header of the proof, and the scheme of the token.
 # What readers of credential_process output know, beside Version; only botocore knows AccountId.
 VERSION = 1
 PROCESS_MEMBERS = ("AccessKeyId", "SecretAccessKey", "SessionToken", "Expiration", "AccountId")
+# What a program gets of it.
+SDK_MEMBERS = ("AccessKeyId", "SecretAccessKey", "SessionToken", "Expiration", "RoleArn")
 PROCESS_OPTIONAL = frozenset({"AccountId"})
 
 # Every ``code`` that a problem body can carry. The status table of the web room and the exit table of the client are both

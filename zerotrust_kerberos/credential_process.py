@@ -12,6 +12,8 @@ from zerotrust_kerberos.failures import Failure
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from zerotrust_kerberos.settings import Settings
     from zerotrust_kerberos.watch import Watch
 
@@ -48,18 +50,29 @@ def process_line(body: bytes) -> str:
     Raises:
         Failure: ``unexpected_answer``. No value is ever part of it.
     """
+    members = members_of(body, wire.PROCESS_MEMBERS)
+    fields = [f'"Version":{wire.VERSION}', *(f'"{name}":"{value}"' for name, value in members.items())]
+    return "{" + ",".join(fields) + "}"
+
+
+def members_of(body: bytes, names: Iterable[str]) -> dict[str, str]:
+    """The ``names`` of the broker's body, as AWS gives them.
+
+    Raises:
+        Failure: ``unexpected_answer``. No value is ever part of it.
+    """
     members = _members(body)
     if type(members.get("Version")) is not int or members["Version"] != wire.VERSION:
         raise Failure("unexpected_answer", "Version is not 1")
-    fields = [f'"Version":{wire.VERSION}']
-    for name in wire.PROCESS_MEMBERS:
+    found = {}
+    for name in names:
         if name in wire.PROCESS_OPTIONAL and name not in members:
             continue
         value = members.get(name)
         if not isinstance(value, str) or not 0 < len(value) <= _VALUE_MAX or not _is_plain(value):
             raise Failure("unexpected_answer", f"{name} is missing or not what AWS gives")
-        fields.append(f'"{name}":"{value}"')
-    return "{" + ",".join(fields) + "}"
+        found[name] = value
+    return found
 
 
 def _members(body: bytes) -> dict[str, object]:

@@ -26,8 +26,8 @@ _SENTENCES = {
 }
 
 
-def problems(error: ValidationError, model: type[BaseModel], tree: Tree) -> Iterator[Problem]:
-    """One problem for each error whose value has none yet."""
+def problems(error: ValidationError, model: type[BaseModel], tree: Tree, *, is_whole: bool = True) -> Iterator[Problem]:
+    """One problem for each error whose value has none yet. ``is_whole``: whether what is missing is one."""
     errors = error.errors(include_url=False, include_input=False)
     around = {details["loc"][:length] for details in errors for length in range(len(details["loc"]))}
     for details in errors:
@@ -35,7 +35,8 @@ def problems(error: ValidationError, model: type[BaseModel], tree: Tree) -> Iter
         path = tuple(part for part in details["loc"] if part != "[key]")
         # pydantic counts only the valid entries, so a list of bad ones is too short as well.
         is_echo = details["type"] == "too_short" and details["loc"] in around
-        if not is_echo and not tree.is_refused(path):
+        is_absence = not is_whole and details["type"] == "missing"
+        if not is_echo and not is_absence and not tree.is_refused(path):
             origin = tree.origin(path)
             what, fix = _words(details, model, path, shown=origin.shown)
             yield Problem(origin.place, path, what, fix)

@@ -145,7 +145,7 @@ def _masters(tree: Tree, *, signs: bool) -> Sequence[bytes] | None:
 
 
 def _ask(tree: Tree, keeper: Keeper, *, signs: bool) -> None:
-    doorway = _doorway(tree, signs=signs) if tree.references else None
+    doorway = doorway_of(tree, signs=signs) if tree.references else None
     if doorway is None:
         # What is wrong with the sections that lead there is reported, once; nothing is asked.
         tree.refused.update(tree.references)
@@ -162,7 +162,8 @@ def _ask(tree: Tree, keeper: Keeper, *, signs: bool) -> None:
         _put(tree, path, where, answers[where.secret])
 
 
-def _doorway(tree: Tree, *, signs: bool) -> Doorway | None:
+def doorway_of(tree: Tree, *, signs: bool) -> Doorway | None:
+    """The way to the vault; None, and a problem somewhere, where it cannot be told."""
     section = tree.data.get("secrets", {})
     provider = section.get("provider", _INTEGRATED) if isinstance(section, dict) else None
     names = _DOORWAY_OF_INTEGRATED if provider == _INTEGRATED else _DOORWAY
@@ -205,3 +206,40 @@ def _at(tree: Tree, path: Path) -> Value:
     for part in path:
         node = node[part] if isinstance(node, dict | tuple) else None  # type: ignore[index]
     return node
+
+
+def mapping(given: Mapping[str, object]) -> dict[str, Value]:
+    """What a program gave in the place of a section; what a file could not hold becomes text, and is judged as such."""
+    return {
+        str(key): mapping(value)
+        if isinstance(value, Mapping)
+        else value
+        if isinstance(value, str | bool)
+        else str(value)
+        for key, value in given.items()
+    }
+
+
+def texts(tree: Tree) -> tuple[dict[str, object], dict[str, str]]:
+    """Every value by its dotted key: those that a reader of the file sees, and the others."""
+    shown: dict[str, object] = {}
+    hidden: dict[str, str] = {}
+    below: list[tuple[Path, Value]] = [((), tree.data)]
+    while below:
+        path, value = below.pop()
+        if isinstance(value, dict):
+            below += [((*path, name), inner) for name, inner in value.items()]
+        elif isinstance(value, tuple):
+            below += [((*path, index), inner) for index, inner in enumerate(value)]
+        elif isinstance(value, str) and not (tree.origin(path).shown and not _is_secret(path)):
+            hidden[dotted(path)] = value
+        else:
+            shown[dotted(path)] = value
+    return shown, hidden
+
+
+def _is_secret(path: Path) -> bool:
+    try:
+        return shape_at(Settings, path).is_secret
+    except KeyError:
+        return False  # an entry of a list

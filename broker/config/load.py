@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -21,7 +22,7 @@ from broker.config.explain import problems
 from broker.config.fault import Problem
 from broker.config.fields import Kind, keys, shape
 from broker.config.model import Settings
-from broker.config.tree import Tree
+from broker.config.tree import Origin, Tree
 from broker.core import collector
 from broker.core.errors import ConfigurationError, ConfigurationUnavailable
 from broker.core.private_file import PermissionProblem, read_private
@@ -50,10 +51,47 @@ def load(path: Path, *, environ: Mapping[str, str], signs: bool = True, keeper: 
         kept.fill_in(tree, keeper, signs=signs)
         settings, found = _validate(tree, signs=signs)
     if settings is None or found:
-        kind = ConfigurationUnavailable if tree.may_be_well_later and len(found) == 1 else ConfigurationError
         # "from None": the error that pydantic raised holds the values, secrets among them.
-        raise kind([str(problem) for problem in sorted(found, key=_line)]) from None
+        raise _refusal(tree, found) from None
     return settings
+
+
+def _refusal(tree: Tree, found: list[Problem]) -> ConfigurationError:
+    kind = ConfigurationUnavailable if tree.may_be_well_later and len(found) == 1 else ConfigurationError
+    return kind([str(problem) for problem in sorted(found, key=_line)])
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What some file holds of a configuration, by dotted key. ``doorway``: the way to the vault, where the file names one.
+
+    ``secrets`` are the values that are secrets by their kind, or that no reader of the file can see.
+    """
+
+    secrets: Mapping[str, str] = field(repr=False)
+    plain: Mapping[str, object]
+    doorway: kept.Doorway | None
+
+
+def load_part(
+    path: Path, *, environ: Mapping[str, str], keeper: kept.Keeper, secrets: Mapping[str, object] | None
+) -> Part:
+    """What ``path`` holds, for a program that is no broker: whatever is there is right, and nothing is missing.
+
+    ``secrets``: in the place of the section of that name. Raises like ``load``.
+    """
+    tree = yaml_source.parse(_text(path), name=str(path), environ=environ)
+    if secrets is not None:
+        tree.clear(("secrets",))
+        tree.set(("secrets",), kept.mapping(secrets), Origin("secrets_config", shown=False))
+    overlay.apply(tree, environ)
+    kept.fill_in(tree, keeper, signs=False)
+    _, found = _validate(tree, signs=False, is_whole=False)
+    if found:
+        raise _refusal(tree, found) from None
+    names_vault = "secrets" in tree.data
+    shown, hidden = kept.texts(tree)
+    return Part(secrets=hidden, plain=shown, doorway=kept.doorway_of(tree, signs=False) if names_vault else None)
 
 
 def _text(path: Path) -> str:
@@ -80,11 +118,11 @@ def _open_required_sections(tree: Tree) -> None:
             tree.data.setdefault(key, {})
 
 
-def _validate(tree: Tree, *, signs: bool) -> tuple[Settings | None, list[Problem]]:
+def _validate(tree: Tree, *, signs: bool, is_whole: bool = True) -> tuple[Settings | None, list[Problem]]:
     settings = None
     found = list(tree.problems)
     try:
         settings = Settings.model_validate(tree.data, context=Elsewhere.of(tree, signs=signs))
     except ValidationError as error:
-        found += problems(error, Settings, tree)
+        found += problems(error, Settings, tree, is_whole=is_whole)
     return settings, found

@@ -60,6 +60,10 @@ class SecretAtRest(Secret):
         """The text itself, to be used at once."""
         return self._kept.open().decode()
 
+    def wipe(self) -> None:
+        """Overwrite it; to reveal it then raises ``broker.locked.Wiped``."""
+        self._kept.wipe()
+
     def __bool__(self) -> bool:
         return bool(self.reveal())
 
