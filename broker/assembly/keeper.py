@@ -18,9 +18,12 @@ from broker.config.tree import Path
 from broker.core.clock import SystemClock
 from broker.core.secret import Secret
 from broker.keys.configured import open_value, seal_value
+from broker.keys.hierarchy import KeyHierarchy, Use
 from broker.remote.failure import Missing, Refused, RemoteFailure, Unreachable
 from broker.remote.hashicorp.wire import DENIED
 from broker.secrets.provider import Provider, is_path
+from broker.secrets.store_sqlite import SqliteStore
+from broker.secrets.vault import Vault
 
 _T = TypeVar("_T")
 # Seconds between two tries of a vault that does not answer: at boot it may come up beside us.
@@ -111,6 +114,15 @@ def _provider(doorway: Doorway) -> Provider:
     except ValueError as error:
         fix = "let the broker log in another way, such as approle"
         raise Unread(f"stands in a vault that is not reached while the configuration is read: {error}", fix) from error
-    if made is None:
-        raise Unread("stands in no vault", "set secrets.provider to another than integrated")
-    return made.provider
+    return _integrated(doorway) if made is None else made.provider
+
+
+def _integrated(doorway: Doorway) -> Provider:
+    if doorway.encryption is None or doorway.directory is None:
+        raise Unread(
+            "stands in the integrated vault, which has no key or no place", "set encryption.key and state.directory"
+        )
+    master, *former = doorway.encryption.all_key_bytes()
+    hierarchy = KeyHierarchy(master=master, former=former)
+    store = SqliteStore(directory=doorway.directory)
+    return Vault(store=store, envelope=hierarchy.envelope(Use.VAULT_SEAL), clock=SystemClock())

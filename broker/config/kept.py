@@ -20,10 +20,11 @@ from broker.config.elsewhere import Elsewhere
 from broker.config.encryption import Encryption
 from broker.config.fault import dotted
 from broker.config.fields import shape_at
-from broker.config.model import Redis, Settings, State
+from broker.config.model import Settings
 from broker.config.secrets import Secrets
 from broker.config.section import Section
 from broker.config.tree import Path, Reference, Tree, Value
+from broker.config.values import AbsolutePath
 from broker.core.secret import Secret, Unasked
 
 # For a vault that does not answer. A start that fails after this is tried again by systemd without end: five of them take longer
@@ -38,18 +39,16 @@ _VALUE = "value"
 # What the vault is reached by cannot stand in it. The integrated one is opened with `encryption`, and lies in `state`.
 _DOORWAY = ("secrets",)
 _DOORWAY_OF_INTEGRATED = ("secrets", "encryption", "state")
-_BESIDE_INTEGRATED = ("audit", "redis")
 
 
 class Doorway(Section):
-    """The sections that lead to the vault; all but the first for the integrated one only."""
+    """What leads to the vault; all but the first for the integrated one only. ``directory``: where that lies."""
 
     model_config = ConfigDict(extra="ignore")
 
     secrets: Secrets = Secrets()
     encryption: Encryption | None = None
-    state: State = State()
-    redis: Redis | None = None
+    directory: AbsolutePath | None = None
 
 
 class Unread(Exception):
@@ -170,13 +169,26 @@ def doorway_of(tree: Tree, *, signs: bool) -> Doorway | None:
     for path in tree.references:
         if path[0] in names:
             tree.refuse(path, "leads to the vault, and cannot stand in it", f"write it out, or as {path[-1]}_file")
+            if path[0] == "secrets":
+                tree.replace(path, Unasked(dotted(path)))  # or the section would lack it, too
     if any(problem.path and problem.path[0] in names for problem in tree.problems):
         return None
     try:
-        data = {name: tree.data[name] for name in (*names, *_BESIDE_INTEGRATED) if name in tree.data}
-        return Doorway.model_validate(data, context=Elsewhere.of(tree, signs=signs))
+        data = {name: tree.data[name] for name in names if name in tree.data}
+        return Doorway.model_validate(data | _folder(tree), context=Elsewhere.of(tree, signs=signs))
     except ValidationError:
         return None
+
+
+def _folder(tree: Tree) -> dict[str, Value]:
+    """Where the integrated vault lies: what `Settings.state_directory` says, of a tree."""
+    found = (_mapping(tree, "state", "directory"), _mapping(tree, "audit", "directory"))
+    return {"directory": next((folder for folder in found if folder is not None), None)}
+
+
+def _mapping(tree: Tree, section: str, key: str) -> Value:
+    inner = tree.data.get(section)
+    return inner.get(key) if isinstance(inner, dict) else None
 
 
 def _nothing(tree: Tree, unread: Unread, wanted: Mapping[Path, Reference]) -> None:

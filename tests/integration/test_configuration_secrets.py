@@ -13,10 +13,16 @@ from typing import Any
 
 import pytest
 
+from broker.assembly.hierarchy import hierarchy_of
 from broker.assembly.keeper import VaultKeeper
 from broker.config.load import load
 from broker.config.model import Settings
+from broker.core.clock import SystemClock
 from broker.core.errors import ConfigurationError, ConfigurationUnavailable
+from broker.core.secret import Secret
+from broker.keys.hierarchy import Use
+from broker.secrets.store_sqlite import SqliteStore
+from broker.secrets.vault import Vault
 from tests.fakes.bao import MOUNT, AppRole, BaoServer
 from tests.fakes.broker import PROGRAMS, configuration
 
@@ -155,3 +161,21 @@ def test_a_vault_that_comes_up_meanwhile_is_waited_for(site: Site) -> None:
         return await loading
 
     assert password(asyncio.run(both())) == "canary-redis"
+
+
+async def put_into_the_integrated_vault(settings: Settings, path: str, **fields: str) -> None:
+    store = SqliteStore(directory=settings.state_directory)
+    hierarchy = hierarchy_of(settings)
+    vault = Vault(store=store, envelope=hierarchy.envelope(Use.VAULT_SEAL), clock=SystemClock())
+    await vault.write(path, {name: Secret(value) for name, value in fields.items()})
+    await vault.close()
+
+
+def test_the_integrated_vault_gives_values_to_the_configuration_too(site: Site, tmp_path: Path) -> None:
+    (tmp_path / "state").mkdir(mode=0o700)
+    here: dict[str, Any] = {"secrets": {}, "state": {"directory": str(tmp_path / "state")}}
+    plain = {"url": "redis://localhost"}
+    asyncio.run(put_into_the_integrated_vault(site.load(redis=plain, **here), "own/redis", value="canary-own"))
+    assert password(site.load(redis={**plain, "password_secret": "own/redis"}, **here)) == "canary-own"
+    (line,) = site.refused(redis={**plain, "password_secret": "own/nothing"}, **here)
+    assert "redis.password: stands in a secret that is not there" in line
