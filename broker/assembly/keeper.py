@@ -12,18 +12,17 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from broker.assembly.providers import external
+from broker.assembly.vault import vault_of
 from broker.config.kept import PATIENCE_SECONDS, SEALED, Doorway, Unread
 from broker.config.model import Settings
 from broker.config.tree import Path
 from broker.core.clock import SystemClock
 from broker.core.secret import Secret
 from broker.keys.configured import open_value, seal_value
-from broker.keys.hierarchy import KeyHierarchy, Use
+from broker.keys.hierarchy import KeyHierarchy
 from broker.remote.failure import Missing, Refused, RemoteFailure, Unreachable
 from broker.remote.hashicorp.wire import DENIED
 from broker.secrets.provider import Provider, is_path
-from broker.secrets.store_sqlite import SqliteStore
-from broker.secrets.vault import Vault
 
 _T = TypeVar("_T")
 # Seconds between two tries of a vault that does not answer: at boot it may come up beside us.
@@ -118,11 +117,10 @@ def _provider(doorway: Doorway) -> Provider:
 
 
 def _integrated(doorway: Doorway) -> Provider:
-    if doorway.encryption is None or doorway.directory is None:
-        raise Unread(
-            "stands in the integrated vault, which has no key or no place", "set encryption.key and state.directory"
-        )
+    has_place = doorway.state_directory if doorway.secrets.store == "sqlite" else doorway.redis
+    if doorway.encryption is None or has_place is None:
+        what = "stands in the integrated vault, which has no key or no place"
+        raise Unread(what, "set encryption.key, and state.directory or redis")
     master, *former = doorway.encryption.all_key_bytes()
     hierarchy = KeyHierarchy(master=master, former=former)
-    store = SqliteStore(directory=doorway.directory)
-    return Vault(store=store, envelope=hierarchy.envelope(Use.VAULT_SEAL), clock=SystemClock())
+    return vault_of(doorway, hierarchy=hierarchy, clock=SystemClock())

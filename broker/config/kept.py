@@ -20,7 +20,7 @@ from broker.config.elsewhere import Elsewhere
 from broker.config.encryption import Encryption
 from broker.config.fault import dotted
 from broker.config.fields import shape_at
-from broker.config.model import Settings
+from broker.config.model import Redis, Settings
 from broker.config.secrets import Secrets
 from broker.config.section import Section
 from broker.config.tree import Path, Reference, Tree, Value
@@ -36,19 +36,20 @@ _FORM = "write PATH#FIELD, or PATH of a secret with one field"
 _INTEGRATED = "integrated"
 # The field of a secret with one text; meant, too, where a secret has several and none is named.
 _VALUE = "value"
-# What the vault is reached by cannot stand in it. The integrated one is opened with `encryption`, and lies in `state`.
+# What the vault is reached by cannot stand in it. The integrated one is opened with `encryption`, and lies in `state` or `redis`.
 _DOORWAY = ("secrets",)
 _DOORWAY_OF_INTEGRATED = ("secrets", "encryption", "state")
 
 
 class Doorway(Section):
-    """What leads to the vault; all but the first for the integrated one only. ``directory``: where that lies."""
+    """What leads to the vault; all but the first for the integrated one only, which lies in one of the last two."""
 
     model_config = ConfigDict(extra="ignore")
 
     secrets: Secrets = Secrets()
     encryption: Encryption | None = None
-    directory: AbsolutePath | None = None
+    state_directory: AbsolutePath | None = None
+    redis: Redis | None = None
 
 
 class Unread(Exception):
@@ -166,6 +167,8 @@ def doorway_of(tree: Tree, *, signs: bool) -> Doorway | None:
     section = tree.data.get("secrets", {})
     provider = section.get("provider", _INTEGRATED) if isinstance(section, dict) else None
     names = _DOORWAY_OF_INTEGRATED if provider == _INTEGRATED else _DOORWAY
+    if isinstance(section, dict) and section.get("store") == "redis":
+        names = (*names, "redis")
     for path in tree.references:
         if path[0] in names:
             tree.refuse(path, "leads to the vault, and cannot stand in it", f"write it out, or as {path[-1]}_file")
@@ -183,7 +186,7 @@ def doorway_of(tree: Tree, *, signs: bool) -> Doorway | None:
 def _folder(tree: Tree) -> dict[str, Value]:
     """Where the integrated vault lies: what `Settings.state_directory` says, of a tree."""
     found = (_mapping(tree, "state", "directory"), _mapping(tree, "audit", "directory"))
-    return {"directory": next((folder for folder in found if folder is not None), None)}
+    return {"state_directory": next((folder for folder in found if folder is not None), None)}
 
 
 def _mapping(tree: Tree, section: str, key: str) -> Value:
