@@ -12,7 +12,10 @@ def python(name: str) -> str:
     """The example that begins with the import of this class, up to the next heading."""
     _, found, text = TEXT.partition(f"from zerotrust_kerberos import {name}\n")
     assert found, name
-    return found + re.split(r"^(?:Secure Configuration Loading|Conclusion)¶$", text, flags=re.MULTILINE)[0]
+    code = re.split(r"^(?:Secure Configuration Loading|Conclusion)¶$", text, flags=re.MULTILINE)[0]
+    before, block, inside = code.partition("with credentials as creds:\n")
+    # The text has lost the indentation.
+    return found + before + block + "".join(f"    {line}" for line in inside.splitlines(keepends=True))
 
 
 def exports() -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 _PIECE = 1 << 20
@@ -52,3 +53,14 @@ def _mappings(pid: int) -> list[tuple[int, int]]:
             start, _, end = where.partition("-")
             found.append((int(start, 16), int(end, 16)))
     return found
+
+
+def copy(pid: int) -> bytes:
+    """All memory that can be read and written."""
+    found = []
+    with Path(f"/proc/{pid}/mem").open("rb", buffering=0) as memory:
+        for start, end in _mappings(pid):
+            with contextlib.suppress(OSError, ValueError):
+                memory.seek(start)
+                found.append(memory.read(end - start))
+    return b"".join(found)
