@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import partial
 from secrets import SystemRandom, token_hex
@@ -9,14 +10,26 @@ from secrets import SystemRandom, token_hex
 from broker.config.aws import Aws
 from broker.config.model import Settings
 from broker.core.clock import Clock, SystemClock
+from broker.core.errors import StsUnavailable
 from broker.keys.es256 import SEED_BYTES, Es256Signer
 from broker.keys.hierarchy import KeyHierarchy, Use
+from broker.remote.failure import RemoteFailure
+from broker.secrets.provider import Provider
 from broker.sts.base import BaseCredentials, FileCredentials, GivenCredentials, SdkCredentials, WebIdentity
 from broker.sts.client import OnFailure, StsClient
 from broker.sts.endpoint import Region
+from broker.sts.refusals import NO_BASE
+from broker.sts.vault_base import Keys, VaultCredentials
 from broker.sts.web_identity import TokenIssuer
 
 _TOKEN_ID_BYTES = 16
+# Ours, and those of Vault's AWS engine.
+_FIELDS = (
+    ("id", ("access_key_id", "access_key")),
+    ("key", ("secret_access_key", "secret_key")),
+    ("token", ("session_token", "security_token")),
+)
+_KEY_ID = re.compile(r"\w{16,128}")
 
 
 def base_credentials(settings: Settings, *, hierarchy: KeyHierarchy) -> BaseCredentials:
@@ -38,6 +51,8 @@ def base_credentials(settings: Settings, *, hierarchy: KeyHierarchy) -> BaseCred
         )
     if aws.credentials_file is not None:
         return FileCredentials(aws.credentials_file, profile=aws.profile or "default")
+    if aws.credentials_secret is not None:
+        return VaultCredentials(ttl=settings.secrets.cache_ttl, clock=SystemClock())
     if aws.access_key_id is None or aws.secret_key is None:
         return SdkCredentials(profile=aws.profile)
     return GivenCredentials(
@@ -45,6 +60,28 @@ def base_credentials(settings: Settings, *, hierarchy: KeyHierarchy) -> BaseCred
         secret_key=aws.secret_key.reveal(),
         session_token=aws.session_token.reveal() if aws.session_token else None,
     )
+
+
+def feed(base: BaseCredentials, *, path: str | None, vault: Provider) -> None:
+    """Tell credentials that stand in a vault which it is."""
+    if isinstance(base, VaultCredentials) and path is not None:
+        base.read_from(partial(_read_keys, vault, path))
+
+
+async def _read_keys(vault: Provider, path: str) -> Keys:
+    try:
+        found = await vault.read(path)
+    except RemoteFailure as failure:
+        raise StsUnavailable(f"the vault gives no keys for the first hop: {failure}", reason=NO_BASE) from failure
+    fields = {
+        ours: next((found.fields[name] for name in names if name in found.fields), None) for ours, names in _FIELDS
+    }
+    key_id, secret_key, token = fields["id"], fields["key"], fields["token"]
+    if key_id is None or secret_key is None or not _KEY_ID.fullmatch(key_id.reveal()):
+        raise StsUnavailable("the secret of aws.credentials_secret holds no access_key_id with its key", reason=NO_BASE)
+    lasts = None if found.lease_ends is None else (found.lease_ends - SystemClock().now()).total_seconds()
+    # Vault's engine has an empty one, or null, for a user's keys.
+    return Keys(key_id.reveal(), secret_key, token or None, lasts)
 
 
 def documents_of(base: BaseCredentials) -> dict[str, Callable[[], dict[str, object]]]:

@@ -10,7 +10,7 @@ from aiohttp import web
 from redis import asyncio as redis
 
 from broker.assembly.audit import public_keys
-from broker.assembly.aws import documents_of, reloads_of, sts_client
+from broker.assembly.aws import documents_of, feed, reloads_of, sts_client
 from broker.assembly.cache import cache_of
 from broker.assembly.check import Checked
 from broker.assembly.doors import application, connections_of
@@ -211,6 +211,7 @@ def assemble(settings: Settings, checked: Checked, *, keys: Keys, source: Source
         holds=holds,
         clock=clock,
     )
+    feed(checked.base, path=settings.aws.credentials_secret, vault=keeping.source)
     if keeping.vault is not None:
         keys.keep_sealed(keeping.vault)
     files = _files(settings, checked, audit=audit)

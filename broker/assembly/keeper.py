@@ -11,12 +11,14 @@ from collections.abc import Collection, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+from broker.assembly.keys import read_keys
 from broker.assembly.providers import external
 from broker.assembly.vault import vault_of
-from broker.config.kept import PATIENCE_SECONDS, SEALED, Doorway, Unread
+from broker.config.kept import PATIENCE_SECONDS, SEALED, Doorway, OwnDoorway, Unread
 from broker.config.model import Settings
 from broker.config.tree import Path
 from broker.core.clock import SystemClock
+from broker.core.errors import ConfigurationError
 from broker.core.secret import Secret
 from broker.keys.configured import open_value, seal_value
 from broker.keys.hierarchy import KeyHierarchy
@@ -72,7 +74,7 @@ def _run(work: Coroutine[object, object, _T]) -> _T:
 async def _read(
     doorway: Doorway, paths: Collection[str], *, patience: float
 ) -> dict[str, Mapping[str, Secret] | Unread]:
-    provider = _provider(doorway)
+    provider = await _provider(doorway)
     name = doorway.secrets.provider
     last = "no answer"
     try:
@@ -107,20 +109,22 @@ async def _one(provider: Provider, path: str) -> Mapping[str, Secret] | Unread:
     return found.fields if found.lease_ends is None else _LEASED
 
 
-def _provider(doorway: Doorway) -> Provider:
+async def _provider(doorway: Doorway) -> Provider:
+    if isinstance(doorway, OwnDoorway):
+        return vault_of(doorway, hierarchy=await _keys(doorway), clock=SystemClock())
     try:
         made = external(doorway.secrets, keys=None, clock=SystemClock())
     except ValueError as error:
         fix = "let the broker log in another way, such as approle"
         raise Unread(f"stands in a vault that is not reached while the configuration is read: {error}", fix) from error
-    return _integrated(doorway) if made is None else made.provider
+    if made is None:
+        raise Unread("stands in no vault", "set secrets.provider")
+    return made.provider
 
 
-def _integrated(doorway: Doorway) -> Provider:
-    has_place = doorway.state_directory if doorway.secrets.store == "sqlite" else doorway.redis
-    if doorway.encryption is None or has_place is None:
-        what = "stands in the integrated vault, which has no key or no place"
-        raise Unread(what, "set encryption.key, and state.directory or redis")
-    master, *former = doorway.encryption.all_key_bytes()
-    hierarchy = KeyHierarchy(master=master, former=former)
-    return vault_of(doorway, hierarchy=hierarchy, clock=SystemClock())
+async def _keys(doorway: OwnDoorway) -> KeyHierarchy:
+    try:
+        return await read_keys(doorway)
+    except ConfigurationError as error:
+        what, _, fix = error.problems[0].partition(" — fix: ")
+        raise Unread(f"stands in the integrated vault, whose keys cannot be had: {what}", fix) from error

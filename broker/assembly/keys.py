@@ -13,6 +13,7 @@ from redis import asyncio as redis
 from broker.assembly.shared import redis_client
 from broker.audit.event import Event, Kind
 from broker.audit.log import AuditLog
+from broker.config.kept import OwnDoorway
 from broker.config.model import Settings
 from broker.core.clock import Clock, SystemClock
 from broker.core.errors import AuditUnavailable, ConfigurationError
@@ -64,7 +65,7 @@ class Keys:
             await self.client.aclose()
 
 
-def master_of(settings: Settings) -> MasterKey:
+def master_of(settings: Settings | OwnDoorway) -> MasterKey:
     """What wraps."""
     return LocalMaster(keys=settings.encryption.all_key_bytes())
 
@@ -106,7 +107,7 @@ def hierarchy_of(settings: Settings) -> KeyHierarchy:
     return asyncio.run(read_keys(settings))
 
 
-async def read_keys(settings: Settings) -> KeyHierarchy:
+async def read_keys(settings: Settings | OwnDoorway) -> KeyHierarchy:
     """The same within an event loop. Where nothing was ever made, keys that open nothing: the first start makes the first."""
     keeper = Keeper(
         instance="",

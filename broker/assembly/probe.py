@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from broker.assembly.audit import audit_log, hsm_of
-from broker.assembly.aws import base_credentials, sts_client
+from broker.assembly.aws import base_credentials, feed, sts_client
 from broker.assembly.keys import read_keys
 from broker.assembly.notification import Postbox
+from broker.assembly.providers import external
+from broker.assembly.vault import vault_of
 from broker.config.model import Settings
 from broker.core.clock import Clock
 from broker.core.errors import ConfigurationError
@@ -45,32 +48,37 @@ def caller(settings: Settings, *, clock: Clock) -> str:
 
 
 async def _caller(settings: Settings, clock: Clock) -> str:
-    sts = _sts(settings, await read_keys(settings), clock)
-    try:
+    async with _sts(settings, await read_keys(settings), clock) as sts:
         return await sts.caller()
+
+
+@asynccontextmanager
+async def _sts(settings: Settings, hierarchy: KeyHierarchy, clock: Clock) -> AsyncIterator[StsClient]:
+    base = base_credentials(settings, hierarchy=hierarchy)
+    other = external(settings.secrets, keys=None, clock=clock)
+    vault = vault_of(settings, hierarchy=hierarchy, clock=clock) if other is None else other.provider
+    feed(base, path=settings.aws.credentials_secret, vault=vault)
+    sts = sts_client(settings.aws, base=base, clock=clock, on_failure=lambda _region, _reason: None)
+    try:
+        yield sts
     finally:
         sts.close()
-
-
-def _sts(settings: Settings, hierarchy: KeyHierarchy, clock: Clock) -> StsClient:
-    base = base_credentials(settings, hierarchy=hierarchy)
-    return sts_client(settings.aws, base=base, clock=clock, on_failure=lambda _region, _reason: None)
+        await vault.close()
 
 
 async def _probe(settings: Settings, clock: Clock) -> Sequence[Finding]:
     hsm, hierarchy = hsm_of(settings.encryption.hsm), await read_keys(settings)
     postbox = Postbox(settings, hierarchy=hierarchy)
     audit = audit_log(settings, hierarchy=hierarchy, hsm=hsm, clock=clock, observers=[postbox.observe])
-    sts = _sts(settings, hierarchy, clock)
     await audit.open()
     try:
         by_token = settings.aws.web_identity_issuer is not None
-        return await Prober(sts=sts, audit=audit, by_token=by_token).run(settings.roles)
+        async with _sts(settings, hierarchy, clock) as sts:
+            return await Prober(sts=sts, audit=audit, by_token=by_token).run(settings.roles)
     finally:
         await audit.close()
         if hsm is not None:
             hsm.close()
-        sts.close()
         _leave(postbox)
 
 

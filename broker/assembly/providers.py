@@ -33,10 +33,11 @@ _KV_MOUNT = "secret"
 
 @dataclass(frozen=True, slots=True)
 class External:
-    """A vault of others, cached, and what goes on beside requests to keep it."""
+    """A vault of others, cached, and what goes on beside requests to keep it. ``source``: without the cache."""
 
     provider: Provider
     background: Sequence[Callable[[], Awaitable[None]]] = ()
+    source: Provider | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,8 @@ def external(
     if section.provider == "integrated":
         return None
     made = PROVIDERS[section.provider](Parts(section.config, keys, clock, base))
-    return External(CachedProvider(made.provider, ttl=section.cache_ttl, clock=clock), made.background)
+    cached = CachedProvider(made.provider, ttl=section.cache_ttl, clock=clock)
+    return External(cached, made.background, source=made.provider)
 
 
 def _hashicorp(parts: Parts) -> External:

@@ -46,6 +46,11 @@ class Keeping:
         """What goes on beside requests."""
         return [self.keep_noting, *(self.other.background if self.other else ())]
 
+    @property
+    def source(self) -> Provider:
+        """The vault itself, without a cache before it."""
+        return self.provider if self.other is None or self.other.source is None else self.other.source
+
     async def ping(self) -> str | None:
         """None while it answers, or nobody may ask it anything."""
         return await self.provider.ping() if self.policies.current.secret_rules else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from broker.assembly.shared import vault_client
-from broker.config.kept import Doorway
+from broker.config.kept import OwnDoorway
 from broker.config.model import Settings
 from broker.core.clock import Clock
 from broker.keys.hierarchy import KeyHierarchy, Use
@@ -13,15 +13,14 @@ from broker.secrets.store_sqlite import SqliteStore
 from broker.secrets.vault import Vault
 
 
-def vault_of(settings: Settings | Doorway, *, hierarchy: KeyHierarchy, clock: Clock) -> Vault:
+def vault_of(settings: Settings | OwnDoorway, *, hierarchy: KeyHierarchy, clock: Clock) -> Vault:
     """Nothing is opened or asked yet."""
     return Vault(store=store_of(settings), envelope=hierarchy.envelope(Use.VAULT_SEAL), clock=clock)
 
 
-def store_of(settings: Settings | Doorway) -> Store:
+def store_of(settings: Settings | OwnDoorway) -> Store:
     """A file of this host, or the Redis that hosts share."""
     if settings.secrets.store == "redis":
         assert settings.redis is not None  # noqa: S101  # the configuration has been judged
         return RedisVaultStore(client=vault_client(settings.redis))
-    assert settings.state_directory is not None  # noqa: S101  # see above
     return SqliteStore(directory=settings.state_directory)

@@ -29,6 +29,7 @@ from broker.config.values import (
 from broker.core.partition import partition_of, partition_of_host
 from broker.core.rate import Rate
 from broker.core.secret import Secret, Unasked
+from broker.core.secret_path import is_path
 
 _T = TypeVar("_T")
 
@@ -64,6 +65,18 @@ def _profile_fits(value: str | None, info: ValidationInfo) -> str | None:
     if info.data.get("credentials_provider") == "file":
         return value
     return _fits_provider(value, info, "profile", "name a profile of the AWS SDK's shared files")
+
+
+def _secret_path(text: str) -> str:
+    if not is_path(text):
+        raise fault(
+            "is not the path of a secret", "write letters, digits and . _ @ - with slashes between: zerotrust/aws"
+        )
+    return text
+
+
+def _secret_fits(value: str | None, info: ValidationInfo) -> str | None:
+    return _fits_provider(value, info, "secret", "name the secret's path in the vault")
 
 
 def _issuer_fits(value: str | None, info: ValidationInfo) -> str | None:
@@ -145,11 +158,12 @@ class Aws(Section):
     """Where the broker's own AWS credentials come from, and how far they may reach."""
 
     region: _Region = Field(description="The region of the STS endpoint, such as `eu-central-1`.")
-    credentials_provider: Literal["environment", "default", "profile", "file", "web_identity"] = Field(
+    credentials_provider: Literal["environment", "default", "profile", "file", "secret", "web_identity"] = Field(
         default="environment",
         description="`environment`: `access_key_id`, `secret_key` and `session_token` below. "
         "`default`: the AWS SDK's own search (instance profile, container, shared files). "
         "`profile`: `profile` of the SDK's shared files. `file`: `credentials_file`, taken over when it changes. "
+        "`secret`: `credentials_secret` in the vault, taken over when it changes. "
         "`web_identity`: none at all; AWS believes tokens of `web_identity_issuer` (docs/keyless.md).",
     )
     access_key_id: Annotated[
@@ -176,6 +190,15 @@ class Aws(Section):
         default=None,
         validate_default=True,
         description="A private file in the form of `~/.aws/credentials`. What cannot be used leaves the last good keys.",
+    )
+    credentials_secret: Annotated[
+        Annotated[str, AsText(_secret_path)] | None,
+        AfterValidator(_secret_fits),
+    ] = Field(
+        default=None,
+        validate_default=True,
+        description="With the provider `secret`: the path of a secret in the vault with the fields `access_key_id`, "
+        "`secret_access_key` and perhaps `session_token`, or of Vault's AWS engine, such as `aws/creds/broker`.",
     )
     web_identity_issuer: Annotated[Annotated[str, AsText(parse_issuer)] | None, AfterValidator(_issuer_fits)] = Field(
         default=None,

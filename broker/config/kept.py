@@ -42,13 +42,18 @@ _DOORWAY_OF_INTEGRATED = ("secrets", "encryption", "state")
 
 
 class Doorway(Section):
-    """What leads to the vault; all but the first for the integrated one only, which lies in one of the last two."""
+    """What leads to somebody else's vault."""
 
     model_config = ConfigDict(extra="ignore")
 
     secrets: Secrets = Secrets()
-    encryption: Encryption | None = None
-    state_directory: AbsolutePath | None = None
+
+
+class OwnDoorway(Doorway):
+    """What leads to the integrated one: as much of ``Settings`` as opens it."""
+
+    encryption: Encryption
+    state_directory: AbsolutePath
     redis: Redis | None = None
 
 
@@ -178,20 +183,17 @@ def doorway_of(tree: Tree, *, signs: bool) -> Doorway | None:
         return None
     try:
         data = {name: tree.data[name] for name in names if name in tree.data}
-        return Doorway.model_validate(data | _folder(tree), context=Elsewhere.of(tree, signs=signs))
+        kind = OwnDoorway if provider == _INTEGRATED else Doorway
+        return kind.model_validate(data | _folder(tree), context=Elsewhere.of(tree, signs=signs))
     except ValidationError:
         return None
 
 
 def _folder(tree: Tree) -> dict[str, Value]:
     """Where the integrated vault lies: what `Settings.state_directory` says, of a tree."""
-    found = (_mapping(tree, "state", "directory"), _mapping(tree, "audit", "directory"))
-    return {"state_directory": next((folder for folder in found if folder is not None), None)}
-
-
-def _mapping(tree: Tree, section: str, key: str) -> Value:
-    inner = tree.data.get(section)
-    return inner.get(key) if isinstance(inner, dict) else None
+    sections = (tree.data.get(name) for name in ("state", "audit"))
+    folders = [section["directory"] for section in sections if isinstance(section, dict) and "directory" in section]
+    return {"state_directory": folders[0]} if folders else {}
 
 
 def _nothing(tree: Tree, unread: Unread, wanted: Mapping[Path, Reference]) -> None:

@@ -89,6 +89,9 @@ def load_part(
     _, found = _validate(tree, signs=False, is_whole=False)
     if found:
         raise _refusal(tree, found) from None
+    for key in (key for key in tree.references if tree.is_refused(key)):
+        what = "stands in the vault, and nothing here leads to one"
+        raise ConfigurationError([str(Problem(tree.origin(key).place, key, what, "add the section secrets"))])
     names_vault = "secrets" in tree.data
     shown, hidden = kept.texts(tree)
     return Part(secrets=hidden, plain=shown, doorway=kept.doorway_of(tree, signs=False) if names_vault else None)

@@ -30,7 +30,17 @@ from broker.sts.base import BaseCredentials, Signing
 from broker.sts.budget import Budget
 from broker.sts.chain import Call, believe, plan, shed
 from broker.sts.endpoint import Endpoint, Region, endpoints
-from broker.sts.refusals import BASE_EXPIRED, MALFORMED, NO_BASE, NO_ROOM, OF_THE_REGION, OUR_OWN, THROTTLED, TIMEOUT
+from broker.sts.refusals import (
+    BASE_EXPIRED,
+    BASE_REFUSED,
+    MALFORMED,
+    NO_BASE,
+    NO_ROOM,
+    OF_THE_REGION,
+    OUR_OWN,
+    THROTTLED,
+    TIMEOUT,
+)
 from broker.sts.regions import Regions
 from broker.sts.web_identity import TokenIssuer
 
@@ -166,9 +176,13 @@ class StsClient:
             await self._base.renew()
         except StsRejected as error:
             # From the beginning: what is too much for one hop may have been inherited from another.
-            calls, keys = shed(calls)
-            if error.reason != NO_ROOM or not keys:
-                raise
+            if error.reason == BASE_REFUSED:
+                # They may have been rotated, and new ones be where these came from.
+                await self._base.renew()
+            else:
+                calls, keys = shed(calls)
+                if error.reason != NO_ROOM or not keys:
+                    raise
         await self._budget.go_on()
         return replace(await self._walk(calls), shed=keys)
 

@@ -15,6 +15,7 @@ UNREACHABLE = "sts_unreachable"
 BROKEN = "sts_broken"
 MALFORMED = "malformed_answer"
 BASE_EXPIRED = "base_credentials_expired"
+BASE_REFUSED = "base_credentials_refused"
 NO_BASE = "no_base_credentials"
 CLOCK_SKEW = "clock_skew"
 ISSUER_UNREACHABLE = "issuer_unreachable"
@@ -41,6 +42,8 @@ _PASSING = {
 }
 # On the wire, and what botocore calls it.
 _NO_ROOM_CODES = {"PackedPolicyTooLarge", "PackedPolicyTooLargeException"}
+# Of the first hop, which is signed with the broker's own keys: they were changed or taken away.
+_BAD_KEYS = {"InvalidClientTokenId", "SignatureDoesNotMatch", "UnrecognizedClientException"}
 _SERVER_FAULT = 500
 _SAID_MAX_CHARS = 300
 
@@ -57,6 +60,8 @@ def refusal(error: exceptions.ClientError, place: int) -> StsError:
         return StsUnavailable(said, reason=CLOCK_SKEW)
     if status >= _SERVER_FAULT:
         return StsUnavailable(said, reason=BROKEN)
+    if place == 1 and code in _BAD_KEYS:
+        return StsRejected(said, reason=BASE_REFUSED)
     if code == "AccessDenied":
         return StsDenied(said, reason=f"hop{place}_access_denied")
     return StsRejected(said, reason=NO_ROOM if code in _NO_ROOM_CODES else f"hop{place}_refused")

@@ -188,7 +188,7 @@ def test_a_credentials_file_is_taken_over_when_it_changes_and_kept_out_when_it_i
     with broker:
         house = House(broker, realm, sts)
         assert house.ask(realm.client_token(alice)).code == "sts_rejected"
-        assert house.last_reason() == "hop1_refused"
+        assert house.last_reason() == "base_credentials_refused"
         path.write_text(good.format(demo.BROKER_SECRET_ACCESS_KEY))
         assert reloaded(broker)["success"] is True
         assert house.ask(realm.client_token(alice)).status == 200

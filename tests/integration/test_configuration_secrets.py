@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from broker.assembly.hierarchy import hierarchy_of
 from broker.assembly.keeper import VaultKeeper
+from broker.assembly.keys import keys_of
 from broker.config.load import load
 from broker.config.model import Settings
 from broker.core.clock import SystemClock
@@ -165,10 +165,12 @@ def test_a_vault_that_comes_up_meanwhile_is_waited_for(site: Site) -> None:
 
 async def put_into_the_integrated_vault(settings: Settings, path: str, **fields: str) -> None:
     store = SqliteStore(directory=settings.state_directory)
-    hierarchy = hierarchy_of(settings)
-    vault = Vault(store=store, envelope=hierarchy.envelope(Use.VAULT_SEAL), clock=SystemClock())
+    # As a broker that starts makes them.
+    keys = await keys_of(settings, clock=SystemClock())
+    vault = Vault(store=store, envelope=keys.hierarchy.envelope(Use.VAULT_SEAL), clock=SystemClock())
     await vault.write(path, {name: Secret(value) for name, value in fields.items()})
     await vault.close()
+    await keys.close()
 
 
 def test_the_integrated_vault_gives_values_to_the_configuration_too(site: Site, tmp_path: Path) -> None:
