@@ -113,7 +113,7 @@ async def _provider(doorway: Doorway) -> Provider:
     if isinstance(doorway, OwnDoorway):
         return vault_of(doorway, hierarchy=await _keys(doorway), clock=SystemClock())
     try:
-        made = external(doorway.secrets, keys=None, clock=SystemClock())
+        made = external(doorway.secrets, keys=None, clock=SystemClock(), base=None)
     except ValueError as error:
         fix = "let the broker log in another way, such as approle"
         raise Unread(f"stands in a vault that is not reached while the configuration is read: {error}", fix) from error

@@ -55,7 +55,7 @@ async def _caller(settings: Settings, clock: Clock) -> str:
 @asynccontextmanager
 async def _sts(settings: Settings, hierarchy: KeyHierarchy, clock: Clock) -> AsyncIterator[StsClient]:
     base = base_credentials(settings, hierarchy=hierarchy)
-    other = external(settings.secrets, keys=None, clock=clock)
+    other = external(settings.secrets, keys=None, clock=clock, base=None)
     vault = vault_of(settings, hierarchy=hierarchy, clock=clock) if other is None else other.provider
     feed(base, path=settings.aws.credentials_secret, vault=vault)
     sts = sts_client(settings.aws, base=base, clock=clock, on_failure=lambda _region, _reason: None)

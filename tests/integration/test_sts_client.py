@@ -319,7 +319,7 @@ async def test_wrong_base_keys_are_refused_and_not_shown(sts: StrictSts) -> None
     try:
         error = await failure(client, grant())
         assert isinstance(error, StsRejected)
-        assert error.reason == "hop1_refused"
+        assert error.reason == "base_credentials_refused"
         assert "canary-secret" not in everything_said(error)
     finally:
         client.close()
