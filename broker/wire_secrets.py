@@ -25,6 +25,9 @@ FIELDS_MAX = 64
 # Of a person's or team's name, of what it is for. Characters.
 TEXT_MAX = 1024
 LABELS_MAX = 32
+# What the broker can make.
+KINDS = ("text", "hex", "base64", "uuid")
+CLASSES = ("lower", "upper", "digits", "symbols")
 _FIELD = re.compile(r"[A-Za-z0-9_.@-]{1,128}")
 _LABEL = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _VERSION_DIGITS = 18
@@ -50,25 +53,41 @@ class Described:
 
 
 @dataclass(frozen=True, slots=True)
+class Recipe:
+    """How the broker makes a value: ``text`` with something of each of ``classes``, ``hex`` or ``base64`` of bytes, ``uuid``.
+
+    ``length`` is in characters of a text, else in bytes. ``readable`` leaves out what looks like something else.
+    """
+
+    kind: str = "text"
+    length: int = 32
+    classes: tuple[str, ...] = ("lower", "upper", "digits")
+    readable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Writing:
     """The body of ``PUT``: the values of a new version by field, those to be made by the broker, and what must be there now."""
 
     fields: Mapping[str, str] = field(repr=False)
-    generate: Mapping[str, str]
+    generate: Mapping[str, Recipe]
     cas: int | None
     described: Described | None
 
 
 def parse_writing(body: bytes) -> Writing:
-    """Read ``{"fields"?: {NAME: TEXT}, "generate"?: {NAME: POLICY}, "cas"?: N, "metadata"?: {...}}`` strictly.
+    """Read ``{"fields"?: {NAME: TEXT}, "generate"?: {NAME: RECIPE}, "cas"?: N, "metadata"?: {...}}`` strictly.
 
-    At least one field, given or to be made.
+    At least one field, given or to be made. A recipe is
+    ``{"kind"?: one of KINDS, "length"?: N, "classes"?: some of CLASSES, "readable"?: true}``.
 
     Raises:
         ValueError: Its text is a sentence for the client; it never quotes what was sent.
     """
     members = _members(body, ("fields", "generate", "cas", "metadata"), BODY_MAX)
-    fields, generate = (_texts(members.get(name, _Members()), name) for name in ("fields", "generate"))
+    fields = _texts(members.get("fields", _Members()), "fields")
+    recipes = _object(members.get("generate", _Members()), "generate")
+    generate = {name: _recipe(value) for name, value in recipes.items()}
     if not 1 <= len(fields) + len(generate) <= FIELDS_MAX:
         raise ValueError(f'Give 1 to {FIELDS_MAX} fields by "fields" and "generate".')
     if fields.keys() & generate.keys():
@@ -86,12 +105,16 @@ def parse_writing(body: bytes) -> Writing:
 def writing(
     *,
     fields: Mapping[str, str],
-    generate: Mapping[str, str],
+    generate: Mapping[str, Recipe],
     cas: int | None = None,
     metadata: Mapping[str, object] | None = None,
 ) -> bytes:
     """The body that ``parse_writing`` reads."""
-    members: dict[str, object] = {"fields": dict(fields), "generate": dict(generate)}
+    recipes = {
+        name: {"kind": one.kind, "length": one.length, "classes": list(one.classes), "readable": one.readable}
+        for name, one in generate.items()
+    }
+    members: dict[str, object] = {"fields": dict(fields), "generate": recipes}
     members |= {} if cas is None else {"cas": cas}
     return _encode(members | ({} if not metadata else {"metadata": dict(metadata)}))
 
@@ -162,6 +185,21 @@ def list_body(paths: Iterable[str]) -> bytes:
 def due_body(due: Iterable[Mapping[str, object]]) -> bytes:
     """``{"due": [{"path", "since", "contact"}, ...]}``, the longest overdue first."""
     return _encode({"due": [dict(one) for one in due]})
+
+
+def _recipe(value: object) -> Recipe:
+    members = _object(value, "generate", ("kind", "length", "classes", "readable"))
+    default = Recipe()
+    kind, readable = members.get("kind", default.kind), members.get("readable", default.readable)
+    classes = members.get("classes", list(default.classes))
+    if kind not in KINDS:
+        raise ValueError(f'The "kind" of what is made must be one of {", ".join(KINDS)}.')
+    if not isinstance(classes, list) or isinstance(classes, _Members) or not all(one in CLASSES for one in classes):
+        raise ValueError(f'"classes" must be a list of some of {", ".join(CLASSES)}.')
+    if not isinstance(readable, bool):
+        raise ValueError('"readable" must be true or false.')  # noqa: TRY004  one kind of error for one kind of fault
+    length = _number(members.get("length", default.length), "length")
+    return Recipe(kind=str(kind), length=length, classes=tuple(classes), readable=readable)
 
 
 def _described(value: object) -> Described:

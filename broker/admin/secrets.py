@@ -19,8 +19,10 @@ from broker import wire_secrets
 from broker.admin.client import broker_options, connection
 from broker.core.secret_path import PATH_MAX, is_path
 from broker.core.visible import visible
+from broker.wire_secrets import Recipe
 
 _VALUE = "value"
+_READABLE = "readable"
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 _json = click.option("--json", "as_json", is_flag=True, help="Print the broker's answer as it is.")
@@ -81,7 +83,8 @@ def get(*, path: str, name: str | None, version: int | None, as_json: bool, reas
     "policies",
     multiple=True,
     metavar="[FIELD=]POLICY",
-    help="Let the broker make a value by a policy, which nobody sees: alnum:32.",
+    help="Let the broker make a value, which nobody sees: KIND[:LENGTH[:WORDS]], kinds are text, hex, base64, uuid; words, for "
+    "a text, are lower, upper, digits, symbols and readable: text:24:lower,digits.",
 )
 @click.option("--cas", type=click.IntRange(min=0), help="Only if this is the newest version; 0: only if there is none.")
 @_reason
@@ -102,7 +105,7 @@ def put(
     A FIELD's value is read from standard input (-), from a file (@FILE), or asked for. Without any there is one field, `value`.
     The end of a text's only line is not part of it.
     """
-    generate = dict(_policy_of(text) for text in policies)
+    generate = dict(_recipe_of(text) for text in policies)
     sources = dict(map(_source_of, fields or (() if generate else (_VALUE,))))
     if list(sources.values()).count("-") > 1:
         raise click.UsageError("only one field can be read from standard input")
@@ -271,9 +274,22 @@ def _source_of(text: str) -> tuple[str, str]:
     return name, source
 
 
-def _policy_of(text: str) -> tuple[str, str]:
+def _recipe_of(text: str) -> tuple[str, Recipe]:
     name, separator, policy = text.partition("=")
-    return (name, policy) if separator else (_VALUE, name)
+    kind, _, rest = (policy if separator else name).partition(":")
+    length, _, words = rest.partition(":")
+    classes = [word for word in words.split(",") if word]
+    known = kind in wire_secrets.KINDS and (not length or length.isdecimal())
+    if not known or set(classes) - {*wire_secrets.CLASSES, _READABLE}:
+        raise click.BadParameter("write KIND[:LENGTH[:WORDS]], such as text:24:lower,digits", param_hint="--generate")
+    default = Recipe()
+    recipe = Recipe(
+        kind=kind,
+        length=int(length or default.length),
+        classes=tuple(word for word in classes if word != _READABLE) or default.classes,
+        readable=_READABLE in classes,
+    )
+    return name if separator else _VALUE, recipe
 
 
 def _label_of(text: str) -> tuple[str, str]:

@@ -202,12 +202,9 @@ def assemble(settings: Settings, checked: Checked, *, keys: Keys, source: Source
     )
     keeping = keeping_of(
         settings,
+        checked=checked,
         hierarchy=hierarchy,
         entry=entry,
-        acceptor_keys=checked.keys,
-        base=checked.base,
-        keys=checked.secret_keys,
-        policies=policies,
         holds=holds,
         clock=clock,
     )

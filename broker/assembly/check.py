@@ -9,9 +9,8 @@ from broker.assembly.audit import problems_of as problems_of_audit
 from broker.assembly.aws import base_credentials
 from broker.assembly.clouds import problems_of as cloud_problems
 from broker.assembly.notification import problems_of as notification_problems
-from broker.assembly.operators import registered_keys
+from broker.assembly.operators import registered_keys, secret_signing_keys
 from broker.assembly.revocation import ledger_file
-from broker.assembly.secrets import secret_signing_keys
 from broker.assembly.sinks import sink_problems
 from broker.authn.acceptor import Binding
 from broker.authn.keytab import AcceptorKeys

@@ -8,6 +8,7 @@ from broker.assembly.entrance import Entry
 from broker.authn.signature import Registered, Signatures
 from broker.authz.operators import Operators
 from broker.config.admin import Admin, SigningKey
+from broker.config.model import Settings
 from broker.core.clock import Clock
 from broker.core.errors import ConfigurationError
 from broker.core.pattern import PrincipalPattern
@@ -39,6 +40,24 @@ def registered_keys(entries: Sequence[SigningKey], *, section: str) -> list[Regi
     if problems:
         raise ConfigurationError(problems)
     return list(found.values())
+
+
+def secret_signing_keys(settings: Settings, *, of_operators: list[Registered]) -> list[Registered]:
+    """Those that requests for secrets may be signed with: those of the section, and the operators'.
+
+    Raises:
+        ConfigurationError: One is none or has two owners, or there is none where one is needed.
+    """
+    own = registered_keys(settings.secrets.signing_keys, section="secrets")
+    owners = {one.key.id: one.owner for one in of_operators}
+    if any(owners.get(one.key.id, one.owner) != one.owner for one in own):
+        what = "secrets.signing_keys: holds the key of an operator under another name"
+        raise ConfigurationError([f"{what} — fix: give each person a key of their own"])
+    found = [*of_operators, *(one for one in own if one.key.id not in owners)]
+    if settings.secrets.require_signed_requests and not found:
+        what = "secrets.require_signed_requests: there is no key, so that nobody could sign a request"
+        raise ConfigurationError([f"{what} — fix: add secrets.signing_keys, or set it to false"])
+    return found
 
 
 def operators_door(admin: Admin | None, *, entry: Entry, keys: list[Registered], clock: Clock) -> OperatorsDoor:

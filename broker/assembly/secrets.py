@@ -4,26 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
+from broker.assembly.check import Checked
 from broker.assembly.entrance import Entry
-from broker.assembly.operators import registered_keys
-from broker.assembly.providers import External, external
+from broker.assembly.providers import external
 from broker.assembly.vault import vault_of
-from broker.authn.keytab import AcceptorKeys
-from broker.authn.signature import Registered, Signatures
+from broker.authn.signature import Signatures
 from broker.authz.policies import Policies
 from broker.config.model import Settings
 from broker.core.clock import Clock
-from broker.core.errors import ConfigurationError
 from broker.issuing.secrets import SecretDesk
 from broker.keys.hierarchy import KeyHierarchy
 from broker.remote.failure import RemoteFailure
 from broker.revocation.holds import Holds
 from broker.secrets.provider import Provider
 from broker.secrets.vault import Vault
-from broker.sts.base import BaseCredentials
 
 # Of the last use a minute may be lost with the process; the records of the audit log have it all the same.
 _NOTE_EVERY_SECONDS = 60.0
@@ -39,12 +36,13 @@ class Keeping:
     provider: Provider
     vault: Vault | None
     policies: Policies
-    other: External | None
+    # What keeps another's vault reachable, such as its login.
+    upkeep: Sequence[Callable[[], Awaitable[None]]] = ()
 
     @property
-    def background(self) -> list[Callable[[], Awaitable[None]]]:
+    def background(self) -> Sequence[Callable[[], Awaitable[None]]]:
         """What goes on beside requests."""
-        return [self.keep_noting, *(self.other.background if self.other else ())]
+        return [*self.upkeep, *([self._keep_noting] if self.vault is not None else [])]
 
     @property
     def source(self) -> Provider:
@@ -55,7 +53,7 @@ class Keeping:
         """None while it answers, or nobody may ask it anything."""
         return await self.provider.ping() if self.policies.current.secret_rules else None
 
-    async def keep_noting(self) -> None:
+    async def _keep_noting(self) -> None:
         """Write down from time to time what was read when. Runs until cancelled."""
         while self.vault is not None:
             await asyncio.sleep(_NOTE_EVERY_SECONDS)
@@ -77,53 +75,32 @@ class Keeping:
 def keeping_of(
     settings: Settings,
     *,
+    checked: Checked,
     hierarchy: KeyHierarchy,
     entry: Entry,
-    acceptor_keys: AcceptorKeys,
-    base: BaseCredentials,
-    keys: list[Registered],
-    policies: Policies,
     holds: Holds,
     clock: Clock,
 ) -> Keeping:
-    """As configured.
-
-    ``keys`` are those that requests for secrets may be signed with; ``acceptor_keys`` and ``base`` the broker's own, in Kerberos
-    and at AWS.
-    """
-    vault: Vault | None = None
-    other = external(settings.secrets, keys=acceptor_keys, base=base, clock=clock)
-    if other is not None:
-        provider = other.provider
-    else:
+    """As configured."""
+    policies, others = checked.policies, external(settings.secrets, keys=checked.keys, base=checked.base, clock=clock)
+    provider: Provider
+    if others is None:
         provider = vault = vault_of(settings, hierarchy=hierarchy, clock=clock)
+    else:
+        provider, vault = others.provider, None
     desk = SecretDesk(
         entrance=entry.entrance,
         policies=policies,
         holds=holds,
         signatures=Signatures(
-            keys=keys, required=settings.secrets.require_signed_requests, proofs=entry.proofs, clock=clock
+            keys=checked.secret_keys,
+            required=settings.secrets.require_signed_requests,
+            proofs=entry.proofs,
+            clock=clock,
         ),
         provider=provider,
         vault=vault,
         clock=clock,
     )
-    return Keeping(desk=desk, provider=provider, vault=vault, policies=policies, other=other)
-
-
-def secret_signing_keys(settings: Settings, *, of_operators: list[Registered]) -> list[Registered]:
-    """Those that requests for secrets may be signed with: those of the section, and the operators'.
-
-    Raises:
-        ConfigurationError: One is none or has two owners, or there is none where one is needed.
-    """
-    own = registered_keys(settings.secrets.signing_keys, section="secrets")
-    owners = {one.key.id: one.owner for one in of_operators}
-    if any(owners.get(one.key.id, one.owner) != one.owner for one in own):
-        what = "secrets.signing_keys: holds the key of an operator under another name"
-        raise ConfigurationError([f"{what} — fix: give each person a key of their own"])
-    found = [*of_operators, *(one for one in own if one.key.id not in owners)]
-    if settings.secrets.require_signed_requests and not found:
-        what = "secrets.require_signed_requests: there is no key, so that nobody could sign a request"
-        raise ConfigurationError([f"{what} — fix: add secrets.signing_keys, or set it to false"])
-    return found
+    upkeep = () if others is None else others.background
+    return Keeping(desk=desk, provider=provider, vault=vault, policies=policies, upkeep=upkeep)

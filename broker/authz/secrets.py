@@ -50,13 +50,13 @@ def permit(rules: Iterable[SecretRule], caller: Caller, *, path: str, action: Ac
         ApprovalRequired: A rule would, with a reason.
         DirectoryUnavailable: No rule does without a group, and which groups they are in is unknown.
     """
-    found = _met([rule for rule in _naming(rules, caller) if rule.covers(path, action)], caller)
+    found = _met(_naming((rule for rule in rules if rule.covers(path, action)), caller), caller)
     return Permit(path=path, action=action, rule=found[0].name)
 
 
 def visible_below(rules: Iterable[SecretRule], caller: Caller, *, prefix: str) -> tuple[str, Callable[[str], bool]]:
     """The first rule by which somebody may list secrets below a prefix, and which of them they may. Raises like ``permit``."""
-    found = _met([rule for rule in _naming(rules, caller) if rule.covers_below(prefix, Action.LIST)], caller)
+    found = _met(_naming((rule for rule in rules if rule.covers_below(prefix, Action.LIST)), caller), caller)
     return found[0].name, partial(_is_covered, found)
 
 
@@ -64,8 +64,8 @@ def _is_covered(rules: Sequence[SecretRule], path: str) -> bool:
     return any(rule.covers(path, Action.LIST) for rule in rules)
 
 
-def _naming(rules: Iterable[SecretRule], caller: Caller) -> Iterable[SecretRule]:
-    return (rule for rule in rules if rule.names(caller.identity) and rule.allows_from(caller.address))
+def _naming(rules: Iterable[SecretRule], caller: Caller) -> Sequence[SecretRule]:
+    return [rule for rule in rules if rule.names(caller.identity) and rule.allows_from(caller.address)]
 
 
 def _met(rules: Sequence[SecretRule], caller: Caller) -> Sequence[SecretRule]:

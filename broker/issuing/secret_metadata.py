@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import fields
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 from broker.core.clock import rfc3339
 from broker.core.errors import BadRequest
+from broker.secrets.generate import Kind, Policy
 from broker.secrets.metadata import Details, Due, Metadata, Stamp, VersionInfo
-from broker.wire_secrets import Described
+from broker.wire_secrets import Described, Recipe
 
 
 def with_changes(new: Described) -> Callable[[Details], Details]:
@@ -30,6 +31,13 @@ def with_changes(new: Described) -> Callable[[Details], Details]:
         changes["expires"] = None if new.expires is None else _moment(new.expires)
     return lambda details: Details(
         **{one.name: changes.get(one.name, getattr(details, one.name)) for one in fields(Details)}
+    )
+
+
+def policy_of(recipe: Recipe) -> Policy:
+    """As the vault knows it."""
+    return Policy(
+        kind=cast("Kind", recipe.kind), length=recipe.length, classes=recipe.classes, readable=recipe.readable
     )
 
 

@@ -27,8 +27,9 @@ from broker.core.secret_path import PATH_MAX, is_path
 from broker.core.secret_rule import Action, SecretRule
 from broker.issuing.ask import Ask, Entrance, printable
 from broker.issuing.secret_failures import failures, unsupported
-from broker.issuing.secret_metadata import described, due_members, with_changes
+from broker.issuing.secret_metadata import described, due_members, policy_of, with_changes
 from broker.revocation.holds import Holds
+from broker.secrets.generate import generate
 from broker.secrets.metadata import Actor, Details
 from broker.secrets.provider import Provider, Version
 from broker.secrets.vault import Vault
@@ -117,8 +118,7 @@ class SecretDesk:
         """A new version, and its number; what is made for it is told to nobody. Raises like ``read``."""
         async with self._attempt(ask, wanted, "write") as admitted:
             values = {name: Secret(text) for name, text in new.fields.items()}
-            if new.generate:
-                raise unsupported("generated values")
+            values |= {name: generate(policy_of(recipe)) for name, recipe in new.generate.items()}
             admitted.event.details |= {"fields": len(values), "generated": len(new.generate)}
             if new.described is not None:
                 self._the_vault("what is said about secrets")

@@ -103,6 +103,8 @@ def test_a_secret_goes_in_by_every_way_but_the_command_line_and_comes_out_alone(
     assert secrets(alice, one, "get", "team-a/plain").stdout == b"only"
     assert secrets(alice, one, "list", "team-a").stdout.decode().split() == ["team-a/db", "team-a/plain"]
     assert secrets(alice, one, "due").stdout == b""
+    secrets(alice, one, "put", "team-a/made", "--generate", "hex:20", "--cas", "0")
+    assert len(bytes.fromhex(secrets(alice, two, "get", "team-a/made").stdout.decode())) == 20
 
 
 def test_a_value_on_the_command_line_is_refused_before_anything_is_sent(

@@ -156,7 +156,8 @@ def test_what_has_expired_is_read_by_nobody_and_the_try_is_on_record(broker: Bro
     assert post(alice, broker, "team-a/old:describe", b'{"expires":null}').status == 200
     assert get(alice, broker, "team-a/old").status == 200
     known = get(alice, broker, "team-a/old/versions").json
-    assert (known["contact"], known["rotate_every"], known["created"]["by"]) == ("db@example.com", 90 * 86_400, ALICE)
+    assert (known["contact"], known["rotate_every"]) == ("db@example.com", 90 * 86_400)
+    assert (known["created"]["by"], known["used"]["by"], known["used"]["with"]) == (ALICE, ALICE, "/v1/secrets")
 
 
 def test_a_list_holds_what_may_be_listed_below_a_prefix_and_nothing_beside_it(
@@ -171,6 +172,22 @@ def test_a_list_holds_what_may_be_listed_below_a_prefix_and_nothing_beside_it(
     assert alice.ask(broker.url, "GET", f"{wire_secrets.SECRETS_PATH}?prefix=team-b").status == 403
     assert mallory.ask(broker.url, "GET", wire_secrets.SECRETS_PATH).status == 403
     assert alice.ask(broker.url, "GET", f"{wire_secrets.SECRETS_PATH}?due=true").json == {"due": []}
+
+
+def test_what_the_broker_makes_is_told_to_readers_and_not_to_who_asked_for_it(
+    broker: BrokerProcess, alice: Operator
+) -> None:
+    recipe = {"kind": "text", "length": 24, "classes": ["lower", "digits"]}
+    written = put(alice, broker, "team-a/made", fields={"user": "app"}, generate={"password": recipe})
+    assert (written.status, written.json) == (200, {"path": "team-a/made", "version": "1"})
+    assert (last(broker)["fields"], last(broker)["generated"]) == (2, 1)
+    password = get(alice, broker, "team-a/made").json["fields"]["password"]
+    assert len(password) == 24
+    assert set(password) <= set("abcdefghijklmnopqrstuvwxyz0123456789")
+    weak = put(alice, broker, "team-a/made", fields={}, generate={"password": {"length": 4}})
+    assert (weak.status, last(broker)["reason"]) == (400, "secret_unfit_policy")
+    assert "bits" in weak.json["hint"]
+    assert get(alice, broker, "team-a/made").json["version"] == "1"
 
 
 # ---- who may not ----

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from broker import wire_secrets
 
 CANARY = "canary-9d1f"
+RECIPE = wire_secrets.Recipe(kind="text", length=24, classes=("lower", "digits"), readable=True)
 
 
 def parsed(body: object) -> wire_secrets.Writing:
@@ -22,12 +23,12 @@ def parsed(body: object) -> wire_secrets.Writing:
 def test_a_whole_body_is_read_as_it_was_written() -> None:
     body = {
         "fields": {"username": "app", "note": "ä\n\u0000\U0001f511"},
-        "generate": {"password": "alnum:32"},
+        "generate": {"password": {"kind": "text", "length": 24, "classes": ["lower", "digits"], "readable": True}},
         "cas": 3,
         "metadata": {"contact": "db@example.com", "rotate_every": "90d", "expires": None, "labels": {"tier": "1"}},
     }
     found = parsed(body)
-    assert (found.fields, found.generate, found.cas) == (body["fields"], {"password": "alnum:32"}, 3)
+    assert (found.fields, found.generate, found.cas) == (body["fields"], {"password": RECIPE}, 3)
     assert found.described is not None
     assert found.described.given == {"contact", "rotate_every", "expires", "labels"}
     assert (found.described.rotate_every, found.described.expires) == (90 * 86_400, None)
@@ -35,7 +36,13 @@ def test_a_whole_body_is_read_as_it_was_written() -> None:
 
 @given(st.dictionaries(st.from_regex(r"[A-Za-z0-9_.@-]{1,9}", fullmatch=True), st.text(), min_size=1, max_size=4))
 def test_what_is_written_is_what_is_read(fields: dict[str, str]) -> None:
-    assert parsed(json.loads(wire_secrets.writing(fields=fields, generate={}))).fields == fields
+    written = parsed(json.loads(wire_secrets.writing(fields=fields, generate={})))
+    assert written.fields == fields
+
+
+def test_a_recipe_is_read_as_it_was_written() -> None:
+    assert parsed(json.loads(wire_secrets.writing(fields={}, generate={"a": RECIPE}))).generate == {"a": RECIPE}
+    assert parsed({"generate": {"a": {}}}).generate == {"a": wire_secrets.Recipe()}
 
 
 REFUSED: list[Any] = [
@@ -52,7 +59,14 @@ REFUSED: list[Any] = [
     {"fields": {"ä": "x"}},
     {"fields": {"a" * 129: "x"}},
     {"fields": {str(number): "x" for number in range(65)}},
-    {"fields": {"a": "x"}, "generate": {"a": "alnum:32"}},
+    {"fields": {"a": "x"}, "generate": {"a": {}}},
+    {"generate": {"a": "text:32"}},
+    {"generate": {"a": {"kind": "password"}}},
+    {"generate": {"a": {"length": "32"}}},
+    {"generate": {"a": {"classes": ["lower", "all"]}}},
+    {"generate": {"a": {"classes": "lower"}}},
+    {"generate": {"a": {"readable": 1}}},
+    {"generate": {"a": {"seed": 1}}},
     {"fields": {"a": "\ud800"}},
     {"fields": {"a": "x"}, "cas": "1"},
     {"fields": {"a": "x"}, "cas": True},
