@@ -19,6 +19,12 @@ RESTORE_PATH = "/v1/admin/revocations/restore"
 NOTIFICATION_TEST_PATH = "/v1/admin/notifications/test"
 ALERTS_PATH = "/v1/admin/alerts"
 CLEAR_PATH = "/v1/admin/alerts/clear"
+KEYS_PATH = "/v1/admin/keys"
+ROTATE_PATH = "/v1/admin/keys/rotate"
+
+# What can be rotated; and what is due.
+MASTER, DUE = "master", "due"
+ROTATED = (MASTER, "data", "session")
 
 # RFC 9421: what a signed request covers; a request with a body its digest (RFC 9530) as well.
 SIGNED_COMPONENTS = ("@method", "@authority", "@path", "@query", "authorization", "x-zerotrust-request")
@@ -151,6 +157,19 @@ def parse_clearing(body: bytes) -> str:
 def clearing(*, user: str) -> bytes:
     """The body that ``parse_clearing`` reads."""
     return _encode({"user": user})
+
+
+def parse_rotation(body: bytes) -> str:
+    """Read ``{"what": "master" | "data" | "session" | "due"}`` strictly. Raises like the others."""
+    what = _text(_members(body, ("what",)), "what")
+    if what not in (*ROTATED, DUE):
+        raise ValueError('"what" must be "master", "data", "session" or "due".')
+    return what
+
+
+def rotation(what: str) -> bytes:
+    """The body that ``parse_rotation`` reads."""
+    return _encode({"what": what})
 
 
 def alerts_body(held: Iterable[Mapping[str, object]]) -> bytes:

@@ -13,6 +13,7 @@ from broker.admin.compliance import compliance_report
 from broker.admin.doctor import doctor
 from broker.admin.elevate import approve, break_glass, deny, requests, reviews
 from broker.admin.encrypt_value import encrypt_value
+from broker.admin.keys import keys
 from broker.admin.notify import notify_test
 from broker.admin.operate import cancel_pass, whoami
 from broker.admin.policy import policy
@@ -32,6 +33,7 @@ SECTIONS: Mapping[str, Sequence[click.Command]] = {
     ),
     "Time boxes, at a running broker": (requests, approve, deny, break_glass, reviews),
     "Secrets, at a running broker": (secrets,),
+    "Keys, at a running broker": (keys,),
     "Try a running broker": (whoami, notify_test),
     "Records, offline": (audit, watch, compliance_report),
     "Roles and rules, offline": (policy, trust_policy, doctor),

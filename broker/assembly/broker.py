@@ -234,6 +234,7 @@ def assemble(settings: Settings, checked: Checked, *, keys: Keys, source: Source
     app = application(
         settings,
         checked,
+        keys=keys,
         entry=entry,
         issuer=issuer,
         elevation=elevation,

@@ -7,6 +7,7 @@ from aiohttp import web
 from broker.assembly.check import Checked
 from broker.assembly.elevation import Elevating
 from broker.assembly.entrance import Entry
+from broker.assembly.keys import Keys
 from broker.assembly.operators import operators_door
 from broker.config.model import Settings
 from broker.core.clock import Clock
@@ -14,6 +15,7 @@ from broker.issuing.alerts import Alerts
 from broker.issuing.deny import Denies
 from broker.issuing.explain import Explainer
 from broker.issuing.issue import Issuer
+from broker.issuing.keys import KeyDesk
 from broker.issuing.notify import NotificationTest
 from broker.issuing.passes import PassOffice
 from broker.issuing.revoke import Revocations
@@ -31,6 +33,7 @@ def application(
     settings: Settings,
     checked: Checked,
     *,
+    keys: Keys,
     entry: Entry,
     issuer: Issuer,
     elevation: Elevating,
@@ -63,6 +66,7 @@ def application(
         reviews=elevation.reviews,
         alerts=Alerts(operators=operators, holds=holds),
         secret_desk=secret_desk,
+        key_desk=KeyDesk(operators=operators, keeper=keys.keeper, duties=keys.duties),
         health=health,
         hostnames=frozenset(settings.server.hostnames or checked.keys.hosts),
         networks=settings.server.allowed_networks or (),

@@ -64,10 +64,14 @@ class Courier:
         await self._done(pipeline)
 
     async def leave(self, *, goodbye: bytes) -> None:
-        """Let nobody wait for our beats. Raises like ``exchange``."""
+        """Let nobody wait for our beats, or for our turn to end. Raises like ``exchange``."""
         pipeline = self._client.pipeline(transaction=False)
         pipeline.hset(_INSTANCES, self._instance, cast("str", goodbye))
-        await self._done(pipeline)
+        pipeline.get(_TURN)
+        if (await self._done(pipeline))[-1] == self._instance.encode():
+            # Where it ended just now, another's ends with it: that costs some work, and nothing else.
+            pipeline.delete(_TURN)
+            await self._done(pipeline)
 
     async def bury(self, instances: Iterable[str]) -> None:
         """Take away what instances said that are no more. Raises like ``exchange``."""

@@ -96,13 +96,14 @@ class Duties:
             await self._need_a_kek()
             await self._fill_in()
             for kind in rotation.due(self._opened.ring, self._schedule, now=keeper.now()):
-                await self.rotate(kind, why="due", is_forced=False)
+                if version := await self.rotate(kind, only_if_due=True):
+                    await self.tell("key_rotated", {"kind": str(kind), "version": version, "why": "due"})
             await self._follow_the_master()
             await self._destroy()
         except (KeysFailed, MasterUnavailable) as error:
             _log.warning("keys: not done, and tried again: %s", error)
 
-    async def rotate(self, kind: Kind, *, why: str, is_forced: bool = True) -> str | None:
+    async def rotate(self, kind: Kind, *, only_if_due: bool = False) -> str | None:
         """A new version of a kind, which seals in a moment; its id, or None where somebody was quicker.
 
         Raises:
@@ -111,19 +112,18 @@ class Duties:
         now = self._keeper.now()
 
         def make(ring: Ring) -> list[Entry]:
-            if not is_forced and kind not in rotation.due(ring, self._schedule, now=now):
+            if only_if_due and kind not in rotation.due(ring, self._schedule, now=now):
                 return []
             seals_from = now + _ms(self._keeper.pace.grace)
             return [self._opened.new_version(kind, now=now, seals_from=seals_from)]
 
         for entry in await self._keeper.add(make):
             if isinstance(entry, Wrapped):
-                _log.info("keys: %s: version %s seals in a moment (%s)", kind, entry.id, why)
-                await self.tell("key_rotated", {"kind": str(kind), "version": entry.id, "why": why})
+                _log.info("keys: %s: version %s seals in a moment", kind, entry.id)
                 return entry.id
         return None
 
-    async def rotate_master(self, *, why: str) -> None:
+    async def rotate_master(self) -> None:
         """The master's next version, where it makes one itself; what it wraps follows.
 
         Raises:
@@ -134,7 +134,6 @@ class Duties:
         if not isinstance(master, Rotatable):
             raise KeysFailed("this master key is changed where it lies: see docs/keys.md")
         await master.rotate()
-        await self.tell("key_rotated", {"kind": "master", "version": master.id, "why": why})
         self._asked_at = None
 
     # ---- one by one ----
@@ -183,7 +182,8 @@ class Duties:
             self.master_is_stale = False
             await self.tell("key_rewrapped", {"kek": kek.id, "master": kek.master})
         elif self._is_master_due() and isinstance(keeper.master, Rotatable):
-            await self.rotate_master(why="due")
+            await self.rotate_master()
+            await self.tell("key_rotated", {"kind": "master", "version": keeper.master.id, "why": "due"})
 
     def hosts_behind(self) -> list[str]:
         """Hosts that have another master key than we do."""
@@ -199,9 +199,13 @@ class Duties:
         newest = next(iter(self._opened.ring.versions(kind)), None)
         return 0.0 if newest is None else (self._keeper.now() - newest.made) / _SECOND
 
+    def due_at(self, kind: Kind) -> int | None:
+        """When a kind is to be followed (ms of Unix time)."""
+        return self._schedule.due_at(self._opened.ring, kind)
+
     def due_in(self, kind: Kind | None) -> float:
         """In how many seconds a kind, or the master key, is to be followed; infinity where there is nothing yet."""
-        at = self.master_due_at if kind is None else self._schedule.due_at(self._opened.ring, kind)
+        at = self.master_due_at if kind is None else self.due_at(kind)
         return math.inf if at is None else (at - self._keeper.now()) / _SECOND
 
     @property

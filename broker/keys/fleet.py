@@ -14,7 +14,7 @@ from typing import Any
 
 from broker.core.clock import Clock
 from broker.keys.envelope import CannotOpen
-from broker.keys.hierarchy import KeyHierarchy, Use
+from broker.keys.opened import OpenedRing
 
 # An instance that was killed never says good-bye. After this nobody waits for it: what it kept on its disk is opened by the
 # keys on its disk, which no tombstone takes from it (``opened``).
@@ -36,15 +36,16 @@ class Beat:
 class _Peer:
     beat: Beat
     at: int
-    heard: float
+    # Since when it is the same, as far as we looked: a host that slept for hours has missed nobody's.
+    silent_since: float | None = None
 
 
 class Fleet:
     """All instances that are heard, but this one."""
 
-    def __init__(self, *, instance: str, hierarchy: KeyHierarchy, clock: Clock) -> None:
+    def __init__(self, *, instance: str, opened: OpenedRing, clock: Clock) -> None:
         self._instance = instance
-        self._hierarchy = hierarchy
+        self._opened = opened
         self._clock = clock
         self._peers: dict[str, _Peer] = {}
 
@@ -52,36 +53,41 @@ class Fleet:
         """Ours, to be put where others look; None is good-bye.
 
         Raises:
-            LookupError: There are no keys yet.
+            LookupError: There is no KEK yet.
         """
         said: dict[str, Any] = {"at": int(self._clock.now().timestamp() * 1000)}
         if beat is not None:
             needs = None if beat.needs is None else sorted(beat.needs)
             said |= {"host": beat.host, "master": beat.master, "needs": needs, "seals": dict(beat.seals)}
-        return self._hierarchy.envelope(Use.INSTANCE_SEAL).seal(
-            json.dumps(said).encode(), context=_CONTEXT + self._instance.encode()
-        )
+        return self._opened.beats().seal(json.dumps(said).encode(), context=_CONTEXT + self._instance.encode())
 
     def hear(self, beats: Mapping[bytes, bytes]) -> list[str]:
         """Take what lies there; returns the instances that are no more, whose beats may be taken away."""
         now, over = self._clock.boottime(), []
+        wall, fresh = self._clock.now().timestamp() * 1000, set[str]()
         for name, blob in beats.items():
             instance = name.decode("ascii", "replace")
             if instance == self._instance:
                 continue
             try:
-                said = json.loads(self._hierarchy.envelope(Use.INSTANCE_SEAL).open(blob, context=_CONTEXT + name))
-            except CannotOpen:
+                said = json.loads(self._opened.beats().open(blob, context=_CONTEXT + name))
+            except (CannotOpen, LookupError):
                 continue
             if "host" not in said:
                 self._peers.pop(instance, None)
-                over.append(instance)
+                # It stays until everybody has heard it.
+                if wall - said["at"] > _FORGOTTEN_AFTER // timedelta(milliseconds=1):
+                    over.append(instance)
                 continue
             known = self._peers.get(instance)
             if known is None or said["at"] > known.at:
-                self._peers[instance] = _Peer(_beat(said), said["at"], now)
+                self._peers[instance] = _Peer(_beat(said), said["at"])
+                fresh.add(instance)
         for instance, peer in list(self._peers.items()):
-            if now - peer.heard > _FORGOTTEN_AFTER.total_seconds():
+            if instance in fresh:
+                continue
+            peer.silent_since = now if peer.silent_since is None else peer.silent_since
+            if now - peer.silent_since > _FORGOTTEN_AFTER.total_seconds():
                 del self._peers[instance]
                 over.append(instance)
         return over

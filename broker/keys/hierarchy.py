@@ -73,8 +73,6 @@ _OTHER_THAN_DATA = {
     Use.REVOCATION_NAME: Kind.NAME,
     Use.WATCH_NAME: Kind.NAME,
     Use.JOB_PASS_ENTRY: Kind.NAME,
-    # What instances tell each other of their keys has to open whatever versions they hold.
-    Use.INSTANCE_SEAL: Kind.NAME,
     Use.SESSION_SEAL: Kind.SESSION,
     Use.JOB_PASS_SEAL: Kind.SESSION,
     Use.AUDIT_SIGNATURE: Kind.SIGNING,
@@ -83,7 +81,7 @@ _OTHER_THAN_DATA = {
 
 
 # What goes on while keys are withheld: nobody is given anything by it, and without it revocations would not be heard.
-HOUSEKEEPING = frozenset({Use.REVOCATION_SEAL, Use.NOTIFICATION_SEAL, Use.WATCH_SEAL, Use.INSTANCE_SEAL})
+HOUSEKEEPING = frozenset({Use.REVOCATION_SEAL, Use.NOTIFICATION_SEAL, Use.WATCH_SEAL})
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,6 @@ from datetime import timedelta
 from typing import TypeVar
 
 from broker.core.clock import Clock
-from broker.core.errors import KeysUnavailable
 from broker.core.workers import Workers
 from broker.keys.courier import Courier, NotShared
 from broker.keys.fleet import Beat, Fleet
@@ -83,10 +82,11 @@ class Keeper:
         """
         self.pace = pace or Pace()
         self.instance = instance
+        self.host = socket.gethostname()
         self.master = master
         self.opened = OpenedRing(master=master, own=own)
         self.hierarchy = KeyHierarchy(master=own[0], former=own[1:]) if own else KeyHierarchy.of({})
-        self.fleet = Fleet(instance=instance, hierarchy=self.hierarchy, clock=clock)
+        self.fleet = Fleet(instance=instance, opened=self.opened, clock=clock)
         self.faults: dict[str, str] = {}
         # What each store says that it needs; None while it has not said.
         self.store_needs: dict[str, frozenset[str] | None] = {}
@@ -96,6 +96,7 @@ class Keeper:
         self._clock = clock
         self._worker = Workers(name="keys", number=1)
         self._stores: list[Sealed] = []
+        self._are_all_registered = False
         self._ripe_at: dict[str, float] = {}
         self._answered = clock.boottime()
         self._asked = float("-inf")
@@ -133,12 +134,16 @@ class Keeper:
         self._stores.append(store)
         self.store_needs[store.name] = None
 
+    def all_are_registered(self) -> None:
+        """From here on what the stores say is all that is needed."""
+        self._are_all_registered = True
+
     async def close(self) -> None:
         """Let nobody wait for us."""
         if self._courier is not None:
             try:
                 await self._courier.leave(goodbye=self.fleet.sealed(None))
-            except NotShared as error:
+            except (NotShared, LookupError) as error:
                 _log.info("keys: nobody was told that we end: %s", error)
         await self.master.close()
         self._file.close()
@@ -152,10 +157,17 @@ class Keeper:
 
     @property
     def needs(self) -> frozenset[str] | None:
-        """The ids of all versions that a store of ours needs; None while one has not said."""
-        if any(needed is None for needed in self.store_needs.values()):
+        """The ids of all versions that a store of ours needs; None while one has not said, or may yet be registered."""
+        if not self._are_all_registered or any(needed is None for needed in self.store_needs.values()):
             return None
         return frozenset().union(*(needed or () for needed in self.store_needs.values()))
+
+    def sealing(self, kind: Kind) -> str | None:
+        """The id of the version that seals, or would; None while there is none."""
+        try:
+            return self.hierarchy.sealing(kind)
+        except LookupError:
+            return None
 
     @property
     def unripe(self) -> list[str]:
@@ -247,6 +259,7 @@ class Keeper:
 
     async def keep_resealing(self) -> None:
         """Runs until cancelled: one store after the other seals anew what an older version sealed, and says what it needs."""
+        self.all_are_registered()
         while True:
             for store in self._stores:
                 what = f"store {store.name}"
@@ -345,11 +358,10 @@ class Keeper:
                 self._ripe_at.setdefault(entry.id, at)
 
     def _beat(self) -> bytes | None:
-        try:
-            seals = {kind.value: self.hierarchy.sealing(kind) for kind in Kind}
-        except (LookupError, KeysUnavailable):
+        seals = {kind.value: one for kind in Kind if (one := self.sealing(kind))}
+        if self.opened.sealing_kek is None:
             return None
-        return self.fleet.sealed(Beat(host=socket.gethostname(), master=self.master.id, needs=self.needs, seals=seals))
+        return self.fleet.sealed(Beat(host=self.host, master=self.master.id, needs=self.needs, seals=seals))
 
     async def _on_disk(self, job: Callable[[], _T]) -> _T:
         future = self._worker.do(job)

@@ -10,8 +10,8 @@ import os
 from collections.abc import Collection, Iterable, Sequence
 
 from broker.keys import rotation
-from broker.keys.envelope import KEY_BYTES, CannotOpen
-from broker.keys.hierarchy import KeyVersion, Kind, Versions
+from broker.keys.envelope import KEY_BYTES, CannotOpen, Envelope
+from broker.keys.hierarchy import KeyHierarchy, KeyVersion, Kind, Use, Versions
 from broker.keys.keyring import KEK, OWN, Entry, Gone, Kek, Ring, Wrapped, kek_id, tombstone, unwrapped, wrapped_version
 from broker.keys.master.port import MasterKey
 
@@ -122,6 +122,18 @@ class OpenedRing:
             ids += sorted(one for where, one in gone if where == kind and one in needed and (kind, one) in self._keys)
             found[kind] = [self._keys[kind, one] for one in ids]
         return found if all(found.values()) else None
+
+    def beats(self) -> Envelope:
+        """What instances' words are sealed with: by the KEKs, which all hosts share also while their masters differ.
+
+        Raises:
+            LookupError: There is none yet.
+        """
+        newest = self.sealing_kek
+        if newest is None:
+            raise LookupError("no key-encryption key is open")
+        order = [self._keks[newest.id], *(key for one, key in self._keks.items() if one != newest.id)]
+        return Envelope(keys=[KeyHierarchy(master=kek).derive(Use.INSTANCE_SEAL) for kek in order])
 
     # ---- what comes to it; each returns entries, to be admitted once they are kept ----
 

@@ -15,6 +15,7 @@ from broker.issuing.alerts import Alerts
 from broker.issuing.elevate import Elevation
 from broker.issuing.explain import Explainer
 from broker.issuing.issue import Issuer
+from broker.issuing.keys import KeyDesk
 from broker.issuing.notify import NotificationTest
 from broker.issuing.operators import OperatorsDoor
 from broker.issuing.passes import PassOffice
@@ -27,6 +28,7 @@ from broker.web.admin import Admin
 from broker.web.credentials import Credentials
 from broker.web.explain import Explain
 from broker.web.health import Health
+from broker.web.keys import KeysDoor
 from broker.web.negotiate import REQUEST_ID, TLS, prove_ourselves
 from broker.web.passes import Passes
 from broker.web.portal.page import Page
@@ -56,6 +58,7 @@ def build(
     reviews: Reviews,
     alerts: Alerts,
     secret_desk: SecretDesk,
+    key_desk: KeyDesk,
     health: Health,
     hostnames: frozenset[str],
     networks: Sequence[Network],
@@ -76,6 +79,7 @@ def build(
         reviews: What was broken open.
         alerts: What they can give back that the watch took.
         secret_desk: What asks the vault.
+        key_desk: What operators see and rotate of keys.
         health: What it says of itself.
         hostnames: The names a Host header may carry, lower case.
         networks: Who may ask at all; empty for anybody.
@@ -90,6 +94,7 @@ def build(
     admin = Admin(door=operators, revocations=revocations, notification_test=notification_test, alerts=alerts)
     vault, a_secret = Secrets(desk=secret_desk), f"{wire_secrets.PREFIX}{{path:.*}}"
     requests, reviewing = Requests(elevation=elevation), ReviewsDoor(door=operators, reviews=reviews)
+    keys = KeysDoor(door=operators, desk=key_desk)
     guard = _guard(hostnames, networks, trusted_proxies, limit, health)
     app = web.Application(
         client_max_size=wire.REQUEST_BODY_MAX,
@@ -125,6 +130,8 @@ def build(
         ("POST", wire_operators.NOTIFICATION_TEST_PATH, admin.test_notification),
         ("GET", wire_operators.ALERTS_PATH, admin.alerts),
         ("POST", wire_operators.CLEAR_PATH, admin.clear_alert),
+        ("GET", wire_operators.KEYS_PATH, keys.status),
+        ("POST", wire_operators.ROTATE_PATH, keys.rotate),
         ("GET", wire_secrets.SECRETS_PATH, vault.listing),
         ("GET", a_secret, vault.get),
         ("PUT", a_secret, vault.put),

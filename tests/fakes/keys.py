@@ -10,7 +10,6 @@ from pathlib import Path
 
 from redis import asyncio as redis
 
-from broker.core.clock import Clock
 from broker.keys.courier import Courier
 from broker.keys.duties import Duties
 from broker.keys.keeper import Keeper, Pace
@@ -18,6 +17,7 @@ from broker.keys.master.local import LocalMaster
 from broker.keys.master.port import MasterKey
 from broker.keys.ringfile import RingFile
 from broker.keys.rotation import Schedule
+from tests.fakes.audit import SetClock
 
 MASTER = bytes(range(32))
 SCHEDULE = Schedule(master=timedelta(days=90), data=timedelta(days=30), session=timedelta(hours=24))
@@ -30,6 +30,7 @@ class Instance:
 
     keeper: Keeper
     duties: Duties
+    clock: SetClock
     told: list[tuple[str, Mapping[str, object]]] = field(default_factory=list)
 
     @classmethod
@@ -37,7 +38,7 @@ class Instance:
         cls,
         directory: Path,
         *,
-        clock: Clock,
+        clock: SetClock,
         client: redis.Redis | None = None,
         masters: Sequence[bytes] = (MASTER,),
         master: MasterKey | None = None,
@@ -54,7 +55,7 @@ class Instance:
             clock=clock,
             pace=pace,
         )
-        made = cls(keeper, Duties(keeper=keeper, schedule=SCHEDULE))
+        made = cls(keeper, Duties(keeper=keeper, schedule=SCHEDULE), clock)
 
         async def tell(what: str, details: Mapping[str, object]) -> None:
             made.told.append((what, details))
@@ -65,10 +66,13 @@ class Instance:
     async def open(self) -> Instance:
         await self.keeper.open()
         await self.duties.begin()
+        self.keeper.all_are_registered()
         return self
 
     async def look(self, times: int = 1) -> Instance:
         for _ in range(times):
+            # A beat is later than the one before it.
+            self.clock.time += timedelta(milliseconds=1)
             await self.keeper.look()
             await self.duties.do()
         return self

@@ -73,7 +73,7 @@ async def test_a_version_that_is_due_comes_by_itself_seals_and_everything_before
 async def test_what_was_rotated_is_there_after_a_restart_and_no_key_lies_on_the_disk(tmp_path: Path) -> None:
     clock = SetClock()
     instance = await (await Instance.of(tmp_path, clock=clock).open()).look()
-    version = await instance.duties.rotate(Kind.DATA, why="asked")
+    version = await instance.duties.rotate(Kind.DATA)
     sealed = instance.keeper.hierarchy.envelope(Use.CACHE_SEAL).seal(b"x", context=b"c")
     again = await Instance.of(tmp_path, clock=clock).open()
     assert again.keeper.hierarchy.sealing(Kind.DATA) == version
@@ -89,7 +89,7 @@ async def test_a_new_version_seals_nothing_before_everybody_had_time_to_hear_of_
     clock = SetClock()
     pace = Pace(ripe=timedelta(seconds=3), grace=timedelta(seconds=6))
     instance = await (await Instance.of(tmp_path, clock=clock, pace=pace).open()).look()
-    version = await instance.duties.rotate(Kind.DATA, why="asked")
+    version = await instance.duties.rotate(Kind.DATA)
     await instance.look()
     assert instance.keeper.hierarchy.sealing(Kind.DATA) == OWN
     clock.time += timedelta(seconds=6)
@@ -102,7 +102,7 @@ async def test_one_flipped_bit_in_the_file_is_named_and_no_new_keys_are_made_ove
     tmp_path: Path, place: int
 ) -> None:
     instance = await (await Instance.of(tmp_path, clock=SetClock()).open()).look()
-    await instance.duties.rotate(Kind.DATA, why="asked")
+    await instance.duties.rotate(Kind.DATA)
     file = tmp_path / "keyring"
     content = bytearray(file.read_bytes())
     content[place] ^= 1
@@ -114,38 +114,38 @@ async def test_one_flipped_bit_in_the_file_is_named_and_no_new_keys_are_made_ove
 
 async def test_who_runs_while_the_file_is_damaged_goes_on_and_writes_it_anew(tmp_path: Path) -> None:
     instance = await (await Instance.of(tmp_path, clock=SetClock()).open()).look()
-    version = await instance.duties.rotate(Kind.DATA, why="asked")
+    version = await instance.duties.rotate(Kind.DATA)
     (tmp_path / "keyring").write_bytes(b"garbage")
     await instance.look(2)
     assert instance.keeper.hierarchy.sealing(Kind.DATA) == version
     assert await instance.keeper.ping() is None
     assert (tmp_path / "keyring.damaged").read_bytes() == b"garbage"
-    again = await Instance.of(tmp_path, clock=SetClock()).open()
+    again = await Instance.of(tmp_path, clock=instance.clock).open()
     assert again.keeper.hierarchy.sealing(Kind.DATA) == version
 
 
 async def test_a_file_that_was_taken_away_is_written_again(tmp_path: Path) -> None:
     instance = await (await Instance.of(tmp_path, clock=SetClock()).open()).look()
-    version = await instance.duties.rotate(Kind.DATA, why="asked")
+    version = await instance.duties.rotate(Kind.DATA)
     (tmp_path / "keyring").unlink()
     await instance.look()
-    assert (await Instance.of(tmp_path, clock=SetClock()).open()).keeper.hierarchy.sealing(Kind.DATA) == version
+    assert (await Instance.of(tmp_path, clock=instance.clock).open()).keeper.hierarchy.sealing(Kind.DATA) == version
 
 
 async def test_an_older_copy_of_the_file_takes_nothing_from_who_runs(tmp_path: Path) -> None:
     instance = await (await Instance.of(tmp_path, clock=SetClock()).open()).look()
     backup = (tmp_path / "keyring").read_bytes()
-    version = await instance.duties.rotate(Kind.DATA, why="asked")
+    version = await instance.duties.rotate(Kind.DATA)
     (tmp_path / "keyring").write_bytes(backup)
     await instance.look()
-    assert (await Instance.of(tmp_path, clock=SetClock()).open()).keeper.hierarchy.sealing(Kind.DATA) == version
+    assert (await Instance.of(tmp_path, clock=instance.clock).open()).keeper.hierarchy.sealing(Kind.DATA) == version
 
 
 async def test_two_instances_of_a_host_that_rotate_at_once_keep_both_versions(tmp_path: Path) -> None:
     clock = SetClock()
     one = await (await Instance.of(tmp_path, clock=clock).open()).look()
     two = await (await Instance.of(tmp_path, clock=clock).open()).look()
-    made = {await one.duties.rotate(Kind.DATA, why="asked"), await two.duties.rotate(Kind.DATA, why="asked")}
+    made = {await one.duties.rotate(Kind.DATA), await two.duties.rotate(Kind.DATA)}
     await one.look()
     for instance in (one, two):
         held = {version.id for version in instance.keeper.opened.ring.versions(Kind.DATA)}
@@ -171,7 +171,7 @@ async def test_a_retired_version_is_destroyed_once_no_store_needs_it(tmp_path: P
     store = Store(instance.keeper.hierarchy, is_stuck=True)
     instance.keeper.register(store)
     await instance.look()
-    await instance.duties.rotate(Kind.DATA, why="asked")
+    await instance.duties.rotate(Kind.DATA)
     clock.time += timedelta(hours=3)
     # Nobody knows yet what the store needs; then it needs the old one.
     await instance.look(2)
@@ -197,7 +197,7 @@ async def test_nothing_is_destroyed_while_another_instance_of_the_host_runs_that
     clock = SetClock()
     one = await (await Instance.of(tmp_path, clock=clock).open()).look()
     two = await (await Instance.of(tmp_path, clock=clock).open()).look()
-    await one.duties.rotate(Kind.DATA, why="asked")
+    await one.duties.rotate(Kind.DATA)
     clock.time += timedelta(hours=3)
     await one.look(3)
     assert len(one.keeper.opened.ring.versions(Kind.DATA)) == 2
@@ -209,7 +209,7 @@ async def test_nothing_is_destroyed_while_another_instance_of_the_host_runs_that
 async def test_after_a_change_of_the_master_key_everything_is_wrapped_by_the_new_one_alone(tmp_path: Path) -> None:
     clock = SetClock()
     old = await (await Instance.of(tmp_path, clock=clock).open()).look()
-    version = await old.duties.rotate(Kind.DATA, why="asked")
+    version = await old.duties.rotate(Kind.DATA)
     await old.keeper.close()
     new = await Instance.of(tmp_path, clock=clock, masters=(NEXT_MASTER, MASTER)).open()
     assert new.keeper.hierarchy.sealing(Kind.DATA) == version
@@ -232,7 +232,7 @@ async def test_a_disk_that_takes_nothing_stops_rotation_and_nothing_else(tmp_pat
     folder.write_text("a file in the way")
     await instance.look()
     with pytest.raises(KeysFailed):
-        await instance.duties.rotate(Kind.DATA, why="asked")
+        await instance.duties.rotate(Kind.DATA)
     clock.time += timedelta(days=31)
     await instance.look(2)
     assert instance.keeper.hierarchy.sealing(Kind.DATA) == OWN
