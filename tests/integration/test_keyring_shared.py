@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
 from pathlib import Path
@@ -282,3 +284,12 @@ async def test_a_new_master_key_is_at_work_once_the_last_host_has_it(
     assert ids(alone) >= {version, later}
     keks = [entry for text in (await client.hgetall(RING)).values() if isinstance(entry := decoded(text), Kek)]
     assert {kek.master for kek in keks} == {new.keeper.master.id}
+
+
+def test_killed_at_twenty_moments_it_goes_on_where_it_was_and_nothing_is_lost(
+    tmp_path: Path, redis_server: RedisServer
+) -> None:
+    command = [sys.executable, "-m", "tests.fakes.rotate_and_die", str(tmp_path), redis_server.url_with_password, "20"]
+    found = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert found.returncode == 0, found.stderr + found.stdout
+    assert sum(map(int, found.stdout.split())) > 20
