@@ -14,7 +14,7 @@ from broker.keys.courier import Courier
 from broker.keys.duties import Duties
 from broker.keys.keeper import Keeper, Pace
 from broker.keys.master.local import LocalMaster
-from broker.keys.master.port import MasterKey
+from broker.keys.master.port import MasterKey, MasterUnavailable
 from broker.keys.ringfile import RingFile
 from broker.keys.rotation import Schedule
 from tests.fakes.audit import SetClock
@@ -76,3 +76,40 @@ class Instance:
             await self.keeper.look()
             await self.duties.do()
         return self
+
+
+class Moody:
+    """A master key that lies elsewhere, and may be away; its next version comes when it is told to rotate."""
+
+    def __init__(self, *keys: bytes) -> None:
+        self._keys = list(keys)
+        self.away = False
+        self.asked = 0
+
+    id = "elsewhere"
+
+    @property
+    def _local(self) -> LocalMaster:
+        self.asked += 1
+        if self.away:
+            raise MasterUnavailable("it is away")
+        return LocalMaster(keys=self._keys)
+
+    async def wrap(self, key: bytes, *, context: bytes) -> bytes:
+        return await self._local.wrap(key, context=context)
+
+    async def unwrap(self, blob: bytes, *, context: bytes) -> bytes:
+        return await self._local.unwrap(blob, context=context)
+
+    async def is_newest(self, blob: bytes) -> bool:
+        return await self._local.is_newest(blob)
+
+    async def rotate(self) -> None:
+        assert self._local
+        self._keys.insert(0, bytes([len(self._keys)]) * 32)
+
+    async def ping(self) -> str | None:
+        return "it is away" if self.away else None
+
+    async def close(self) -> None:
+        pass

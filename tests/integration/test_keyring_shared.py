@@ -18,7 +18,7 @@ from broker.keys.hierarchy import KeyVersion, Kind, Use
 from broker.keys.keeper import Pace
 from broker.keys.keyring import Kek, Ring, decoded, encoded, wrapped_version
 from tests.fakes.audit import SetClock
-from tests.fakes.keys import MASTER, Instance
+from tests.fakes.keys import MASTER, Instance, Moody
 from tests.fakes.redis import RedisServer
 
 OWN = KeyVersion(MASTER).id
@@ -293,3 +293,20 @@ def test_killed_at_twenty_moments_it_goes_on_where_it_was_and_nothing_is_lost(
     found = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     assert found.returncode == 0, found.stderr + found.stdout
     assert sum(map(int, found.stdout.split())) > 20
+
+
+async def test_two_hosts_that_start_at_the_same_moment_with_a_master_elsewhere_know_all_keys_of_both(
+    tmp_path: Path, redis_server: RedisServer, clock: SetClock
+) -> None:
+    clients = [redis.Redis.from_url(redis_server.url_with_password) for _ in range(2)]
+    hosts = [
+        Instance.of(tmp_path / str(number), clock=clock, client=one, master=Moody(MASTER))
+        for number, one in enumerate(clients)
+    ]
+    await asyncio.gather(*(one.open() for one in hosts))
+    await in_step(*hosts)
+    for kind in Kind:
+        assert ids(hosts[0], kind) == ids(hosts[1], kind) != set()
+        assert len({one.keeper.hierarchy.sealing(kind) for one in hosts}) == 1
+    for one in clients:
+        await one.aclose()
