@@ -110,12 +110,14 @@ class SpoolFile:
 
     def seals(self) -> dict[str, bool]:
         """The ids of the versions that the files of this folder need, whosever they are; whether each is the newest."""
-        found = {}
+        found: dict[str, bool] = {}
         for path in self._directory.iterdir() if self._directory.is_dir() else ():
             if _NAME.fullmatch(path.name):
                 with contextlib.suppress(CannotOpen, OSError):  # is put aside by whoever reads it, or gone
                     blob = unarmoured(path.read_bytes()[:_SIZE_MAX])
-                    found[self._envelope.version_of(blob) or ""] = self._envelope.is_newest(blob)
+                    version = self._envelope.version_of(blob)
+                    # Of several files that one version sealed, one answer.
+                    found |= {} if version is None else {version: self._envelope.is_newest(blob)}
         return found
 
     def close(self) -> None:
