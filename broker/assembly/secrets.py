@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from broker.assembly.check import Checked
 from broker.assembly.entrance import Entry
-from broker.assembly.providers import external
+from broker.assembly.providers import External, external
 from broker.assembly.vault import vault_of
 from broker.authn.signature import Signatures
 from broker.authz.policies import Policies
@@ -36,13 +36,12 @@ class Keeping:
     provider: Provider
     vault: Vault | None
     policies: Policies
-    # What keeps another's vault reachable, such as its login.
-    upkeep: Sequence[Callable[[], Awaitable[None]]] = ()
+    other: External | None
 
     @property
     def background(self) -> Sequence[Callable[[], Awaitable[None]]]:
         """What goes on beside requests."""
-        return [*self.upkeep, *([self._keep_noting] if self.vault is not None else [])]
+        return [self._keep_noting] if self.other is None else self.other.background
 
     @property
     def source(self) -> Provider:
@@ -82,12 +81,12 @@ def keeping_of(
     clock: Clock,
 ) -> Keeping:
     """As configured."""
-    policies, others = checked.policies, external(settings.secrets, keys=checked.keys, base=checked.base, clock=clock)
+    policies, other = checked.policies, external(settings.secrets, keys=checked.keys, base=checked.base, clock=clock)
     provider: Provider
-    if others is None:
+    if other is None:
         provider = vault = vault_of(settings, hierarchy=hierarchy, clock=clock)
     else:
-        provider, vault = others.provider, None
+        provider, vault = other.provider, None
     desk = SecretDesk(
         entrance=entry.entrance,
         policies=policies,
@@ -102,5 +101,4 @@ def keeping_of(
         vault=vault,
         clock=clock,
     )
-    upkeep = () if others is None else others.background
-    return Keeping(desk=desk, provider=provider, vault=vault, policies=policies, upkeep=upkeep)
+    return Keeping(desk=desk, provider=provider, vault=vault, policies=policies, other=other)
