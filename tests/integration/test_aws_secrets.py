@@ -233,9 +233,7 @@ async def test_keys_that_were_rotated_under_us_are_picked_up(aws: AwsCloud, vaul
     assert shown(await vault.read("a")) == {"value": "x"}
 
 
-@pytest.mark.parametrize(
-    ("fault", "kind"), [("throttle", Unreachable), ("html", Malformed), ("empty", Malformed), ("hang", Unreachable)]
-)
+@pytest.mark.parametrize(("fault", "kind"), [("throttle", Unreachable), ("html", Malformed), ("empty", Malformed)])
 async def test_what_is_no_answer_is_told_as_what_it_is_by_the_ping_too(
     aws: AwsCloud, vault: SecretsManager, fault: str, kind: type[RemoteFailure]
 ) -> None:
@@ -251,6 +249,11 @@ async def test_what_is_no_answer_is_told_as_what_it_is_by_the_ping_too(
                 await question
     aws.recover()
     assert await vault.ping() is None
+
+
+async def test_a_ping_ends_within_two_seconds(aws: AwsCloud, vault: SecretsManager) -> None:
+    aws.fail("hang")
+    assert await vault.ping() == "no answer in time"
 
 
 async def test_no_value_and_no_key_is_in_any_log_at_any_level(

@@ -170,15 +170,6 @@ async def test_who_is_throttled_comes_back_when_told_to_and_not_before(cloud: Az
     assert len(cloud.calls) == 1
 
 
-async def test_a_vault_that_says_nothing_is_given_up(cloud: AzureCloud, key: AzureKey) -> None:
-    cloud.fail("hang")
-    with pytest.raises(Unreachable) as failed:
-        await key.newest()
-    assert failed.value.reason == "timeout"
-    # A silent one is asked again within the time that there is, and no more than that.
-    assert 2 <= len(cloud.calls) <= 3
-
-
 async def test_an_address_without_tls_is_not_spoken_to(cloud: AzureCloud, secret: list[str]) -> None:
     with pytest.raises(ValueError, match="https"):
         AzureVault("http://127.0.0.1:8200", login=login(cloud, secret))

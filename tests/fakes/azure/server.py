@@ -90,8 +90,8 @@ class AzureCloud:
             yield
 
     def fail(self, kind: str, *, host: str | None = None, times: int | None = None, value: str = "") -> None:
-        """At the vault unless a host is named. ``value``: of ``throttle``, its Retry-After."""
-        assert kind in {"throttle", "error500", "html", "empty", "hang", "garbage"}
+        """At the vault unless a host is named. ``value``: of ``throttle``, its Retry-After; ``lost``: done, and 500."""
+        assert kind in {"throttle", "error500", "html", "empty", "hang", "garbage", "lost"}
         self._faults.append(_Fault(kind, host or self.vault.host, times, value))
 
     def recover(self) -> None:
@@ -117,6 +117,8 @@ class AzureCloud:
                 fault.left -= 1
                 if fault.left == 0:
                     self._faults.remove(fault)
+            if fault.kind == "lost":
+                self.vault.answer(asked)
             return self._instead(fault)
         if host == entra.HOST:
             return self.entra.answer(asked)
@@ -137,7 +139,7 @@ class AzureCloud:
                 return Refusal(
                     429, "Throttled", "Request was not processed: too many requests", headers=headers
                 ).answer()
-            case "error500":
+            case "error500" | "lost":
                 return Refusal(500, "InternalServerError", "internal").answer()
         self._awake.wait(_HANG_SECONDS)
         return None

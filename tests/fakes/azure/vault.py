@@ -47,6 +47,8 @@ class KeyVault:
     challenge_tenant: str | None = None
     challenge_resource: str = AUDIENCE
     deleting: set[str] = field(default_factory=set)
+    # How many writes a secret that is recovered still refuses: it comes back in its own time.
+    recovering: dict[str, int] = field(default_factory=dict)
     secrets: dict[str, list[_Version]] = field(default_factory=dict)
     deleted: dict[str, list[_Version]] = field(default_factory=dict)
     keys: Keys = field(default_factory=Keys)
@@ -59,6 +61,11 @@ class KeyVault:
     @property
     def url(self) -> str:
         return f"https://{self.host}/"
+
+    def put(self, name: str, value: str, *, tags: Mapping[str, str] | None = None) -> None:
+        """As somebody else writes it; Key Vault keeps the capitals of a name, and does not tell names apart by them."""
+        version = _Version(secrets.token_hex(16), value, tags or {}, None, int(time.time()))
+        self.secrets.setdefault(name, []).append(version)
 
     def answer(self, asked: Asked) -> Answer:
         """To any request."""
@@ -146,6 +153,9 @@ class KeyVault:
             raise bad("Secret value is not text, or over 25 kilobytes")
         if len(tags) > _TAGS_MAX or any(len(text) > _TAG_MAX for pair in tags.items() for text in pair):
             raise bad("Too many tags, or too long")
+        if self.recovering.get(name, 0) > 0 and name in self.secrets:
+            self.recovering[name] -= 1
+            raise Refusal(409, "Conflict", f"Secret {name} is being recovered.", inner="ObjectIsBeingRecovered")
         if name in self.deleted:
             deleting = name in self.deleting
             state = "is being deleted" if deleting else "is in a deleted but recoverable state"
@@ -156,10 +166,10 @@ class KeyVault:
         return found(self._bundle(name, version))
 
     def _held(self, name: str) -> list[_Version]:
-        if name not in self.secrets:
-            text = f"A secret with (name/id) {name} was not found in this key vault."
-            raise Refusal(404, "SecretNotFound", text)
-        return self.secrets[name]
+        for kept, versions in self.secrets.items():
+            if kept.lower() == name.lower():
+                return versions
+        raise Refusal(404, "SecretNotFound", f"A secret with (name/id) {name} was not found in this key vault.")
 
     def _read(self, name: str, version: list[str]) -> dict[str, Any]:
         held = self._held(name)
