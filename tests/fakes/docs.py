@@ -16,3 +16,13 @@ def blocks(page: str, language: str) -> list[str]:
 def vaults_policy() -> str:
     """The broker's policy in HashiCorp Vault and OpenBao."""
     return blocks("vaults.md", "hcl")[0]
+
+
+def aws_policy() -> str:
+    """The broker's IAM policy for Secrets Manager."""
+    return blocks("vaults.md", "json")[0]
+
+
+def kms_policy() -> str:
+    """The broker's IAM policy for a master key in AWS KMS."""
+    return blocks("vaults.md", "json")[1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import AsyncIterator, Iterator
 
@@ -13,6 +14,7 @@ from broker.remote.aws import KMS_PLAIN_MAX, AwsClient, AwsKms
 from broker.remote.failure import Malformed, Missing, Refused, RemoteFailure, Unreachable
 from tests.fakes.aws import KEY_ID, REGION, AwsCloud
 from tests.fakes.aws_keys import Keys
+from tests.fakes.docs import kms_policy
 
 HERE = {"zerotrust": "keyring/1"}
 KEK = b"K" * 32
@@ -93,6 +95,21 @@ async def test_what_a_policy_does_not_allow_is_refused_once(aws: AwsCloud, kms: 
     refused = await failure(kms)
     assert (type(refused), refused.reason) == (Refused, "access_denied")
     assert len(aws.calls) == 1
+
+
+async def test_the_documented_policy_is_enough_and_no_line_of_it_too_much(aws: AwsCloud, kms: AwsKms) -> None:
+    asked = set(json.loads(kms_policy())["Statement"][0]["Action"])
+    aws.allowed = asked
+    made = await kms.encrypt(KEK, context=HERE)
+    for action in sorted(asked):
+        aws.allowed = asked - {action}
+        refused = 0
+        for question in (kms.encrypt(KEK, context=HERE), kms.decrypt(made.blob, context=HERE), kms.key_arn()):
+            try:
+                await question
+            except Refused:
+                refused += 1
+        assert refused == 1
 
 
 async def test_another_region_s_signature_is_refused(aws: AwsCloud, keys: Keys) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import os
 import subprocess
@@ -24,6 +25,7 @@ from broker.secrets.providers.aws import TEXT_MAX, SecretsManager
 from broker.sts.base import GivenCredentials
 from tests.fakes.aws import KEY, KEY_ID, REGION, AwsCloud
 from tests.fakes.aws_keys import Keys
+from tests.fakes.docs import aws_policy
 from tests.unit.config.conftest import MINIMAL, Host
 from tests.unit.config.conftest import host as host  # noqa: PLC0414  # a fixture, by its name
 from tests.unit.config.test_secrets_clouds import AWS as GUIDE
@@ -292,6 +294,38 @@ async def test_nothing_of_the_sdk_s_own_variables_has_a_say(
     monkeypatch.setenv("AWS_ENDPOINT_URL_SECRETS_MANAGER", "http://127.0.0.1:1")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIASOMEBODYELSE0001")
     assert await vault.ping() is None
+
+
+async def everything(vault: SecretsManager, path: str) -> None:
+    """All that the broker asks."""
+    await vault.write(path, fields(value="one"))
+    await vault.write(path, fields(value="two"))
+    await vault.read(path)
+    assert await vault.list("") == [path]
+    assert await vault.ping() is None
+    await vault.delete(path)
+    await vault.write(path, fields(value="three"))
+
+
+async def test_the_documented_policy_is_enough_and_no_line_of_it_too_much(aws: AwsCloud, vault: SecretsManager) -> None:
+    policy = json.loads(aws_policy())
+    assert policy["Version"] == "2012-10-17"
+    assert {statement["Effect"] for statement in policy["Statement"]} == {"Allow"}
+    asked = [action for statement in policy["Statement"][:2] for action in listed(statement["Action"])]
+    aws.allowed = set(asked)
+    await everything(vault, "policy/x")
+    for action in asked:
+        aws.renew()
+        aws.key("alias/zerotrust-secrets")
+        aws.allowed = set(asked) - {action}
+        with pytest.raises((Refused, AssertionError)):
+            await everything(vault, "policy/x")
+    key = policy["Statement"][2]
+    assert key["Condition"]["StringEquals"] == {"kms:ViaService": "secretsmanager.us-west-2.amazonaws.com"}
+
+
+def listed(action: str | list[str]) -> list[str]:
+    return [action] if isinstance(action, str) else action
 
 
 def test_the_snippet_of_the_enterprise_notes_works_as_printed(aws: AwsCloud, tmp_path: Path) -> None:
