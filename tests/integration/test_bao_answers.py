@@ -110,6 +110,7 @@ def vault(server: Scripted, login: Any = None) -> Vault:
         (Answer(200, b"<html>Sign in</html>", "text/html"), Malformed, "malformed"),
         (Answer(200, b"{}", "text/plain"), Malformed, "malformed"),
         (Answer(200, b"[1]"), Malformed, "malformed"),
+        (Answer(200, b"[" * 100_000), Malformed, "malformed"),
         (Answer(200, b'{"data": '), Malformed, "malformed"),
         (Answer(200, b"\xff\xfe"), Malformed, "malformed"),
         (Answer(200, b'{"a":"' + b"x" * (9 << 20) + b'"}'), Malformed, "too_long"),

@@ -12,12 +12,14 @@ import pytest
 from broker.core.clock import SystemClock
 from broker.core.secret import Secret
 from broker.remote.failure import Missing, Refused
+from broker.remote.hashicorp import tokens
 from broker.remote.hashicorp.login import AppRole, Granted
 from broker.remote.hashicorp.vault import Vault
 from broker.remote.hashicorp.wire import Wire
 from tests.fakes.bao import MOUNT, BaoServer
 from tests.fakes.bao_client import approle, vault_of, wire_of
 from tests.fakes.docs import vaults_policy
+from tests.fakes.until import until
 
 NAME = "test-tokens"
 PATH = f"{MOUNT}/data/tokens/x"
@@ -40,11 +42,14 @@ class Noting(Wire):
         super().__init__(url=server.url, ca_file=server.ca_file, namespace=None, clock=SystemClock())
         self.asked: Counter[str] = Counter()
         self.tokens: list[str] = []
+        self.hangs = ""
 
     async def ask(self, method: str, path: str, *args: Any, **keywords: Any) -> Any:
         self.asked[path] += 1
         if keywords.get("token"):
             self.tokens.append(keywords["token"].reveal())
+        if path == self.hangs:
+            await asyncio.Event().wait()
         return await super().ask(method, path, *args, **keywords)
 
 
@@ -121,6 +126,32 @@ async def test_where_renewing_comes_near_the_longest_life_a_new_login_follows_be
     await noted.read()
     assert (noted.logins, noted.renewals) == (2, 1)
     assert len(set(noted.wire.tokens)) == 2
+    await noted.vault.close()
+
+
+async def test_while_a_renewal_hangs_everybody_else_goes_on_with_the_token_that_lasts(granted: BaoServer) -> None:
+    noted = Noted(granted, approle(granted, f"{NAME}-hangs", NAME, token_ttl="1h"))
+    await noted.read()
+    noted.wire.hangs, noted.clock.ahead = "auth/token/renew-self", 3000.0
+    first = asyncio.create_task(noted.read())
+    await until(lambda: noted.renewals > 0)
+    assert await asyncio.gather(*(noted.read() for _ in range(5))) == [{"value": "1"}] * 5
+    assert not first.done()
+    first.cancel()
+    await noted.vault.close()
+
+
+async def test_a_login_that_hangs_is_given_up_and_the_loop_that_keeps_the_token_tries_again(
+    granted: BaoServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tokens, "_LOGIN_AT_MOST", 0.3)
+    noted = Noted(granted, approle(granted, f"{NAME}-loop", NAME))
+    noted.wire.hangs = "auth/approle/login"
+    keeping = asyncio.create_task(noted.vault.keep_logged_in())
+    await until(lambda: noted.logins > 1)
+    noted.wire.hangs = ""
+    assert await noted.read() == {"value": "1"}
+    keeping.cancel()
     await noted.vault.close()
 
 

@@ -11,7 +11,7 @@ from broker.core.clock import Clock
 from broker.core.secret import Secret
 from broker.remote.failure import Refused, RemoteFailure, Unreachable
 from broker.remote.hashicorp.login import LOGIN_SECONDS, Granted, Login, granted
-from broker.remote.hashicorp.wire import Wire
+from broker.remote.hashicorp.wire import Wire, bounded
 
 # Of a token's life, when it is renewed: early enough for a vault that is away for the rest of it to come back.
 _RENEWED_AT = 0.6
@@ -19,6 +19,8 @@ _RENEWED_AT = 0.6
 _ENOUGH = 0.5
 # Seconds between two tries to renew, and the shortest time to sleep.
 _PATIENCE = 1.0
+# Seconds that a login takes at the most: the vault's time, and a KDC's before it.
+_LOGIN_AT_MOST = 3.5
 # Seconds between looks at a token that needs nothing yet, or never.
 _LOOK = 60.0
 
@@ -28,6 +30,9 @@ class _Held:
         self.token, self.is_renewable, self.full = given.token, given.is_renewable, full
         self.ends = None if given.lasts is None else at + given.lasts
         self.due = None if given.lasts is None else at + given.lasts * _RENEWED_AT
+
+    def lasts(self, now: float) -> bool:
+        return self.ends is None or now < self.ends
 
 
 class Tokens:
@@ -46,10 +51,14 @@ class Tokens:
         Raises:
             RemoteFailure: There is none, and no login.
         """
+        held = self._held
+        if held is not None and held.lasts(self._clock.boottime()) and self._turn.locked():
+            # Somebody sees to it; until then it is as good as before.
+            return held.token
         async with self._turn:
             now = self._clock.boottime()
             held = self._held
-            if held is None or (held.ends is not None and now >= held.ends):
+            if held is None or not held.lasts(now):
                 held = await self._log_in(now)
             elif held.due is not None and now >= held.due:
                 held = await self._prolonged(held, now)
@@ -90,7 +99,8 @@ class Tokens:
         return min(max(left, _PATIENCE / 4), _LOOK)
 
     async def _log_in(self, now: float) -> _Held:
-        given = await self._login.log_in(self._wire)
+        # A KDC can be silent for longer than anybody waits; whoever comes next tries again.
+        given: Granted = await bounded(lambda: self._login.log_in(self._wire), _LOGIN_AT_MOST)
         self._held = _Held(given, at=now, full=given.lasts)
         return self._held
 

@@ -207,7 +207,7 @@ def _document(kind: str, content: bytes) -> Json | None:
         return None
     try:
         document = json.loads(content)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return document if isinstance(document, dict) else None
 
