@@ -16,7 +16,7 @@ from urllib.parse import parse_qs, quote, urlsplit
 
 import pytest
 
-from broker import wire, wire_operators
+from broker import wire, wire_operators, wire_secrets
 from tests.fakes import proc
 from tests.fakes.broker import BrokerProcess, configuration
 from tests.fakes.certificates import server_certificate
@@ -31,6 +31,7 @@ from tests.fakes.sts.process import StrictSts
 
 ALICE, ROOT = "alice@EXAMPLE.COM", "root/admin@EXAMPLE.COM"
 RULE = {"name": "engineers", "principals": [ALICE], "roles": ["developer"], "job_passes": "1d"}
+OF_SECRETS = {"name": "db", "paths": ["db/*"], "principals": [ALICE], "actions": ["read", "write", "delete", "destroy"]}
 # Closed and privileged.
 NOBODY = "http://127.0.0.1:1/"
 # What is shorter turns up by chance.
@@ -107,6 +108,7 @@ def settings_of(folder: Path, realm: Realm, redis: RedisServer, sts: StrictSts, 
         keytab=realm.keytab(folder / "http.keytab", "HTTP/localhost"),
         sts_endpoint=sts.url,
         rules=[RULE],
+        secrets={"rules": [OF_SECRETS]},
         redis={"url": redis.url, "password": redis.password},
         state={"directory": str(folder / "state")},
         tls={"certificate": str(shown.certificate), "private_key": str(shown.key)},
@@ -181,6 +183,7 @@ def live(run: Run, realm: Realm, key: RequestSigner) -> None:
     job = ask(run, "job's ticket", alice.ticket(), "POST", wire.PASSES_PATH, body={"role": "developer"}).json["pass"]
     run.secret("job pass", job)
     ask(run, None, ("Authorization", job), "GET", f"{wire.CONTAINER_PATH}/developer")
+    keep_secrets(run, alice, mallory)
     signed = root.ask(
         run.broker.url,
         "POST",
@@ -201,6 +204,22 @@ def use_dpop(run: Run, alice: Operator) -> None:
     run.secret("access token", token)
     proof = prover.proof("GET", f"{run.broker.url}{wire.WHOAMI_PATH}", token=token)
     asked(run, "GET", wire.WHOAMI_PATH, [("Authorization", f"DPoP {token}"), ("DPoP", proof)])
+
+
+def keep_secrets(run: Run, alice: Operator, mallory: Operator) -> None:
+    """In the vault: written, read, made by the broker, in conflict, refused, in a body that cannot be read, destroyed."""
+    path, value = f"{wire_secrets.PREFIX}db/root", run.secret("secret in the vault", "canary-vault-2b9e77f0c1")
+    field = run.secret("name of a field", "canary-field-51d07a")
+    body = {"fields": {field: value}}
+    ask(run, "writer's ticket", alice.ticket(), "PUT", path, body=body)
+    assert ask(run, "reader's ticket", alice.ticket(), "GET", path).json["fields"] == {field: value}
+    ask(run, "late writer's ticket", alice.ticket(), "PUT", path, body={**body, "cas": 7}, status=409)
+    ask(run, "odd writer's ticket", alice.ticket(), "PUT", path, body={**body, "odd": value}, status=400)
+    ask(run, "stranger's ticket", mallory.ticket(), "PUT", path, body=body, status=403)
+    ask(run, "maker's ticket", alice.ticket(), "PUT", f"{path}-made", body={"generate": {"made": {"kind": "hex"}}})
+    made = ask(run, "made reader's ticket", alice.ticket(), "GET", f"{path}-made").json["fields"]["made"]
+    run.secret("made by the broker", made)
+    ask(run, "destroyer's ticket", alice.ticket(), "POST", f"{path}:destroy", body={"versions": [1]})
 
 
 def ask(
@@ -241,6 +260,7 @@ def test_no_secret_is_in_what_the_broker_writes(run: Run) -> None:
     places = {path: path.read_bytes() for path in run.folder.rglob("*") if is_written_by_the_broker(run, path)}
     assert any(path.name.startswith("audit-") for path in places)
     assert any(path.name == "revocations" for path in places)
+    assert any(path.name == "vault.sqlite" for path in places)
     for path, content in {**places, run.broker.output: run.broker.output.read_bytes()}.items():
         assert run.found_in(content) == set(), path
 
