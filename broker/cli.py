@@ -17,7 +17,7 @@ from broker.core.errors import ConfigurationError, ConfigurationUnavailable
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from broker.admin.assembled import VaultFiles
+    from broker.admin.assembled import Documents, TransitAccess, VaultFiles
     from broker.config.kept import Keeper
     from broker.config.model import Settings
     from broker.reports.facts import KeyAge, Setup
@@ -141,6 +141,7 @@ def admin() -> None:
             keeper=_keeper,
             sealed_value=_sealed_value,
             vault_files=_vault_files,
+            documents=_documents,
         )
     )
 
@@ -194,6 +195,12 @@ def _vault_files() -> VaultFiles:
     from broker.core.clock import SystemClock  # noqa: PLC0415
 
     return Made(clock=SystemClock())
+
+
+def _documents(access: TransitAccess) -> Documents:
+    from broker.assembly.transit import Documents as OfTransit  # noqa: PLC0415
+
+    return OfTransit(access)
 
 
 def _refuse(error: ConfigurationError) -> NoReturn:

@@ -49,6 +49,52 @@ class VaultFiles(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class TransitAccess:
+    """How ``secrets seal``, ``unseal`` and ``rewrap`` reach a vault's transit key, and the cluster that keeps what it seals.
+
+    ``service_account`` is ``NAMESPACE/NAME``: who logs in to ``role``, unless ``vault_token_file`` holds a token. ``audience`` is
+    the vault's name for such logins.
+    """
+
+    vault_url: str
+    vault_ca_file: Path | None
+    vault_namespace: str | None
+    vault_token_file: Path | None
+    mount: str
+    key: str
+    auth_mount: str
+    role: str
+    service_account: str
+    audience: str
+    kubernetes_url: str | None
+    kubernetes_ca_file: Path | None
+    kubernetes_token_file: Path
+
+
+@dataclass(frozen=True, slots=True)
+class SealedIn:
+    """Where a sealed document lies: a file, or a key of a Kubernetes Secret's data."""
+
+    file: Path | None = None
+    namespace: str = ""
+    name: str = ""
+    data_key: str = ""
+
+
+class Documents(Protocol):
+    """See ``assembly.transit``, for errors too."""
+
+    def seal(self, document: bytes, place: SealedIn, *, replace: bool, validate: bool) -> int:
+        """The version of the key that sealed it."""
+
+    def unseal(self, place: SealedIn, only: Sequence[str]) -> str:
+        """The document, or what of it is named, as JSON."""
+
+    def rewrap(self, places: Sequence[SealedIn], *, retire: bool) -> Mapping[str, Any]:
+        """``{"rotated", "versions": {PLACE: VERSION}, "retired_before"}``."""
+
+
+@dataclass(frozen=True, slots=True)
 class Assembled:
     """What of it each command needs.
 
@@ -57,6 +103,7 @@ class Assembled:
     ``own_keys`` are those that verify the log, an HSM's among them; see ``assembly.audit``.
     ``vault_files`` moves the vault into a file and back.
     ``keeper`` is what a configuration is loaded with, for the secrets of some sections or all; see ``assembly.keeper``.
+    ``documents`` seals, unseals and rewraps documents; see ``assembly.transit``.
     """
 
     probe: Callable[[Settings], Sequence[Finding]]
@@ -67,3 +114,4 @@ class Assembled:
     keeper: Callable[[frozenset[str] | None], Keeper]
     sealed_value: SealedValue
     vault_files: Callable[[], VaultFiles]
+    documents: Callable[[TransitAccess], Documents]

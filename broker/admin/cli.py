@@ -19,6 +19,7 @@ from broker.admin.operate import cancel_pass, whoami
 from broker.admin.policy import policy
 from broker.admin.revoke import restore, revocations, revoke_credentials, revoke_sessions
 from broker.admin.secrets import secrets
+from broker.admin.transit import rewrap, seal, unseal
 from broker.admin.trust import trust_policy
 from broker.admin.watch import alerts, watch
 
@@ -32,7 +33,7 @@ SECTIONS: Mapping[str, Sequence[click.Command]] = {
         alerts,
     ),
     "Time boxes, at a running broker": (requests, approve, deny, break_glass, reviews),
-    "Secrets, at a running broker": (secrets,),
+    "Secrets": (secrets,),
     "Keys, at a running broker": (keys,),
     "Try a running broker": (whoami, notify_test),
     "Records, offline": (audit, watch, compliance_report),
@@ -67,5 +68,7 @@ def main() -> None:
     """Operate and audit the broker."""
 
 
+for document in (seal, unseal, rewrap):
+    secrets.add_command(document)
 for command in (each for commands in SECTIONS.values() for each in commands):
     main.add_command(command)

@@ -21,6 +21,7 @@ from broker.assembly.backup import VaultFiles
 from broker.assembly.evidence import key_ages_of, setup_of
 from broker.assembly.keeper import VaultKeeper, sealed_value
 from broker.assembly.probe import caller, probe
+from broker.assembly.transit import Documents
 from broker.audit.signer import jwks_of, signer_of
 from broker.audit.verify import verify
 from broker.audit.writer import Writer
@@ -46,6 +47,7 @@ BY_OPERATOR = Assembled(
     keeper=lambda sections: VaultKeeper(sections=sections),
     sealed_value=sealed_value,
     vault_files=lambda: VaultFiles(clock=SystemClock()),
+    documents=Documents,
 )
 
 

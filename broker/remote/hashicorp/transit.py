@@ -120,6 +120,11 @@ class Transit:
         """
         await self._vault.ask("POST", f"{self._mount}/keys/{self._key}/rotate", {}, is_repeatable=False)
 
+    async def retire_before(self, version: int) -> None:
+        """Let older versions open nothing any more (``min_decryption_version``). Raises ``RemoteFailure``."""
+        path, body = f"{self._mount}/keys/{self._key}/config", {"min_decryption_version": version}
+        await self._vault.ask("POST", path, body, is_repeatable=True)
+
     async def info(self) -> KeyInfo:
         """What the vault says of the key.
 
