@@ -21,6 +21,8 @@ from broker.admin.assembled import Assembled, Documents, SealedIn, TransitAccess
 from broker.admin.offline import fail
 from broker.core.errors import BrokerError
 from broker.core.private_file import PermissionProblem, read_private
+from zerotrust_kerberos.delivery import deliver
+from zerotrust_kerberos.failures import Failure
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -128,13 +130,18 @@ def seal(assembled: Assembled, /, *, document: str, replace: bool, validate: boo
 @click.command()
 @_place_options(multiple=False)
 @click.option("--only", multiple=True, metavar="NAME", help="Just this member; outer.inner for a member of a member.")
+@click.option("--to", type=click.Path(path_type=Path), help="A file that lies in memory, instead of standard output.")
 @_access_options
 @click.pass_obj
-def unseal(assembled: Assembled, /, *, only: tuple[str, ...], **given: Any) -> None:
+def unseal(assembled: Assembled, /, *, only: tuple[str, ...], to: Path | None, **given: Any) -> None:
     """Print the document, or of it only what is named, as JSON."""
     place, work = _one(given), _documents(assembled, given)
     with _told():
-        click.echo(work.unseal(place, only), nl=sys.stdout.isatty() or bool(only))
+        text = work.unseal(place, only)
+        if to is None:
+            click.echo(text, nl=sys.stdout.isatty() or bool(only))
+        else:
+            deliver(str(to.parent), {to.name: text.encode()}, on_disk=False)
 
 
 @click.command()
@@ -221,5 +228,7 @@ def _private(path: Path) -> bytes:
 def _told() -> Iterator[None]:
     try:
         yield
+    except Failure as failure:
+        fail(f"{failure.detail} — fix: {failure.fix}" if failure.fix else failure.detail)
     except (BrokerError, PermissionProblem, LookupError, ValueError) as error:
         fail(error.args[0] if isinstance(error, LookupError) else str(error))
