@@ -17,13 +17,17 @@ from broker.authn.keytab import AcceptorKeys
 from broker.config.secrets import ProviderConfig, Secrets
 from broker.core.clock import Clock
 from broker.core.secret import Secret
+from broker.remote.conjur import Conjur
 from broker.remote.hashicorp.login import AppRole, Given, Kerberos, Kubernetes, Login
 from broker.remote.hashicorp.vault import Vault
 from broker.remote.hashicorp.wire import Wire
+from broker.remote.kubernetes import Cluster, token_of_file
 from broker.secrets.cached import CachedProvider
 from broker.secrets.provider import Provider
+from broker.secrets.providers.cyberark import CyberArkProvider
 from broker.secrets.providers.hashicorp import HashicorpProvider
 from broker.sts.base import BaseCredentials
+from broker.secrets.providers.kubernetes import KubernetesProvider
 
 # Where a Kubernetes pod finds the token of its service account.
 _SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
@@ -106,8 +110,34 @@ def _negotiate(parts: Parts) -> Callable[[], Awaitable[bytes]]:
     return partial(initiator.negotiate, f"HTTP/{urlsplit(parts.config.url or '').hostname}")
 
 
+def _cyberark(parts: Parts) -> External:
+    config = parts.config
+    conjur = Conjur(
+        url=config.url or "",
+        account=config.account or "",
+        login=config.login or "",
+        api_key=config.api_key or Secret(""),
+        ca_file=str(config.ca_file) if config.ca_file else None,
+        clock=parts.clock,
+    )
+    return External(CyberArkProvider(conjur=conjur))
+
+
+def _kubernetes(parts: Parts) -> External:
+    config = parts.config
+    given = config.token
+    cluster = Cluster(
+        url=config.url or "",
+        token=token_of_file(config.service_account_file or _SERVICE_ACCOUNT) if given is None else lambda: given,
+        ca_file=str(config.ca_file) if config.ca_file else None,
+    )
+    return External(KubernetesProvider(cluster=cluster, namespace=config.namespace or ""))
+
+
 PROVIDERS: Mapping[str, Callable[[Parts], External]] = {
     "aws": lambda parts: External(secrets_manager(parts.config, base=parts.base)),
     "azure": lambda parts: External(key_vault(parts.config)),
+    "cyberark": _cyberark,
     "hashicorp": _hashicorp,
+    "kubernetes": _kubernetes,
 }

@@ -40,7 +40,7 @@ _KEYS: dict[str, tuple[frozenset[str], frozenset[str]]] = {
         frozenset({"authority", "ca_file"}),
     ),
     "cyberark": (frozenset({"url", "account", "login", "api_key"}), frozenset({"ca_file"})),
-    "kubernetes": (frozenset({"url", "namespace"}), frozenset({"token", "ca_file"})),
+    "kubernetes": (frozenset({"url", "namespace"}), frozenset({"token", "service_account_file", "ca_file"})),
 }
 # `hashicorp`: what each way to log in needs, and what it may have besides. No other way takes it.
 _METHODS: dict[str, tuple[frozenset[str], frozenset[str]]] = {
@@ -119,7 +119,8 @@ class ProviderConfig(Section):
     role: _Word | None = Field(default=None, description="`hashicorp`, with `kubernetes`: the role to log in to.")
     service_account_file: AbsolutePath | None = Field(
         default=None,
-        description="`hashicorp`, with `kubernetes`: the pod's token, read at each login. Without it: where Kubernetes puts it.",
+        description="`hashicorp`, with `kubernetes`, and `kubernetes`: the pod's token, read anew at each use. Without it: where "
+        "Kubernetes puts it.",
     )
     auth_path: _Mount | None = Field(
         default=None, description="`hashicorp`: where the way to log in is mounted. Without it: at its own name."
@@ -177,6 +178,8 @@ def _of_provider(config: ProviderConfig, info: ValidationInfo) -> ProviderConfig
         )
     if missing := sorted(needed - given):
         raise fault(f"lacks {', '.join(missing)}, which {provider} needs", "add the missing keys")
+    if provider == "kubernetes" and {"token", "service_account_file"} <= given:
+        raise fault("has token and service_account_file", "keep one of the two")
     if config.auth_method is not None:
         _of_method(config.auth_method, given)
     return config

@@ -15,6 +15,7 @@ from broker.assembly.audit import own_keys
 from broker.assembly.backup import VaultFiles
 from broker.assembly.evidence import setup_of
 from broker.assembly.keeper import VaultKeeper, sealed_value
+from broker.assembly.transit import Documents
 from broker.cli import check_config
 from broker.core.clock import SystemClock
 from tests.fakes.broker import PROGRAMS
@@ -28,6 +29,7 @@ BY_OPERATOR = Assembled(
     keeper=lambda sections: VaultKeeper(sections=sections),
     sealed_value=sealed_value,
     vault_files=lambda: VaultFiles(clock=SystemClock()),
+    documents=Documents,
 )
 
 CONFIG = """\
