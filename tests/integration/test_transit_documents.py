@@ -178,6 +178,17 @@ def test_a_document_sealed_slowly_is_not_stored_over_one_that_was_rewrapped_mean
     assert sealed.opened() == DOCUMENT
 
 
+def test_a_document_sealed_while_another_is_rewrapped_and_retired_still_opens(sealed: Site) -> None:
+    def meanwhile(method: str, path: str) -> None:
+        if method == "GET":
+            sealed.cluster.before = lambda _method, _path: None
+            sealed.documents("documents-rewrap").rewrap([PLACE], retire=True)
+
+    sealed.cluster.before = meanwhile
+    sealed.documents("sealer").seal(b'{"late": 1}', PLACE, replace=True, validate=False)
+    assert sealed.opened() == b'{"late": 1}'
+
+
 def test_reading_while_the_old_version_is_retired_reads_the_new_one(sealed: Site) -> None:
     seen: list[str] = []
 
