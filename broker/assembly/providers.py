@@ -26,8 +26,8 @@ from broker.secrets.cached import CachedProvider
 from broker.secrets.provider import Provider
 from broker.secrets.providers.cyberark import CyberArkProvider
 from broker.secrets.providers.hashicorp import HashicorpProvider
-from broker.sts.base import BaseCredentials
 from broker.secrets.providers.kubernetes import KubernetesProvider
+from broker.sts.base import BaseCredentials
 
 # Where a Kubernetes pod finds the token of its service account.
 _SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
