@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +19,7 @@ from tests.fakes.broker import BrokerProcess
 from tests.fakes.operator import Operator
 from tests.fakes.realm import Realm
 from tests.fakes.sts import StrictSts, demo_world
-from tests.fakes.sts.demo import BROKER_ACCESS_KEY_ID, BROKER_SECRET_ACCESS_KEY
+from tests.fakes.sts.demo import BROKER_ACCESS_KEY_ID, BROKER_SECRET_ACCESS_KEY, DEVELOPER_EXTERNAL_ID, DEVELOPER_ROLE
 
 PATH = "zerotrust/aws"
 
@@ -82,3 +84,35 @@ def test_doctor_asks_aws_with_the_keys_of_the_vault(house: House) -> None:
     done: subprocess.CompletedProcess[str] = house.broker.admin("doctor", "--probe")
     # The first hop lets in whom the vault's keys make the broker.
     assert "ok arn:aws:iam::999900001111:role/BrokerHub: lets the broker in" in done.stdout, done.stderr
+
+
+def test_a_reload_reads_references_anew(house: House) -> None:
+    house.put(BROKER_ACCESS_KEY_ID, BROKER_SECRET_ACCESS_KEY)
+    house.bao.api("POST", f"{MOUNT}/data/zerotrust/hops", {"data": {"developer": "not-the-external-id"}})
+    settings = json.loads(house.broker.config.read_text())
+    settings["roles"]["developer"]["chain"][1] = {
+        "arn": DEVELOPER_ROLE,
+        "external_id_secret": "zerotrust/hops#developer",
+    }
+    house.broker.config.write_text(json.dumps(settings))
+    assert reloaded(house.broker) == "config_reloaded"
+    assert house.ask() == (502, "sts_rejected"), "AWS refuses the external ID"
+    house.bao.api("POST", f"{MOUNT}/data/zerotrust/hops", {"data": {"developer": DEVELOPER_EXTERNAL_ID}})
+    assert reloaded(house.broker) == "config_reloaded"
+    house.bao.api("DELETE", f"{MOUNT}/metadata/zerotrust/hops")
+    assert reloaded(house.broker) == "config_refused"
+    assert house.ask() == (200, None), "and what is refused leaves the old in force"
+    assert (
+        "roles.developer.chain[1].external_id: stands in a secret that is not there" in house.broker.output.read_text()
+    )
+
+
+def reloaded(broker: BrokerProcess) -> str:
+    before = sum(record["action"] == "reload" for record in broker.records())
+    broker.reload()
+    for _ in range(600):
+        found = [record["event"] for record in broker.records() if record["action"] == "reload"]
+        if len(found) > before:
+            return str(found[-1])
+        time.sleep(0.05)
+    raise AssertionError("no reload was recorded")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import pickle
 import re
@@ -62,6 +63,13 @@ def on(child: subprocess.Popen[str]) -> None:
     child.stdin.flush()
 
 
+def has_secret_memory() -> bool:
+    descriptor = ctypes.CDLL(None).syscall(447, 0)
+    if descriptor >= 0:
+        os.close(descriptor)
+    return bool(descriptor >= 0)
+
+
 def a_value() -> bytes:
     return token_hex(32).encode()
 
@@ -74,7 +82,11 @@ def parts(value: bytes) -> tuple[bytes, ...]:
 def test_the_page_of_the_process_key_is_locked_left_out_of_core_files_and_closed_to_root() -> None:
     program = KEPT + "wait(locked.process_key().kind)"
     with running(program, a_value()) as child:
-        assert said(child) == "secret", "a kernel since 5.14, which the broker's tests are run on"
+        kind = said(child)
+        if kind != "secret":
+            # Linux before 6.5, not started with secretmem.enable=1: the next test is about that.
+            assert (kind, has_secret_memory()) == ("locked", False)
+            return
         found = memory_of.mapping(child.pid, "/secretmem")
         assert found["Locked"] == "4 kB"
         assert {"lo", "dd"} <= set(found["VmFlags"].split())

@@ -88,7 +88,7 @@ def test_what_it_prints_is_accepted_behind_its_key_and_shows_nothing(folder: Pat
 @pytest.mark.parametrize(
     ("key", "text", "fault"),
     [
-        ("redis.pasword", b"x", "no key of this name takes a sealed text"),
+        ("redis.passphrase", b"x", "no key of this name takes a sealed text"),
         ("redis..password", b"x", "no key of this name takes a sealed text"),
         ("audit.directory", b"x", "no key of this name takes a sealed text"),
         ("redis", b"x", "no key of this name takes a sealed text"),
