@@ -10,8 +10,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from broker import wire_secrets
+from broker import wire, wire_secrets
 from tests.fakes.broker import BrokerProcess, configuration
+from tests.fakes.dpop import Prover
 from tests.fakes.operator import MARK, Answer, Operator, last, send
 from tests.fakes.realm import Realm
 from tests.fakes.request_signer import RequestSigner
@@ -271,6 +272,22 @@ def test_a_signature_counts_where_there_is_one(broker: BrokerProcess, alice: Ope
         "signature_refused",
         "signature_key_of_another",
     )
+
+
+def test_a_program_s_session_reads_with_a_proof_for_this_very_target(broker: BrokerProcess, alice: Operator) -> None:
+    put(alice, broker, "team-a/db")
+    prover, host = Prover.es256(), ("Host", urlsplit(broker.url).netloc)
+    opening = [host, MARK, alice.ticket(), (wire.DPOP, prover.proof("POST", f"{broker.url}{wire.SESSIONS_PATH}"))]
+    token = send(broker.url, "POST", wire.SESSIONS_PATH, opening).json["access_token"]
+    target = f"{wire_secrets.PREFIX}team-a/db"
+
+    def read(proven: str) -> Answer:
+        proof = (wire.DPOP, prover.proof("GET", f"{broker.url}{proven}", token=token))
+        return send(broker.url, "GET", target, [host, MARK, ("Authorization", f"DPoP {token}"), proof])
+
+    assert read(target).json["path"] == "team-a/db"
+    assert last(broker)["via"] == "dpop"
+    assert read(f"{wire_secrets.PREFIX}team-a/other").status == 401
 
 
 # ---- hostile paths ----

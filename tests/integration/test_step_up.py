@@ -6,17 +6,21 @@ MIT's KDC puts an indicator into tickets by the way of the login (RFC 8129). Her
 
 from __future__ import annotations
 
+import base64
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import pytest
 
+from broker import wire, wire_secrets
 from tests.fakes.broker import BrokerProcess, configuration
 from tests.fakes.certificates import server_certificate
 from tests.fakes.conversation import Conversation, ask, obtain
+from tests.fakes.operator import MARK, Answer, send
 from tests.fakes.realm import Realm
 from tests.fakes.sts.demo import demo_world
 from tests.fakes.sts.process import StrictSts
@@ -30,6 +34,13 @@ FAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
 INDICATOR = "hardened"
 # Credentials live 15 minutes at least, so of 20 minutes a ticket may use up four.
 MAX_AGE, TOO_OLD = "20m", "-10m"
+OF_SECRETS = {
+    "name": "strong-secrets",
+    "paths": ["strong/*"],
+    "principals": ["alice@EXAMPLE.COM"],
+    "actions": ["read", "write"],
+    "require": {"indicators": [INDICATOR]},
+}
 
 
 @dataclass
@@ -72,6 +83,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
             _rule("fresh", "alice", "readonly", max_ticket_age=MAX_AGE),
             _rule("bound", "bob", "developer", channel_binding=True),
         ]
+        settings["secrets"] = {"rules": [OF_SECRETS]}
         with BrokerProcess(folder, settings, env=realm.env) as broker:
             yield Scene(realm, broker, folder)
 
@@ -109,6 +121,30 @@ def test_a_ticket_without_the_indicator_is_asked_for_a_stronger_one(scene: Scene
     assert answer.body["hint"] == "this role needs a ticket obtained with hardened or pkinit: run kinit anew"
     record = scene.broker.last_record()
     assert (record["success"], record["reason"], record["indicators"]) == (False, "ticket_too_weak", [])
+
+
+def test_a_secret_that_asks_for_it_is_read_and_written_with_the_stronger_ticket_alone(scene: Scene) -> None:
+    host = ("Host", urlsplit(scene.broker.url).netloc)
+
+    def asked(login: dict[str, str], method: str, body: bytes = b"") -> Answer:
+        token = base64.b64encode(scene.realm.client_token(login)).decode()
+        headers = [host, MARK, ("Authorization", f"Negotiate {token}")]
+        headers += [("Content-Type", wire.JSON), ("Content-Length", str(len(body)))] if body else []
+        return send(scene.broker.url, method, f"{wire_secrets.PREFIX}strong/db", headers, body)
+
+    written = b'{"fields":{"value":"canary"}}'
+    strong, weak = scene.hardened_login("alice"), scene.login("alice")
+    assert asked(strong, "PUT", written).status == 200
+    for method, body in (("GET", b""), ("PUT", written)):
+        refused = asked(weak, method, body)
+        assert (refused.status, refused.code) == (403, "step_up_required")
+        assert b"canary" not in refused.body
+        assert (scene.broker.last_record()["event"], scene.broker.last_record()["reason"]) == (
+            "secret_access",
+            "ticket_too_weak",
+        )
+    assert asked(strong, "GET").json["fields"] == {"value": "canary"}
+    assert scene.broker.last_record()["indicators"] == [INDICATOR]
 
 
 def test_somebody_whom_no_rule_names_is_denied_and_not_told_of_a_stronger_login(scene: Scene) -> None:
