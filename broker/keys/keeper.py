@@ -10,10 +10,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from broker.core.clock import Clock
 from broker.core.workers import Workers
@@ -29,6 +29,8 @@ from broker.keys.sealed import Sealed
 _DISK = timedelta(seconds=2)
 # A dead master is asked this often; others cost nothing to ask.
 _PING_EVERY = timedelta(seconds=5)
+
+_HANGS = "the disk does not answer"
 
 _log = logging.getLogger(__name__)
 
@@ -95,6 +97,8 @@ class Keeper:
         self._patience = patience
         self._clock = clock
         self._worker = Workers(name="keys", number=1)
+        # A job that the disk has not answered yet.
+        self._hung: asyncio.Future[Any] | None = None
         self._stores: list[Sealed] = []
         self._are_all_registered = False
         self._ripe_at: dict[str, float] = {}
@@ -115,7 +119,7 @@ class Keeper:
             RingDamaged, OSError: The file cannot be believed or read: what it held would be lost.
             MasterUnavailable: The master does not answer, and nothing opens without it.
         """
-        await self._on_disk(self._file.claim)
+        await self._worker.do(self._file.claim)
         # What the disk holds has been there for as long as anybody knows; what the others lack is held back by and by.
         await self.read()
         await self._look_at_others()
@@ -123,7 +127,8 @@ class Keeper:
 
     async def read(self) -> None:
         """Take up what the disk holds, for somebody who only looks. Raises like ``open``."""
-        entries = await self._on_disk(self._file.read)
+        # Whoever starts waits for the disk.
+        entries = await self._worker.do(self._file.read)
         await self.opened.admit(entries)
         if entries and not self.opened.ring.entries:
             raise RingDamaged(self._file.path, "was sealed with another key")
@@ -301,16 +306,17 @@ class Keeper:
         except OSError as error:
             self._fail("disk", str(error))
             return
-        if self._written is not self.opened.ring or self._lacks(lies):
-            await self._write()
+        needed = self.needs
+        # What nobody needs here any more goes.
+        pruned = self.opened.prune(needed=self.opened.held if needed is None else needed)
+        if pruned or self._written is not self.opened.ring or self._lacks(lies):
+            await self._write(pruned)
 
     def _lacks(self, lies: Ring) -> bool:
         return any(lies.entries.get(name) != entry for name, entry in self.opened.ring.entries.items())
 
-    async def _write(self) -> None:
-        """Bring the ring to the disk, less what nobody needs here any more."""
-        needed = self.needs
-        pruned = self.opened.prune(needed=self.opened.held if needed is None else needed)
+    async def _write(self, pruned: Collection[str]) -> None:
+        """Bring the ring to the disk, and take away what was ``pruned``."""
         ring = self.opened.ring
         if not ring.entries:
             return
@@ -364,10 +370,14 @@ class Keeper:
         return self.fleet.sealed(Beat(host=self.host, master=self.master.id, needs=self.needs, seals=seals))
 
     async def _on_disk(self, job: Callable[[], _T]) -> _T:
+        if self._hung is not None and not self._hung.done():
+            raise OSError(_HANGS)
         future = self._worker.do(job)
         await asyncio.wait([future], timeout=_DISK.total_seconds())
         if not future.done():
-            raise OSError("the disk does not answer")
+            # Others need not queue behind it.
+            self._hung = future
+            raise OSError(_HANGS)
         return future.result()
 
     def _fail(self, what: str, why: str) -> None:

@@ -80,6 +80,8 @@ class OpenedRing:
             self._refused.clear()
         self._refused |= {*keks, *others}.difference(taken)
         before = self.ring
+        if not taken:
+            return []
         self.ring = before.merged(taken)
         return [one for one in self.ring if before.entries.get(one.name) != one]
 

@@ -53,6 +53,15 @@ async def test_before_anything_is_rotated_the_master_key_seals_as_it_always_did(
     assert after.is_newest(before)
 
 
+async def test_while_nothing_changes_nothing_is_written_and_nothing_is_opened_again(tmp_path: Path) -> None:
+    instance = await (await Instance.of(tmp_path, clock=SetClock()).open()).look(3)
+    status, ring, turn = (tmp_path / "keyring").stat(), instance.keeper.opened.ring, instance.keeper.hierarchy.turn
+    await instance.look(3)
+    assert (tmp_path / "keyring").stat() == status
+    assert instance.keeper.opened.ring is ring
+    assert instance.keeper.hierarchy.turn == turn
+
+
 async def test_a_version_that_is_due_comes_by_itself_seals_and_everything_before_opens(tmp_path: Path) -> None:
     clock = SetClock()
     instance = await (await Instance.of(tmp_path, clock=clock).open()).look(2)
