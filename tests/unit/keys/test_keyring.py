@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.keys.envelope import CannotOpen
+from broker.keys.envelope import CannotOpen, Envelope
 from broker.keys.hierarchy import KeyVersion, Kind
 from broker.keys.keyring import (
     OWN,
@@ -94,6 +94,10 @@ def test_an_entry_opens_as_what_it_says_and_as_nothing_else() -> None:
             unwrapped(forged, kek=KEK_KEY)
     with pytest.raises(CannotOpen):
         unwrapped(entry, kek=OTHER_KEK)
+    # Sealed by a KEK of ours, and another key than it says.
+    swapped = Envelope(keys=[KEK_KEY]).seal(b"w" * 32, context=entry.context)
+    with pytest.raises(CannotOpen):
+        unwrapped(Wrapped("data", entry.id, entry.kek, 1, 2, swapped), kek=KEK_KEY)
     assert key.key not in encoded(entry)
 
 
