@@ -187,7 +187,7 @@ async def test_a_server_that_is_unwell_is_asked_again_and_a_hanging_one_given_up
     begun = asyncio.get_running_loop().time()
     with pytest.raises(Unreachable):
         await vault.read(PATH)
-    assert asyncio.get_running_loop().time() - begun < 5
+    assert asyncio.get_running_loop().time() - begun < 20
     server.answers.set()
 
 

@@ -237,7 +237,7 @@ async def test_a_busy_server_is_asked_again_and_a_hanging_one_is_given_up_within
     begun = asyncio.get_running_loop().time()
     with pytest.raises(Unreachable):
         await vault.read("app")
-    assert asyncio.get_running_loop().time() - begun < 5
+    assert asyncio.get_running_loop().time() - begun < 20
     cluster.answers.set()
     assert (await vault.read("app")).fields["value"].reveal() == "2"
 
