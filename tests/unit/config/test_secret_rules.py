@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 
 import pytest
 
+from broker.assembly.operators import registered_keys, secret_signing_keys
 from broker.config.restart import differing, digests
+from broker.core.errors import ConfigurationError
 from broker.core.pattern import PrincipalPattern
 from broker.core.rule import Requirements
 from broker.core.secret_path import PathPattern
 from broker.core.secret_rule import Action, SecretRule
+from tests.fakes.request_signer import RequestSigner
 
 RULE = "{name: db, paths: [team-a/*], principals: [alice@EXAMPLE.COM], actions: [read]}"
 
@@ -75,3 +79,29 @@ def test_rules_need_no_restart_and_everything_else_of_the_section_does(host, min
     assert differing(before, digests(host.load(with_rules(minimal, RULE)))) == []
     after = digests(host.load(f"{minimal}secrets: {{require_signed_requests: true}}\n"))
     assert differing(before, after) == ["secrets.require_signed_requests"]
+
+
+def key_of(who, signer):
+    return json.dumps({"principal": who, "public_key": signer.public_pem})
+
+
+def test_a_signature_that_nobody_could_make_is_not_asked_for(host, minimal):
+    with pytest.raises(ConfigurationError, match="there is no key, so that nobody could sign a request"):
+        secret_signing_keys(host.load(f"{minimal}secrets: {{require_signed_requests: true}}\n"), of_operators=[])
+
+
+def test_an_operator_s_key_serves_for_secrets_and_belongs_to_nobody_else(host, minimal):
+    one, other = RequestSigner.ed25519(), RequestSigner.ed25519()
+    admin = (
+        f'admin: {{principals: ["root/admin@EXAMPLE.COM"], signing_keys: [{key_of("root/admin@EXAMPLE.COM", one)}]}}\n'
+    )
+
+    def keys(signer):
+        own = f"secrets: {{signing_keys: [{key_of('alice@EXAMPLE.COM', signer)}]}}\n"
+        settings = host.load(minimal + admin + own)
+        of_operators = registered_keys(settings.admin.signing_keys, section="admin")
+        return [str(key.owner) for key in secret_signing_keys(settings, of_operators=of_operators)]
+
+    assert keys(other) == ["root/admin@EXAMPLE.COM", "alice@EXAMPLE.COM"]
+    with pytest.raises(ConfigurationError, match="holds the key of an operator under another name"):
+        keys(one)
