@@ -150,6 +150,9 @@ def test_with_the_units_environment_what_was_used_and_freed_is_overwritten() -> 
 def test_all_memory_is_locked_where_that_is_allowed_and_none_where_it_is_not() -> None:
     program = (
         TAKE + "from broker.keys import memory\n"
+        "may_lock = memory._may_lock; memory._may_lock = lambda: False\n"
+        "assert not memory.keep_out_of_swap(), 'with a limit, though mlockall would work'\n"
+        "memory._may_lock = may_lock\n"
         "if os.getuid() == 0:\n"
         "    wait(memory.keep_out_of_swap()); ctypes.CDLL(None).munlockall(); os.setuid(65534)\n"
         "else:\n"

@@ -7,8 +7,10 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 import pytest
+from pydantic import BaseModel
 
 from broker.assembly.keeper import VaultKeeper, sealed_value
+from broker.config.fields import elsewhere_keys
 from broker.config.kept import Doorway, Unread
 from broker.config.load import load
 from broker.config.model import Settings
@@ -264,3 +266,12 @@ def test_the_login_to_the_vault_may_be_sealed(host: Host, minimal: str) -> None:
     assert password(loaded(host, minimal + VAULT.replace("canary-login", f'"{sealed}"') + REDIS, keeper)) == "canary"
     assert keeper.doorway is not None
     assert keeper.doorway.secrets.config.token == Secret("canary-login")
+
+
+def test_a_key_of_the_model_goes_before_a_variant_of_another() -> None:
+    class Login(BaseModel):
+        client: str
+        client_secret: str
+
+    assert elsewhere_keys(Login, "client") == ("client_file",)
+    assert elsewhere_keys(Login, "client_secret") == ("client_secret_file", "client_secret_secret")
