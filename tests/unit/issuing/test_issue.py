@@ -30,6 +30,7 @@ from broker.core.errors import (
     AuthRequired,
     BrokerError,
     DirectoryUnavailable,
+    KeysUnavailable,
     RateLimited,
     ReplayGuardUnavailable,
     StsRejected,
@@ -335,6 +336,12 @@ async def test_every_record_of_shared_credentials_names_the_request_that_they_we
 async def test_without_a_recorded_intent_sts_is_never_asked(house: House) -> None:
     house.audit.broken = lambda event: event.kind == "intent"
     await house.refused(AuditUnavailable)
+    assert house.sts.calls == 0
+
+
+async def test_while_the_keys_are_withheld_nobody_gets_anything_and_sts_is_not_asked(house: House) -> None:
+    house.hierarchy.withhold()
+    await house.refused(KeysUnavailable)
     assert house.sts.calls == 0
 
 

@@ -101,7 +101,11 @@ async def test_a_new_version_seals_nothing_before_everybody_had_time_to_hear_of_
     version = await instance.duties.rotate(Kind.DATA)
     await instance.look()
     assert instance.keeper.hierarchy.sealing(Kind.DATA) == OWN
-    clock.time += timedelta(seconds=6)
+    # Longer than an instance takes to hear of it, by a clock that is a little ahead.
+    clock.time += timedelta(seconds=4)
+    await instance.look()
+    assert instance.keeper.hierarchy.sealing(Kind.DATA) == OWN
+    clock.time += timedelta(seconds=2)
     await instance.look()
     assert instance.keeper.hierarchy.sealing(Kind.DATA) == version
 
