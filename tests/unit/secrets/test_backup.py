@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import base64
 import io
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
+import orjson
 import pytest
 
+from broker.keys.envelope import Envelope
 from broker.keys.master.local import LocalMaster
-from broker.secrets.backup import Damaged, Foreign, NotEmpty, back_up, restore, verify
+from broker.secrets.backup import Damaged, Foreign, NotEmpty, _Frames, back_up, restore, verify
 from broker.secrets.metadata import Details
 from broker.secrets.vault import Vault
 from tests.fakes.cache import MovedClock
@@ -173,3 +176,16 @@ async def test_a_restore_that_was_broken_off_is_finished_with_merge(tmp_path: Pa
     assert await other.list("", archived=True) == await vault.list("", archived=True)
     for one in (vault, other):
         await one.close()
+
+
+async def test_a_backup_whose_last_record_counts_otherwise_is_refused_though_every_record_opens() -> None:
+    key, stated = b"f" * 32, START.isoformat()
+    wrapped = await MASTER.wrap(key, context=b"vault-backup/v1\0" + stated.encode())
+    keys = [{"master": MASTER.id, "wrapped": base64.b64encode(wrapped).decode()}]
+    header = b"zerotrust vault backup 1\n" + orjson.dumps({"made": stated, "keys": keys}) + b"\n"
+    out = io.BytesIO()
+    frames = _Frames(out, Envelope(keys=[key]), header)
+    frames.put(b"H", b"")
+    frames.put(b"E", b"[1,1]")
+    with pytest.raises(Damaged, match="record 1 counts other secrets"):
+        await verify(io.BytesIO(header + out.getvalue()), masters=[MASTER])
