@@ -10,7 +10,7 @@ from unittest.mock import patch
 import pytest
 from redis import asyncio as redis
 
-from broker.remote.failure import Conflict
+from broker.remote.failure import Conflict, Malformed
 from broker.secrets.store import Store, Swap
 from broker.secrets.store_redis import RedisVaultStore
 from broker.secrets.store_sqlite import SqliteStore
@@ -65,6 +65,16 @@ async def test_a_swap_is_made_only_where_the_head_is_still_what_was_read_and_the
     assert (kept.head, kept.versions, kept.use) == (b"h2", {2: b"two", 3: b"three"}, None)
     assert [await store.version(b"n", number) for number in (1, 2)] == [None, b"two"]
     assert (await store.head(b"n"), await store.head(b"m"), await store.whole(b"m")) == (b"h2", None, None)
+
+
+async def test_a_store_that_finds_itself_under_another_header_changes_nothing(store: Store) -> None:
+    await store.put_header(HEADER, NEWER)
+    assert list(await store.swap([Swap(name=b"n", before=None, after=b"h")])) == [True]
+    await store.put_header(NEWER, ANOTHER)
+    with pytest.raises(Malformed) as caught:
+        await store.swap([Swap(name=b"n", before=b"h", after=b"h2")])
+    assert caught.value.reason == "replaced"
+    assert await store.head(b"n") == b"h"
 
 
 async def test_heads_come_in_order_page_by_page_each_once(store: Store) -> None:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -118,6 +119,36 @@ async def test_the_values_of_a_purged_secret_do_not_come_back_under_the_next_one
     name, new = await rows_of(store, vault, "a")
     await put(store, name, new.head, {2: old.versions[1]})
     assert await refused(vault.read("a")) == "altered"
+
+
+async def test_versions_of_two_secrets_that_were_born_alike_cannot_change_places(store: Store) -> None:
+    vault = vault_over(store)
+    await vault.write("a", fields(value="a"))
+    (saved,) = [saved async for saved in vault.saved()]
+    assert await vault.adopt(replace(saved, metadata=replace(saved.metadata, path="b")))
+    (a, of_a), (_, of_b) = await rows_of(store, vault, "a"), await rows_of(store, vault, "b")
+    await put(store, a, of_a.head, dict(of_b.versions))
+    assert await refused(vault.read("a")) == "altered"
+
+
+async def test_a_value_of_a_secret_that_was_taken_away_does_not_open_under_the_next_of_that_path(
+    tmp_path: Path,
+) -> None:
+    store = SqliteStore(directory=tmp_path)
+    vault = vault_over(store)
+    await vault.write("a", fields(value="old"))
+    name, old = await rows_of(store, vault, "a")
+    with contextlib.closing(sqlite3.connect(tmp_path / "vault.sqlite")) as db:
+        db.execute("DELETE FROM secrets")
+        db.execute("DELETE FROM versions")
+        db.commit()
+    # A process that has seen nothing, so that the number is given again.
+    fresh = vault_over(store)
+    assert await fresh.write("a", fields(value="new")) == "1"
+    _, new = await rows_of(store, fresh, "a")
+    await put(store, name, new.head, dict(old.versions))
+    assert await refused(fresh.read("a")) == "altered"
+    await store.close()
 
 
 async def test_rows_of_another_vault_with_the_same_keys_do_not_open(tmp_path: Path) -> None:
