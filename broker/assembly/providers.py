@@ -18,6 +18,7 @@ from broker.config.secrets import ProviderConfig, Secrets
 from broker.core.clock import Clock
 from broker.core.secret import Secret
 from broker.remote.conjur import Conjur
+from broker.remote.failure import Refused
 from broker.remote.hashicorp.login import AppRole, Given, Kerberos, Kubernetes, Login
 from broker.remote.hashicorp.vault import Vault
 from broker.remote.hashicorp.wire import Wire
@@ -105,7 +106,7 @@ def _login(parts: Parts) -> Login:
 def _negotiate(parts: Parts) -> Callable[[], Awaitable[bytes]]:
     """Tickets of the broker's own principal for ``HTTP/HOST`` of the vault, in the broker's realm."""
     if parts.keys is None:
-        raise ValueError("the way kerberos takes the broker's own keytab")
+        return _without_keys
     initiator = Initiator(keys=parts.keys, realm=parts.keys.keys[0].realm)
     return partial(initiator.negotiate, f"HTTP/{urlsplit(parts.config.url or '').hostname}")
 
@@ -132,6 +133,10 @@ def _kubernetes(parts: Parts) -> External:
         ca_file=str(config.ca_file) if config.ca_file else None,
     )
     return External(KubernetesProvider(cluster=cluster, namespace=config.namespace or ""))
+
+
+async def _without_keys() -> bytes:
+    raise Refused("the vault is logged in to with the broker's keytab, which is not there yet", reason="no_keytab")
 
 
 PROVIDERS: Mapping[str, Callable[[Parts], External]] = {

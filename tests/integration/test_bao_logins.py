@@ -99,6 +99,13 @@ async def test_a_vault_that_the_kdc_does_not_know_is_said_so(granting: BaoServer
             await provider.read("x")
 
 
+async def test_without_the_brokers_keytab_the_way_is_refused_by_name(granting: BaoServer) -> None:
+    async with provider_of(granting, auth_method="kerberos") as provider:
+        with pytest.raises(Refused) as refusal:
+            await provider.read("x")
+    assert refusal.value.reason == "no_keytab"
+
+
 async def test_openbao_itself_has_no_such_method(bao: BaoServer) -> None:
     with pytest.raises(Exception, match="plugin not found in the catalog: kerberos"):
         bao.api("POST", "sys/auth/kerberos", {"type": "kerberos"})

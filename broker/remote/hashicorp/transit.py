@@ -24,6 +24,8 @@ from broker.remote.hashicorp.wire import Json
 CIPHERTEXT_REFUSED = "ciphertext_refused"
 
 _CIPHERTEXT = re.compile(r"vault:v([1-9][0-9]{0,8}):[A-Za-z0-9+/=]+")
+# Pieces. OpenBao takes at most a thousand strings in a request (max_request_json_strings); a piece has four.
+_BATCH = 200
 # How the vault says that a ciphertext is at fault; everything else that it does not take is the request's fault.
 _OF_THE_CIPHERTEXT = ("invalid ciphertext", "authentication failed", "ciphertext or signature version is disallowed")
 
@@ -148,8 +150,12 @@ class Transit:
 
     async def _batch(self, action: str, pieces: list[dict[str, str]]) -> list[Json]:
         """The results, in the order of what was asked. All of these may be asked twice: they change nothing there."""
-        if not pieces:
-            return []
+        results: list[Json] = []
+        for start in range(0, len(pieces), _BATCH):
+            results += await self._some(action, pieces[start : start + _BATCH])
+        return results
+
+    async def _some(self, action: str, pieces: list[dict[str, str]]) -> list[Json]:
         answer = await self._vault.ask(
             "POST",
             f"{self._mount}/{action}/{self._key}",
