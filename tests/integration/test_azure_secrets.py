@@ -237,3 +237,5 @@ async def test_no_value_no_token_and_no_client_secret_is_in_any_log_at_any_level
     said = caplog.text + str(malformed.value) + str(refused.value)
     for canary in (CANARY, known, *cloud.entra.tokens):
         assert canary not in said
+    # Addresses of secrets and Entra's own words are nobody's to read either.
+    assert not [record for record in caplog.records if record.name.startswith(("azure", "msal"))]
