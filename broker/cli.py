@@ -57,7 +57,7 @@ def serve(config: Path) -> None:
     from broker.core.clock import SystemClock  # noqa: PLC0415
     from broker.keys import memory  # noqa: PLC0415
     from broker.keys.keeper import KeysFailed  # noqa: PLC0415
-    from broker.keys.master.port import MasterUnavailable  # noqa: PLC0415
+    from broker.keys.master.port import MasterRefused, MasterUnavailable  # noqa: PLC0415
     from broker.watch.log_cap import LogCap  # noqa: PLC0415
 
     # Before the next, which takes /proc/self away.
@@ -91,7 +91,14 @@ def serve(config: Path) -> None:
         uvloop.run(run())
     except ConfigurationError as error:
         _refuse(error)
-    except (OSError, MasterUnavailable, KeysFailed) as error:
+    except MasterRefused as error:
+        # A wrong PIN must not be tried by one start after the other until the token locks.
+        click.echo(f"cannot serve: the master key: {error}", err=True)
+        sys.exit(EXIT_CONFIG)
+    except MasterUnavailable as error:
+        click.echo(f"cannot serve: the master key: {error}", err=True)
+        sys.exit(EXIT_UNAVAILABLE)
+    except (OSError, KeysFailed) as error:
         click.echo(f"cannot serve: {error}", err=True)
         sys.exit(EXIT_FAILURE)
 
@@ -105,7 +112,9 @@ def check_config(config: Path) -> None:
 
     try:
         settings = load(config, environ=os.environ, keeper=_keeper(None))
-        checked = check(settings, hierarchy=hierarchy_of(settings))
+        # A master key elsewhere is not asked: it may be away, and a wrong PIN must be tried once, by the start.
+        is_here = settings.encryption.master.is_local
+        checked = check(settings, hierarchy=hierarchy_of(settings) if is_here else None)
     except ConfigurationError as error:
         _refuse(error)
     hosts = ", ".join(sorted(checked.keys.hosts))

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from broker.assembly.hsm import hsm_problems, signing_key_of
 from broker.assembly.keys import hierarchy_of
 from broker.audit.cosignature import BadWitnessKey, WitnessKey
 from broker.audit.log import AuditLog, Observer
@@ -13,22 +14,12 @@ from broker.audit.signer import jwks_of, signers_by
 from broker.audit.sinks.forward import Forwarder
 from broker.audit.witnesses import WitnessAddress, Witnesses
 from broker.config.audit import Witness
-from broker.config.encryption import Hsm
 from broker.config.model import Settings
 from broker.core.clock import Clock
 from broker.core.errors import ConfigurationError
 from broker.keys.hierarchy import KeyHierarchy
-from broker.keys.pkcs11 import HsmKey, HsmNotInstalled, HsmUnavailable, Token
+from broker.keys.pkcs11 import HsmKey, HsmUnavailable
 from broker.watch.metrics import Metrics
-
-
-def hsm_of(section: Hsm) -> HsmKey | None:
-    """The key in the HSM, where one is enabled; nothing is asked of it yet."""
-    if not section.enabled or section.config is None:
-        return None
-    place = section.config
-    token = Token(module=place.module, label=place.token_label, pin=place.pin)
-    return HsmKey(token=token, label=place.key_label)
 
 
 def audit_log(
@@ -64,7 +55,7 @@ def own_keys(settings: Settings) -> Mapping[str, Any]:
     Raises:
         ConfigurationError: It is not there.
     """
-    hsm = hsm_of(settings.encryption.hsm)
+    hsm = signing_key_of(settings.encryption.hsm)
     if hsm is not None:
         try:
             asyncio.run(_found(hsm))
@@ -96,17 +87,7 @@ def witnesses_of(settings: Settings, *, audit: AuditLog, metrics: Metrics, clock
 
 def problems_of(settings: Settings) -> list[str]:
     """What is wrong about HSM and witnesses beyond its form."""
-    problems = []
-    hsm = settings.encryption.hsm
-    if hsm.enabled and hsm.config is not None:
-        if not hsm.config.module.is_file():
-            what = f"{hsm.config.module} does not exist"
-            problems.append(f"encryption.hsm.config.module: {what} — fix: install the module, or correct the path")
-        try:
-            hsm_of(hsm)
-        except HsmNotInstalled as error:
-            fix = "pip install 'zerotrust-kerberos-link[hsm]', or set encryption.hsm.enabled: false"
-            problems.append(f"encryption.hsm: {error} — fix: {fix}")
+    problems = hsm_problems(settings.encryption.hsm)
     for number, section in enumerate(settings.audit.witnesses):
         try:
             _address(section)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from secrets import SystemRandom, token_hex
 
+from broker.assembly.hsm import oidc_key_of
 from broker.config.aws import Aws
 from broker.config.model import Settings
 from broker.core.clock import Clock, SystemClock
@@ -40,19 +41,24 @@ def base_credentials(settings: Settings, *, hierarchy: KeyHierarchy) -> BaseCred
     """
     aws = settings.aws
     if aws.web_identity_issuer is not None:
-        seed = hierarchy.derive(Use.WEB_IDENTITY_SIGNATURE, length=SEED_BYTES)
+        seed = partial(hierarchy.derive, Use.WEB_IDENTITY_SIGNATURE, length=SEED_BYTES)
         return WebIdentity(
             TokenIssuer(
                 issuer=aws.web_identity_issuer,
-                signer=Es256Signer(seed=seed),
+                signer=oidc_key_of(settings.encryption.hsm) or Es256Signer(seed=seed()),
                 clock=SystemClock(),
                 token_id=lambda: token_hex(_TOKEN_ID_BYTES),
             )
         )
-    if aws.credentials_file is not None:
-        return FileCredentials(aws.credentials_file, profile=aws.profile or "default")
     if aws.credentials_secret is not None:
         return VaultCredentials(ttl=settings.secrets.cache_ttl, clock=SystemClock())
+    return credentials_of(aws)
+
+
+def credentials_of(aws: Aws) -> BaseCredentials:
+    """Those that sign, where they are in no vault. Raises like ``base_credentials``."""
+    if aws.credentials_file is not None:
+        return FileCredentials(aws.credentials_file, profile=aws.profile or "default")
     if aws.access_key_id is None or aws.secret_key is None:
         return SdkCredentials(profile=aws.profile)
     return GivenCredentials(
@@ -86,8 +92,29 @@ async def _read_keys(vault: Provider, path: str) -> Keys:
 
 def documents_of(base: BaseCredentials) -> dict[str, Callable[[], dict[str, object]]]:
     """What has to be published for AWS to believe us, by path."""
-    documents = base.issuer.documents() if isinstance(base, WebIdentity) else {}
-    return {path: partial(dict, document) for path, document in documents.items()}
+    if not isinstance(base, WebIdentity):
+        return {}
+    issuer = base.issuer
+    return {path: partial(_document, issuer, path) for path in issuer.documents()}
+
+
+def _document(issuer: TokenIssuer, path: str) -> dict[str, object]:
+    """As it is when somebody asks: the key may be in an HSM that comes later."""
+    return issuer.documents()[path]
+
+
+async def opened(base: BaseCredentials) -> None:
+    """Get to know the key before AWS asks for it: it may ask an instance that has signed nothing yet."""
+    if isinstance(base, WebIdentity):
+        await base.issuer.ping()
+
+
+def probes_of(settings: Settings, base: BaseCredentials) -> dict[str, Callable[[], Awaitable[str | None]]]:
+    """What /readyz asks: the key in the HSM, where tokens are signed there."""
+    config = settings.encryption.hsm.config
+    if not isinstance(base, WebIdentity) or config is None or config.oidc_key_label is None:
+        return {}
+    return {"hsm_oidc": base.issuer.ping}
 
 
 def reloads_of(base: BaseCredentials) -> dict[str, Callable[[], bool]]:

@@ -10,7 +10,7 @@ from aiohttp import web
 from redis import asyncio as redis
 
 from broker.assembly.audit import public_keys
-from broker.assembly.aws import documents_of, feed, reloads_of, sts_client
+from broker.assembly.aws import documents_of, feed, opened, probes_of, reloads_of, sts_client
 from broker.assembly.cache import cache_of
 from broker.assembly.check import Checked
 from broker.assembly.doors import application, connections_of
@@ -37,6 +37,7 @@ from broker.issuing.issue import Issuer
 from broker.issuing.review import Reviews
 from broker.revocation.epochs import Epochs
 from broker.revocation.holds import Holds
+from broker.sts.base import BaseCredentials
 from broker.sts.client import StsClient
 from broker.sts.console import Console
 from broker.sts.iam import RolePolicies
@@ -57,6 +58,7 @@ class Broker:
     issuer: Issuer
     keys: Keys
     recording: Recording
+    base: BaseCredentials
     sts: StsClient
     console: Console
     directories: Directories
@@ -76,6 +78,7 @@ class Broker:
         """Record what starts, and read what the last one left."""
         await self.recording.open(configuration=self.configuration)
         await self.epochs.open()
+        await opened(self.base)
 
     async def reload(self) -> None:
         """Take over changed keytabs and certificates, roles and rules."""
@@ -225,7 +228,7 @@ def assemble(settings: Settings, checked: Checked, *, keys: Keys, source: Source
         "keys": keys.keeper.ping,
     }
     health = Health(
-        probes={**recording.probes, **probes, **entry.directories.probes()},
+        probes={**recording.probes, **probes, **entry.directories.probes(), **probes_of(settings, checked.base)},
         vital=recording.vital | {"replay_guard"},
         withheld=lambda: keys.keeper.is_withheld,
         metrics=metrics.text,
@@ -253,6 +256,7 @@ def assemble(settings: Settings, checked: Checked, *, keys: Keys, source: Source
         issuer=issuer,
         keys=keys,
         recording=recording,
+        base=checked.base,
         sts=sts,
         console=console,
         directories=entry.directories,

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ssl
 from dataclasses import dataclass
+from secrets import token_bytes
 
 from broker.assembly.audit import problems_of as problems_of_audit
 from broker.assembly.aws import base_credentials
 from broker.assembly.clouds import problems_of as cloud_problems
+from broker.assembly.master import master_problems
 from broker.assembly.notification import problems_of as notification_problems
 from broker.assembly.operators import registered_keys, secret_signing_keys
 from broker.assembly.revocation import ledger_file
@@ -21,6 +23,7 @@ from broker.config.model import Settings, Tls
 from broker.config.values import UnixListener
 from broker.core.errors import ConfigurationError
 from broker.keys.certificate import end_point_binding, expiry
+from broker.keys.envelope import KEY_BYTES
 from broker.keys.hierarchy import KeyHierarchy
 from broker.revocation.file import problems_of
 from broker.sts.base import BaseCredentials
@@ -41,8 +44,10 @@ class Checked:
     places: Places
 
 
-def check(settings: Settings, *, hierarchy: KeyHierarchy) -> Checked:
+def check(settings: Settings, *, hierarchy: KeyHierarchy | None) -> Checked:
     """Go beyond the model: open keytabs and certificates, understand patterns.
+
+    Without a ``hierarchy`` what is sealed is not looked at, and what is checked serves nobody.
 
     Raises:
         ConfigurationError: With every problem found.
@@ -62,7 +67,7 @@ def check(settings: Settings, *, hierarchy: KeyHierarchy) -> Checked:
     except ConfigurationError as error:
         problems += error.problems
     try:
-        base = base_credentials(settings, hierarchy=hierarchy)
+        base = base_credentials(settings, hierarchy=hierarchy or KeyHierarchy(master=token_bytes(KEY_BYTES)))
     except ConfigurationError as error:
         problems += error.problems
     try:
@@ -74,8 +79,9 @@ def check(settings: Settings, *, hierarchy: KeyHierarchy) -> Checked:
         places = Places(settings.watch.geoip_database)
     except ConfigurationError as error:
         problems += error.problems
-    problems += _ring_problems(settings) + _socket_problems(settings) + _ledger_problems(settings, hierarchy)
-    problems += problems_of_audit(settings) + notification_problems(settings)
+    problems += _ring_problems(settings) + _socket_problems(settings)
+    problems += _ledger_problems(settings, hierarchy) if hierarchy else []
+    problems += problems_of_audit(settings) + notification_problems(settings) + master_problems(settings)
     problems += sink_problems(settings.audit) + cloud_problems(settings)
     if problems or keys is None or base is None or places is None:
         raise ConfigurationError(problems)

@@ -10,6 +10,7 @@ from functools import partial
 
 from redis import asyncio as redis
 
+from broker.assembly.master import Master, master_of, wait_for
 from broker.assembly.shared import redis_client
 from broker.audit.event import Event, Kind
 from broker.audit.log import AuditLog
@@ -23,8 +24,7 @@ from broker.keys.envelope import KEY_BYTES
 from broker.keys.hierarchy import KeyHierarchy
 from broker.keys.hierarchy import Kind as KeyKind
 from broker.keys.keeper import Keeper, KeysFailed
-from broker.keys.master.local import LocalMaster
-from broker.keys.master.port import MasterKey, MasterUnavailable
+from broker.keys.master.port import MasterUnavailable
 from broker.keys.ringfile import RingDamaged, RingFile
 from broker.keys.rotation import Schedule
 from broker.secrets.resealing import Resealing
@@ -41,6 +41,7 @@ class Keys:
     keeper: Keeper
     duties: Duties
     client: redis.Redis | None
+    master: Master
     audit: AuditLog | None = None
 
     @property
@@ -56,7 +57,7 @@ class Keys:
     @property
     def background(self) -> Sequence[Callable[[], Awaitable[None]]]:
         """What goes on beside requests."""
-        return (self.duties.keep_doing, self.keeper.keep_resealing)
+        return (self.duties.keep_doing, self.keeper.keep_resealing, *self.master.background)
 
     async def close(self) -> None:
         """Let go."""
@@ -65,30 +66,27 @@ class Keys:
             await self.client.aclose()
 
 
-def master_of(settings: Settings | OwnDoorway) -> MasterKey:
-    """What wraps."""
-    return LocalMaster(keys=settings.encryption.all_key_bytes())
-
-
 async def keys_of(settings: Settings, *, clock: Clock) -> Keys:
     """The keys of a broker that is about to start: read, heard from others, and made where there are none.
 
     Raises:
-        ConfigurationError: The file cannot be believed.
+        ConfigurationError: The file cannot be believed, or the master key never be asked.
         MasterUnavailable, KeysFailed: There are no keys, and none can be had now.
     """
+    master = master_of(settings, clock=clock)
+    await wait_for(master.key)
     client = redis_client(settings.redis) if settings.redis else None
     instance = secrets.token_hex(_INSTANCE_BYTES)
     keeper = Keeper(
         instance=instance,
         file=RingFile(directory=settings.state_directory),
         courier=Courier(client=client, instance=instance) if client else None,
-        master=master_of(settings),
+        master=master.key,
         own=settings.encryption.all_key_bytes(),
         patience=settings.encryption.master_patience,
         clock=clock,
     )
-    keys = Keys(keeper=keeper, duties=_duties(settings, keeper), client=client)
+    keys = Keys(keeper=keeper, duties=_duties(settings, keeper), client=client, master=master)
     keys.duties.tell = partial(_tell, keys)
     try:
         await keeper.open()
@@ -109,14 +107,15 @@ def hierarchy_of(settings: Settings) -> KeyHierarchy:
 
 async def read_keys(settings: Settings | OwnDoorway) -> KeyHierarchy:
     """The same within an event loop. Where nothing was ever made, keys that open nothing: the first start makes the first."""
+    clock = SystemClock()
     keeper = Keeper(
         instance="",
         file=RingFile(directory=settings.state_directory),
         courier=None,
-        master=master_of(settings),
+        master=master_of(settings, clock=clock).key,
         own=settings.encryption.all_key_bytes(),
         patience=settings.encryption.master_patience,
-        clock=SystemClock(),
+        clock=clock,
     )
     try:
         await keeper.read()

@@ -9,8 +9,9 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from broker.assembly.audit import audit_log, hsm_of
+from broker.assembly.audit import audit_log
 from broker.assembly.aws import base_credentials, feed, sts_client
+from broker.assembly.hsm import signing_key_of
 from broker.assembly.keys import read_keys
 from broker.assembly.notification import Postbox
 from broker.assembly.providers import external
@@ -67,7 +68,7 @@ async def _sts(settings: Settings, hierarchy: KeyHierarchy, clock: Clock) -> Asy
 
 
 async def _probe(settings: Settings, clock: Clock) -> Sequence[Finding]:
-    hsm, hierarchy = hsm_of(settings.encryption.hsm), await read_keys(settings)
+    hsm, hierarchy = signing_key_of(settings.encryption.hsm), await read_keys(settings)
     postbox = Postbox(settings, hierarchy=hierarchy)
     audit = audit_log(settings, hierarchy=hierarchy, hsm=hsm, clock=clock, observers=[postbox.observe])
     await audit.open()

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from redis import asyncio as redis
 
 from broker import __version__
-from broker.assembly.audit import audit_log, hsm_of, witnesses_of
+from broker.assembly.audit import audit_log, witnesses_of
+from broker.assembly.hsm import signing_key_of
 from broker.assembly.neighbours import neighbours_of
 from broker.assembly.notification import notifier_of
 from broker.assembly.sinks import forwarders_of
@@ -85,7 +86,7 @@ def recording_of(
     settings: Settings, *, hierarchy: KeyHierarchy, client: redis.Redis | None, metrics: Metrics, clock: Clock
 ) -> Recording:
     """The log of this process with all that the configuration hangs on it."""
-    hsm = hsm_of(settings.encryption.hsm)
+    hsm = signing_key_of(settings.encryption.hsm)
     sinks = forwarders_of(settings.audit, clock=clock, metrics=metrics)
     queue = Queue()
     observers = [metrics.observe, queue.observe]

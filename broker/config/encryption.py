@@ -1,27 +1,19 @@
-"""The section `encryption`: the key that everything is derived from, those it followed, and the HSM that signs checkpoints."""
+"""The section `encryption`: the key that everything hangs on, wherever it lies, those it followed, and the HSM."""
 
 from __future__ import annotations
 
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import AfterValidator, Field, ValidationInfo
 
 from broker.config.fault import fault
+from broker.config.hsm import Hsm
+from broker.config.master import Master
 from broker.config.rotation import Rotation
 from broker.config.section import Section
-from broker.config.values import (
-    AbsolutePath,
-    AsText,
-    Duration,
-    SecretText,
-    Switch,
-    key_bytes,
-    matching,
-    parse_key,
-    parse_path,
-)
+from broker.config.values import AsText, Duration, key_bytes, parse_key, parse_path
 from broker.core.private_file import PermissionProblem, read_private
 from broker.core.secret import Secret
 
@@ -48,43 +40,32 @@ def _former(keys: tuple[Secret, ...], info: ValidationInfo) -> tuple[Secret, ...
     return keys
 
 
-# CKA_LABEL of a token: 32 bytes, padded with blanks (PKCS #11, CK_TOKEN_INFO); of a key: any text.
-Label = Annotated[str, matching(r"[!-~]([ -~]{0,62}[!-~])?", "is not a label", "write 1 to 64 printable characters")]
+def _in_the_hsm(master: Master, info: ValidationInfo) -> Master:
+    hsm = info.data.get("hsm")
+    if master.provider == "pkcs11" and hsm is not None and not hsm.enabled:
+        raise fault("is pkcs11, and encryption.hsm is not enabled", "describe the HSM there")
+    return master
 
 
-class Pkcs11(Section):
-    """A token behind a PKCS#11 module."""
-
-    module: AbsolutePath = Field(description="The module's shared library: `/usr/lib/softhsm/libsofthsm2.so`.")
-    token_label: Label = Field(description="The label of the token.")
-    pin: SecretText = Field(description="Secret. The PIN of the token's user.")
-    key_label: Label = Field(
-        default="zerotrust-audit",
-        description="The label of the key pair that signs checkpoints: P-256, its private half sensitive and not extractable.",
-    )
-
-
-def _configured(config: Pkcs11 | None, info: ValidationInfo) -> Pkcs11 | None:
-    if config is None and info.data.get("enabled"):
-        raise fault("is missing", "name module, token_label and pin_file")
-    return config
-
-
-class Hsm(Section):
-    """A hardware security module that signs the audit log's checkpoints beside the broker's own key."""
-
-    enabled: Switch = Field(default=False, description="`false`: nothing below is used.")
-    provider: Literal["pkcs11"] = Field(default="pkcs11", description="How it is spoken to: `pkcs11`.")
-    config: Annotated[Pkcs11 | None, AfterValidator(_configured)] = Field(
-        default=None, validate_default=True, description="Where it is, and which key signs."
-    )
+def _needed(key: Secret | None, info: ValidationInfo) -> Secret | None:
+    master = info.data.get("master")
+    if key is None and master is not None and master.is_local:
+        raise fault("is missing", "add it, name a file as key_file, or set ZEROTRUST_ENCRYPTION_KEY")
+    return key
 
 
 class Encryption(Section):
     """The key that seals whatever the broker keeps outside its own memory."""
 
-    key: Annotated[Secret, AsText(parse_key)] = Field(
-        description="Secret. 32 random bytes in base64: `head -c 32 /dev/urandom | base64`."
+    hsm: Hsm = Field(default=Hsm(), description="What signs checkpoints beside the broker's own key.")
+    master: Annotated[Master, AfterValidator(_in_the_hsm)] = Field(
+        default=Master(), description="Where the master key lies."
+    )
+    key: Annotated[Annotated[Secret, AsText(parse_key)] | None, AfterValidator(_needed)] = Field(
+        default=None,
+        validate_default=True,
+        description="Secret. 32 random bytes in base64: `head -c 32 /dev/urandom | base64`. Needed unless the master key lies "
+        "elsewhere (`master`); then it is one of before.",
     )
     previous_key_files: Annotated[tuple[Annotated[Secret, AsText(key_of_file)], ...], AfterValidator(_former)] = Field(
         default=(),
@@ -100,12 +81,11 @@ class Encryption(Section):
         description="For how long keys in memory go on while a master key that lies elsewhere does not answer; then requests "
         "are refused until it does.",
     )
-    hsm: Hsm = Field(default=Hsm(), description="What signs checkpoints beside the broker's own key.")
 
     def key_bytes(self) -> bytes:
-        """The 32 bytes of the key in force."""
-        return key_bytes(self.key)
+        """The latest of the keys that the configuration holds."""
+        return self.all_key_bytes()[0]
 
     def all_key_bytes(self) -> tuple[bytes, ...]:
-        """The key in force, then those it followed."""
-        return tuple(key_bytes(key) for key in (self.key, *self.previous_key_files))
+        """The keys that the configuration holds, the latest first: that in force, unless it lies elsewhere, and those before."""
+        return tuple(key_bytes(key) for key in (self.key, *self.previous_key_files) if key is not None)

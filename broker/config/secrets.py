@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, ValidationInfo
 
 from broker.config.admin import SigningKey
-from broker.config.fault import fault
+from broker.config.provided import Keys, MountPath, fitting, fitting_login
 from broker.config.secret_rules import SecretRules
 from broker.config.section import Section
 from broker.config.values import (
@@ -21,13 +21,11 @@ from broker.config.values import (
     Duration,
     SecretText,
     Switch,
-    is_loopback,
     matching,
-    split_url,
+    parse_https,
 )
 
-# What each provider needs, and what it may have besides.
-_KEYS: dict[str, tuple[frozenset[str], frozenset[str]]] = {
+_KEYS: Keys = {
     "integrated": (frozenset(), frozenset()),
     "hashicorp": (
         frozenset({"url", "auth_method"}),
@@ -42,38 +40,13 @@ _KEYS: dict[str, tuple[frozenset[str], frozenset[str]]] = {
     "cyberark": (frozenset({"url", "account", "login", "api_key"}), frozenset({"ca_file"})),
     "kubernetes": (frozenset({"url", "namespace"}), frozenset({"token", "service_account_file", "ca_file"})),
 }
-# `hashicorp`: what each way to log in needs, and what it may have besides. No other way takes it.
-_METHODS: dict[str, tuple[frozenset[str], frozenset[str]]] = {
-    "approle": (frozenset({"role_id", "secret_id"}), frozenset()),
-    "token": (frozenset({"token"}), frozenset()),
-    "kerberos": (frozenset(), frozenset()),
-    "kubernetes": (frozenset({"role"}), frozenset({"service_account_file"})),
-}
 
-_Mount = Annotated[
-    str,
-    matching(
-        r"(?!\.)[A-Za-z0-9_.-]{1,64}(/(?!\.)[A-Za-z0-9_.-]{1,64}){0,3}",
-        "is not where an engine is mounted",
-        "write its path without a / at the ends: database",
-    ),
-]
 _Word = Annotated[
     str, matching(r"[!-~]([ -~]{0,254}[!-~])?", "is not a name", "write 1 to 256 printable characters", shown=False)
 ]
 
 
-def _https(text: str) -> str:
-    """https, or http on loopback: everything that passes there is secret."""
-    url = split_url(text)
-    if not url.hostname or url.username is not None:
-        raise fault("is not the URL of a server", "write https://HOST:PORT")
-    if url.scheme != "https" and not (url.scheme == "http" and is_loopback(url.hostname)):
-        raise fault("is not https", "use https://; http:// is for loopback")
-    return text.rstrip("/")
-
-
-_Url = Annotated[str, AsText(_https)]
+_Url = Annotated[str, AsText(parse_https)]
 
 
 def _azure(text: str) -> str:
@@ -122,13 +95,13 @@ class ProviderConfig(Section):
         description="`hashicorp`, with `kubernetes`, and `kubernetes`: the pod's token, read anew at each use. Without it: where "
         "Kubernetes puts it.",
     )
-    auth_path: _Mount | None = Field(
+    auth_path: MountPath | None = Field(
         default=None, description="`hashicorp`: where the way to log in is mounted. Without it: at its own name."
     )
-    mount_path: _Mount | None = Field(
+    mount_path: MountPath | None = Field(
         default=None, description="`hashicorp`: where the KV engine (version 2) is mounted. Without it: `secret`."
     )
-    leased_mounts: Annotated[tuple[_Mount, ...], Field(min_length=1)] | None = Field(
+    leased_mounts: Annotated[tuple[MountPath, ...], Field(min_length=1)] | None = Field(
         default=None,
         description="`hashicorp`: engines that make credentials when read: with `[database]`, the path `database/creds/app` is "
         "read there and not in the KV engine. Never cached.",
@@ -167,31 +140,12 @@ class ProviderConfig(Section):
 
 
 def _of_provider(config: ProviderConfig, info: ValidationInfo) -> ProviderConfig:
-    provider = info.data.get("provider")
-    if provider is None:
-        return config
-    needed, possible = _KEYS[provider]
-    given = {key for key in ProviderConfig.model_fields if getattr(config, key) is not None}
-    if foreign := sorted(given - needed - possible):
-        raise fault(
-            f"has {', '.join(foreign)}, which {provider} does not know", "remove what belongs to another provider"
-        )
-    if missing := sorted(needed - given):
-        raise fault(f"lacks {', '.join(missing)}, which {provider} needs", "add the missing keys")
-    if provider == "kubernetes" and {"token", "service_account_file"} <= given:
+    fitting(config, info, _KEYS)
+    if info.data.get("provider") == "kubernetes" and config.token is not None and config.service_account_file is not None:
         raise fault("has token and service_account_file", "keep one of the two")
     if config.auth_method is not None:
-        _of_method(config.auth_method, given)
+        fitting_login(config, config.auth_method)
     return config
-
-
-def _of_method(method: str, given: set[str]) -> None:
-    needed, possible = _METHODS[method]
-    of_others = frozenset().union(*(keys for pair in _METHODS.values() for keys in pair)) - needed - possible
-    if foreign := sorted(given & of_others):
-        raise fault(f"has {', '.join(foreign)}, which {method} does not take", "remove what belongs to another way")
-    if missing := sorted(needed - given):
-        raise fault(f"lacks {', '.join(missing)}, which {method} needs", "add the missing keys")
 
 
 class Secrets(Section):

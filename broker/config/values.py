@@ -261,6 +261,16 @@ def split_url(text: str) -> SplitResult:
     return url
 
 
+def parse_https(text: str) -> str:
+    """Of a vault or a key service. https, or http on loopback: everything that passes there is secret."""
+    url = split_url(text)
+    if not url.hostname or url.username is not None:
+        raise fault("is not the URL of a server", "write https://HOST:PORT")
+    if url.scheme != "https" and not (url.scheme == "http" and is_loopback(url.hostname)):
+        raise fault("is not https", "use https://; http:// is for loopback")
+    return text.rstrip("/")
+
+
 def parse_sts_endpoint(text: str) -> str:
     """https, or http to a test double on loopback."""
     if split_url(text).path not in ("", "/"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -84,6 +84,22 @@ class Es256PublicKey:
             raise BadSignature("the signature does not match") from error
 
 
+class JwtSigner(Protocol):
+    """Signs JWTs by ES256, here or elsewhere."""
+
+    async def sign_jwt(self, claims: dict[str, object]) -> str:
+        """A signed JWT (RFC 7519) in compact form. Where the key is elsewhere, raises what that place raises."""
+        ...
+
+    def jwk(self) -> dict[str, str] | None:
+        """The public key as a JWK; None while nobody knows it yet."""
+        ...
+
+    async def ping(self) -> str | None:
+        """None while it signs, else why not."""
+        ...
+
+
 class Es256Signer:
     """Signs; ``kid`` is the JWK thumbprint of the public key (RFC 7638)."""
 
@@ -99,17 +115,30 @@ class Es256Signer:
         self._public = Es256PublicKey(self._key.public_key())
         self.kid = self._public.kid
 
-    def sign_jwt(self, claims: dict[str, object]) -> str:
+    async def sign_jwt(self, claims: dict[str, object]) -> str:
         """A signed JWT (RFC 7519) in compact form."""
-        header = {"alg": _ALGORITHM, "kid": self.kid, "typ": "JWT"}
-        signed = b"%b.%b" % (base64url(_json(header)), base64url(_json(claims)))
-        r, s = decode_dss_signature(self._key.sign(signed, ec.ECDSA(SHA256())))
-        signature = r.to_bytes(_COORDINATE_BYTES, "big") + s.to_bytes(_COORDINATE_BYTES, "big")
-        return f"{signed.decode()}.{base64url(signature).decode()}"
+        signed = jwt_input(claims, kid=self.kid)
+        return jwt_of(signed, self._key.sign(signed, ec.ECDSA(SHA256())))
+
+    async def ping(self) -> None:
+        """It signs."""
 
     def jwk(self) -> dict[str, str]:
         """The public key as a JWK."""
         return self._public.jwk()
+
+
+def jwt_input(claims: dict[str, object], *, kid: str) -> bytes:
+    """What is signed of a JWT: header and claims (RFC 7515, section 5.1)."""
+    header = {"alg": _ALGORITHM, "kid": kid, "typ": "JWT"}
+    return b"%b.%b" % (base64url(_json(header)), base64url(_json(claims)))
+
+
+def jwt_of(signed: bytes, signature: bytes) -> str:
+    """The compact form, of a signature in DER."""
+    r, s = decode_dss_signature(signature)
+    raw = r.to_bytes(_COORDINATE_BYTES, "big") + s.to_bytes(_COORDINATE_BYTES, "big")
+    return f"{signed.decode()}.{base64url(raw).decode()}"
 
 
 def es256_keys(keys: KeySet) -> list[Es256PublicKey]:

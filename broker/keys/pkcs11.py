@@ -1,12 +1,12 @@
 """An HSM behind a PKCS #11 module, and its keys that sign and never leave it.
 
-One session, on one thread of its own. python-pkcs11 initialises modules as PKCS #11 (section 5.4) allows only for applications
-that call from one thread, and several sessions on several threads corrupt the heap; a call that hangs holds up nobody but those
-who wait for the HSM, and these not for long. After a call that failed the module is initialised anew, once: a token that was
-taken away and put back is used again without a restart, and one that is away costs one attempt a call.
+One session, on the one thread that speaks PKCS #11. python-pkcs11 initialises modules as PKCS #11 (section 5.4) allows only for
+applications that call from one thread, and several sessions on several threads corrupt the heap; a call that hangs holds up
+nobody but those who wait for the HSM, and these not for long. After a call that failed the module is initialised anew, once: a
+token that was taken away and put back is used again without a restart, and one that is away costs one attempt a call.
 
-Whoever needs another kind of key of the same token adds a job to ``Token.do()``: a process initialises a module once, so
-it may have no second session beside this one.
+Whoever needs another kind of key of the same token adds a job to ``Token.do()``: a process initialises a module once, and a
+second session beside this one would end with it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from broker.core.secret import Secret
 from broker.core.workers import Workers
-from broker.keys.es256 import Es256PublicKey, der_signature
+from broker.keys.es256 import Es256PublicKey, der_signature, jwt_input, jwt_of
 from broker.keys.signing import BadSignature
 
 if TYPE_CHECKING:
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 PATIENCE = timedelta(seconds=1)
 
 _HANGS = "the HSM does not answer"
+# Of the process, not of a token: PKCS #11 is initialised for a process, and python-pkcs11 allows calls from one thread only.
+_THREAD = Workers(name="hsm", number=1)
 
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
@@ -71,7 +73,6 @@ class Token:
         self.label = label
         self._pin = pin
         self.makes_nonces = makes_nonces
-        self._worker = Workers(name="hsm", number=1)
         self._session: pkcs11.Session | None = None
         self._turn = asyncio.Lock()
         self._under_way: asyncio.Future[Any] | None = None
@@ -99,16 +100,19 @@ class Token:
     async def _answer(self, job: Callable[[pkcs11.Session], _T]) -> _T:
         if self._owed is not None and not self._owed.done():
             raise HsmUnavailable(_HANGS)
-        answer = self._under_way = self._worker.do(lambda: self._attended(job))
+        answer = self._under_way = _THREAD.do(lambda: self._attended(job))
         # Nobody may be left who takes what comes late.
         answer.add_done_callback(lambda late: late.cancelled() or late.exception())
         return await asyncio.shield(answer)
 
+    def is_opened_with(self, pin: Secret) -> bool:
+        """Whether this is the PIN that it was made with."""
+        return self._pin == pin
+
     def close(self) -> None:
         """Let the session go, as soon as the token has answered."""
         with contextlib.suppress(RuntimeError):  # no loop is running: the process ends, and the session with it
-            self._worker.do(self._drop)
-        self._worker.stop()
+            _THREAD.do(self._drop)
 
     # --- on the token's thread ---
 
@@ -204,6 +208,16 @@ class HsmKey:
         if self.public is None:
             raise HsmUnavailable("the HSM has no public key")
         return self.public
+
+    async def sign_jwt(self, claims: dict[str, object]) -> str:
+        """See ``JwtSigner``. Raises like ``sign``."""
+        public = self.public or await self.find()
+        signed = jwt_input(claims, kid=public.kid)
+        return jwt_of(signed, await self.sign(signed))
+
+    def jwk(self) -> dict[str, str] | None:
+        """See ``JwtSigner``."""
+        return self.public.jwk() if self.public else None
 
     def close(self) -> None:
         """Let the token go."""

@@ -76,6 +76,10 @@ class AzureKey:
         keys = self._client()
         await self._vault.ask("rotate", lambda: keys.rotate_key(self._name), twice=False)
 
+    async def close(self) -> None:
+        """Let the vault go."""
+        await self._vault.close()
+
     def version_of(self, blob: bytes) -> str:
         """The version that a blob needs.
 

@@ -56,7 +56,16 @@ class Endpoint:
             StsUnavailable: Throttled, broken, or out of reach.
             StsTimeout: No answer in time.
         """
-        return await self._answer(lambda: self._assume(call, signing), place)
+        if isinstance(signing, TokenIssuer):
+            issuer = signing
+            token = await issuer.token(
+                call.session_name,
+                tags={tag.key: tag.value for tag in call.tags},
+                transitive=[tag.key for tag in call.tags if tag.transitive],
+            )
+            return await self._answer(lambda: self._shown(call, token, issuer), place)
+        keys = signing
+        return await self._answer(lambda: self._signed(self._client.assume_role, keys, call.parameters()), place)
 
     async def caller(self, *, signing: ReadOnlyCredentials) -> Mapping[str, Any]:
         """The answer to the question whose credentials these are, unread. Raises like ``assume``."""
@@ -74,23 +83,13 @@ class Endpoint:
         except TimeoutError as error:
             raise StsTimeout(f"hop {place}: no answer in time", reason=TIMEOUT) from error
 
-    def _assume(self, call: Call, signing: Signing) -> Mapping[str, Any]:
-        if isinstance(signing, TokenIssuer):
-            return self._shown(call, signing)
-        return self._signed(self._client.assume_role, signing, call.parameters())
-
     def _signed(
         self, ask: Callable[..., Mapping[str, Any]], credentials: ReadOnlyCredentials, parameters: Mapping[str, Any]
     ) -> Mapping[str, Any]:
         with signed_by(credentials):
             return ask(**parameters)
 
-    def _shown(self, call: Call, issuer: TokenIssuer) -> Mapping[str, Any]:
-        token = issuer.token(
-            call.session_name,
-            tags={tag.key: tag.value for tag in call.tags},
-            transitive=[tag.key for tag in call.tags if tag.transitive],
-        )
+    def _shown(self, call: Call, token: str, issuer: TokenIssuer) -> Mapping[str, Any]:
         answer: Mapping[str, Any] = self._client.assume_role_with_web_identity(
             **call.token_parameters(), WebIdentityToken=token
         )

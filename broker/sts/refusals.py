@@ -19,12 +19,13 @@ BASE_REFUSED = "base_credentials_refused"
 NO_BASE = "no_base_credentials"
 CLOCK_SKEW = "clock_skew"
 ISSUER_UNREACHABLE = "issuer_unreachable"
+HSM_AWAY = "hsm_unavailable"
 NO_ROOM = "packed_policy_too_large"
 
 # Reasons that speak of one region's endpoint, or of the way there; another region may well answer.
 OF_THE_REGION = frozenset({TIMEOUT, UNREACHABLE, BROKEN, MALFORMED})
 # Reasons that speak of ourselves, whatever the region.
-OUR_OWN = frozenset({BASE_EXPIRED, NO_BASE, CLOCK_SKEW, ISSUER_UNREACHABLE})
+OUR_OWN = frozenset({BASE_EXPIRED, NO_BASE, CLOCK_SKEW, ISSUER_UNREACHABLE, HSM_AWAY})
 
 # Errors that may pass; AWS names most of them twice.
 _PASSING = {

@@ -15,8 +15,10 @@ from datetime import timedelta
 from typing import Any
 
 from broker.core.clock import Clock
-from broker.core.errors import StsRejected
-from broker.keys.es256 import Es256Signer
+from broker.core.errors import StsRejected, StsUnavailable
+from broker.keys.es256 import JwtSigner
+from broker.keys.pkcs11 import HsmUnavailable
+from broker.sts.refusals import HSM_AWAY
 
 AUDIENCE = "sts.amazonaws.com"
 DISCOVERY_PATH = "/.well-known/openid-configuration"
@@ -32,20 +34,23 @@ _SOURCE_IDENTITY = "https://aws.amazon.com/source_identity"
 class TokenIssuer:
     """Makes tokens, and the documents by which they are believed."""
 
-    def __init__(self, *, issuer: str, signer: Es256Signer, clock: Clock, token_id: Callable[[], str]) -> None:
+    def __init__(self, *, issuer: str, signer: JwtSigner, clock: Clock, token_id: Callable[[], str]) -> None:
         """Take the issuer's URL, ``https://HOST[/PATH]`` without a slash at its end, as AWS knows it."""
         self.issuer = issuer
         self._signer = signer
         self._clock = clock
         self._token_id = token_id
 
-    def token(self, subject: str, *, tags: Mapping[str, str], transitive: Iterable[str]) -> str:
+    async def token(self, subject: str, *, tags: Mapping[str, str], transitive: Iterable[str]) -> str:
         """A token about somebody for one call of AssumeRoleWithWebIdentity.
 
         Args:
             subject: The session name: the subject, and the source identity.
             tags: Session tags by key.
             transitive: The keys of those that later hops inherit.
+
+        Raises:
+            StsUnavailable: The HSM that signs them is away.
         """
         now = int(self._clock.now().timestamp())
         claims: dict[str, object] = {
@@ -62,7 +67,14 @@ class TokenIssuer:
                 "principal_tags": {key: [value] for key, value in tags.items()},
                 "transitive_tag_keys": sorted(transitive),
             }
-        return self._signer.sign_jwt(claims)
+        try:
+            return await self._signer.sign_jwt(claims)
+        except HsmUnavailable as error:
+            raise StsUnavailable(f"no token for STS: {error}", reason=HSM_AWAY) from error
+
+    async def ping(self) -> str | None:
+        """None while tokens are signed, else why not."""
+        return await self._signer.ping()
 
     def require_ours(self, answer: Mapping[str, Any], *, subject: str) -> None:
         """Check what STS says of the token it took.
@@ -74,7 +86,8 @@ class TokenIssuer:
             raise StsRejected("STS answered about another token", reason="other_subject")
 
     def documents(self) -> dict[str, dict[str, object]]:
-        """What the issuer publishes, by path behind its URL."""
+        """What the issuer publishes, by path behind its URL; without a key while the HSM was never there."""
+        jwk = self._signer.jwk()
         return {
             DISCOVERY_PATH: {
                 "issuer": self.issuer,
@@ -84,5 +97,5 @@ class TokenIssuer:
                 "id_token_signing_alg_values_supported": ["ES256"],
                 "claims_supported": ["iss", "sub", "aud", "iat", "exp", "jti", _SOURCE_IDENTITY, _TAGS],
             },
-            JWKS_PATH: {"keys": [self._signer.jwk()]},
+            JWKS_PATH: {"keys": [jwk] if jwk else []},
         }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable
@@ -9,7 +10,9 @@ from datetime import timedelta
 from typing import TypeVar
 
 from broker.core.clock import Clock
-from broker.keys.master.port import MasterUnavailable
+from broker.keys.envelope import CannotOpen
+from broker.keys.master.port import MasterKey, MasterRefused, MasterUnavailable
+from broker.remote.failure import Missing, Refused, RemoteFailure
 
 # A ping asks nothing while the last answer is younger: monitors ask every few seconds, and key services charge by the call.
 FRESH = timedelta(minutes=1)
@@ -27,6 +30,8 @@ class DistantMaster(ABC):
         self.id = id
         # None while it answers, else why it does not.
         self.failure: str | None = "the master key was not asked yet"
+        # A key of before that this process holds: what it wrapped is asked of nobody.
+        self.former: MasterKey | None = None
         self._clock = clock
         self._answered: float | None = None
 
@@ -36,6 +41,9 @@ class DistantMaster(ABC):
 
     async def unwrap(self, blob: bytes, *, context: bytes) -> bytes:
         """As the port has it."""
+        if self.former is not None:
+            with contextlib.suppress(CannotOpen):
+                return await self.former.unwrap(blob, context=context)
         return await self._noted(self._unwrap(blob, context))
 
     async def is_newest(self, blob: bytes) -> bool:
@@ -79,3 +87,21 @@ class DistantMaster(ABC):
             _log.warning("master key %s: answers again", self.id)
         self.failure, self._answered = None, self._clock.boottime()
         return answer
+
+
+class RemoteMaster(DistantMaster):
+    """One that is asked over the network. ``of_the_blob``: the reasons of refusals that are the blob's fault."""
+
+    of_the_blob: frozenset[str]
+
+    async def _asked(self, asking: Awaitable[_T]) -> _T:
+        try:
+            return await asking
+        except Refused as error:
+            if error.reason in self.of_the_blob:
+                raise CannotOpen("altered") from error
+            raise MasterRefused(str(error)) from error
+        except Missing as error:
+            raise MasterRefused(str(error)) from error
+        except RemoteFailure as error:
+            raise MasterUnavailable(str(error)) from error

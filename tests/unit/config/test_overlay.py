@@ -54,21 +54,37 @@ def test_a_whole_configuration_can_come_from_the_environment(host):
     assert settings.encryption.key_bytes() == KEY
 
 
-# What must stand beside a secret of a provider.
+_APPROLE = {"url": "https://v.example.com", "auth_method": "approle", "role_id": "r"}
+_TOKEN = {"url": "https://v.example.com", "auth_method": "token"}
+_AZURE = {"vault_url": "https://v.vault.azure.net", "tenant_id": "t", "client_id": "c"}
+# What must stand beside a secret of a provider, by the section that has providers.
 _BESIDE = {
-    "secret_id": ("hashicorp", {"url": "https://v.example.com", "auth_method": "approle", "role_id": "r"}),
-    "token": ("hashicorp", {"url": "https://v.example.com", "auth_method": "token"}),
-    "client_secret": ("azure", {"vault_url": "https://v.vault.azure.net", "tenant_id": "t", "client_id": "c"}),
-    "api_key": ("cyberark", {"url": "https://c.example.com", "account": "a", "login": "host/b"}),
+    "secrets": {
+        "secret_id": ("hashicorp", _APPROLE),
+        "token": ("hashicorp", _TOKEN),
+        "client_secret": ("azure", _AZURE),
+        "api_key": ("cyberark", {"url": "https://c.example.com", "account": "a", "login": "host/b"}),
+    },
+    "encryption_master": {
+        "secret_id": ("vault-transit", {**_APPROLE, "key_name": "k"}),
+        "token": ("vault-transit", {**_TOKEN, "key_name": "k"}),
+        "client_secret": ("azure-key-vault", {**_AZURE, "key_name": "k"}),
+    },
+    "encryption_hsm": {
+        "pin": ("pkcs11", {"module": "/usr/lib/module.so", "token_label": "broker"}),
+        "hsm_password": ("aws-cloudhsm", {"cluster_id": "cluster-1", "hsm_ip": "10.0.0.1", "hsm_username": "u"}),
+    },
 }
 
 
 def beside(leaf):
-    if leaf.path[:2] != ("secrets", "config"):
+    section = "_".join(leaf.path[:-2])
+    if section not in _BESIDE:
         return {}
-    provider, config = _BESIDE[leaf.path[2]]
-    others = {f"ZEROTRUST_SECRETS_CONFIG_{key.upper()}": value for key, value in config.items()}
-    return {"ZEROTRUST_SECRETS_PROVIDER": provider, **others}
+    provider, config = _BESIDE[section][leaf.path[-1]]
+    prefix = f"ZEROTRUST_{section.upper()}"
+    others = {f"{prefix}_CONFIG_{key.upper()}": value for key, value in config.items()}
+    return {f"{prefix}_PROVIDER": provider, **others}
 
 
 @pytest.mark.parametrize("leaf", [leaf for leaf in LEAVES if leaf.shape.is_secret], ids=lambda leaf: leaf.variable)
@@ -83,9 +99,6 @@ def test_every_secret_can_come_from_all_its_sources(host, minimal, leaf):
         "ZEROTRUST_REDIS_URL": "redis://localhost",
         "ZEROTRUST_ENCRYPTION_KEY": "B" * 43,
         "ZEROTRUST_AWS_SECRET_KEY": "other",
-        "ZEROTRUST_ENCRYPTION_HSM_CONFIG_MODULE": "/usr/lib/module.so",
-        "ZEROTRUST_ENCRYPTION_HSM_CONFIG_TOKEN_LABEL": "broker",
-        "ZEROTRUST_ENCRYPTION_HSM_CONFIG_PIN": "1234",
         **beside(leaf),
     }
     others.pop(leaf.variable, None)

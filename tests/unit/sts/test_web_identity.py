@@ -37,8 +37,8 @@ def claims(token: str) -> dict[str, Any]:
     return found
 
 
-def test_a_token_says_who_for_whom_and_for_five_minutes() -> None:
-    said = claims(ISSUER.token(ALICE, tags={}, transitive=()))
+async def test_a_token_says_who_for_whom_and_for_five_minutes() -> None:
+    said = claims(await ISSUER.token(ALICE, tags={}, transitive=()))
     now = int(NOW.timestamp())
     assert said.pop("jti")
     assert said == {
@@ -51,18 +51,18 @@ def test_a_token_says_who_for_whom_and_for_five_minutes() -> None:
     }
 
 
-def test_tags_are_claims_in_the_form_of_aws() -> None:
-    said = claims(ISSUER.token(ALICE, tags={"Team": "dev", "Realm": "R"}, transitive=["Realm"]))
+async def test_tags_are_claims_in_the_form_of_aws() -> None:
+    said = claims(await ISSUER.token(ALICE, tags={"Team": "dev", "Realm": "R"}, transitive=["Realm"]))
     assert said["https://aws.amazon.com/tags"] == {
         "principal_tags": {"Team": ["dev"], "Realm": ["R"]},
         "transitive_tag_keys": ["Realm"],
     }
 
 
-def test_no_two_tokens_are_the_same() -> None:
+async def test_no_two_tokens_are_the_same() -> None:
     assert (
-        claims(ISSUER.token(ALICE, tags={}, transitive=()))["jti"]
-        != claims(ISSUER.token(ALICE, tags={}, transitive=()))["jti"]
+        claims(await ISSUER.token(ALICE, tags={}, transitive=()))["jti"]
+        != claims(await ISSUER.token(ALICE, tags={}, transitive=()))["jti"]
     )
 
 

@@ -1,0 +1,163 @@
+"""The master key, as configured: one table of the places where it can lie."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+from broker.assembly.aws import credentials_of
+from broker.assembly.hsm import hsm_problems, token_of
+from broker.config.model import Settings
+from broker.core.clock import Clock
+from broker.core.errors import ConfigurationError
+from broker.core.secret import Secret
+from broker.keys.master.aws_kms import AwsKmsMaster
+from broker.keys.master.distant import DistantMaster
+from broker.keys.master.local import LocalMaster
+from broker.keys.master.pkcs11 import Pkcs11Master
+from broker.keys.master.port import MasterKey, MasterRefused, MasterUnavailable
+from broker.keys.master.vault_transit import VaultTransitMaster
+from broker.remote.aws import AwsClient, AwsKms
+from broker.remote.hashicorp.login import AppRole, Given, Kubernetes, Login
+from broker.remote.hashicorp.transit import Transit
+from broker.remote.hashicorp.vault import Vault
+from broker.remote.hashicorp.wire import Wire
+
+# So long a start waits for a master that is away: longer than a vault takes to elect a leader, and shorter than systemd's
+# patience with a start (TimeoutStartSec=30), so that it ends with our words and not with a signal.
+START = timedelta(seconds=20)
+_PAUSE = timedelta(seconds=1)
+# What is wrapped to see whether it can be.
+_PROBE = b"zerotrust/master-is-there/v1"
+# Where a Kubernetes pod finds the token of its service account.
+_SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
+_TRANSIT = "transit"
+
+# The key, and what goes on beside requests.
+_Made = tuple[DistantMaster, tuple[Callable[[], Awaitable[None]], ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Master:
+    """The key, and what keeps it within reach beside requests."""
+
+    key: MasterKey
+    background: tuple[Callable[[], Awaitable[None]], ...] = ()
+
+
+def master_of(settings: Settings, *, clock: Clock) -> Master:
+    """As configured; nothing is asked yet.
+
+    Raises:
+        ConfigurationError: It could never be asked.
+    """
+    section, keys = settings.encryption.master, settings.encryption.all_key_bytes()
+    if section.is_local:
+        return Master(LocalMaster(keys=keys))
+    if problems := [*hsm_problems(settings.encryption.hsm), *master_problems(settings)]:
+        raise ConfigurationError(problems)
+    key, background = _MAKERS[section.provider](settings, clock)
+    key.former = LocalMaster(keys=keys) if keys else None
+    return Master(key, background)
+
+
+async def wait_for(master: MasterKey) -> None:
+    """Return when the master key can be used, however long it was away within ``START``.
+
+    Raises:
+        MasterRefused: It turns us away, and waiting does not help.
+        MasterUnavailable: It is still away.
+    """
+    ends = asyncio.get_running_loop().time() + START.total_seconds()
+    while True:
+        try:
+            await master.wrap(_PROBE, context=_PROBE)
+        except MasterRefused:
+            raise
+        except MasterUnavailable:
+            if asyncio.get_running_loop().time() + _PAUSE.total_seconds() > ends:
+                raise
+            await asyncio.sleep(_PAUSE.total_seconds())
+        else:
+            return
+
+
+def master_problems(settings: Settings) -> list[str]:
+    """What is wrong about where the master key lies beyond its form, as far as it shows without asking."""
+    provider = settings.encryption.master.provider
+    if provider == "aws-kms" and settings.aws.web_identity_issuer is not None:
+        what = "is aws-kms, and the broker has no AWS credentials of its own (aws.credentials_provider: web_identity)"
+        return [f"encryption.master.provider: {what} — fix: give it credentials, or keep the master key elsewhere"]
+    if provider == "azure-key-vault" and importlib.util.find_spec("azure") is None:
+        fix = "pip install 'zerotrust-kerberos-link[azure]'"
+        return [f"encryption.master: the packages for Azure are missing — fix: {fix}"]
+    return []
+
+
+def _pkcs11(settings: Settings, clock: Clock) -> _Made:
+    hsm = settings.encryption.hsm
+    token = token_of(hsm)
+    if token is None or hsm.config is None:
+        raise AssertionError("a section that its validator let pass")
+    return Pkcs11Master(token=token, label=hsm.config.wrapping_key_label, clock=clock), ()
+
+
+def _aws_kms(settings: Settings, clock: Clock) -> _Made:
+    config = settings.encryption.master.config
+    region = config.region or settings.aws.region
+    client = AwsClient("kms", region=region, endpoint=config.endpoint, keys=credentials_of(settings.aws))
+    key_id = config.key_id or ""
+    return AwsKmsMaster(kms=AwsKms(key_id, client=client), key_id=key_id, clock=clock), ()
+
+
+def _vault_transit(settings: Settings, clock: Clock) -> _Made:
+    config = settings.encryption.master.config
+    wire = Wire(url=config.url or "", ca_file=config.ca_file, namespace=config.namespace, clock=clock)
+    vault = Vault(wire=wire, login=_login(settings), clock=clock)
+    key, mount = config.key_name or "", config.mount_path or _TRANSIT
+    name = "/".join(filter(None, (config.namespace, mount, key)))
+    master = VaultTransitMaster(transit=Transit(vault=vault, key=key, mount=mount), name=name, clock=clock)
+    return master, (vault.keep_logged_in,)
+
+
+def _login(settings: Settings) -> Login:
+    config, nothing = settings.encryption.master.config, Secret("")  # the configuration has what its way needs
+    if config.auth_method == "approle":
+        mount = config.auth_path or "approle"
+        return AppRole(role_id=config.role_id or "", secret_id=config.secret_id or nothing, mount=mount)
+    if config.auth_method == "kubernetes":
+        jwt = config.service_account_file or _SERVICE_ACCOUNT
+        return Kubernetes(role=config.role or "", jwt_file=jwt, mount=config.auth_path or "kubernetes")
+    return Given(config.token or nothing)
+
+
+def _azure_key_vault(settings: Settings, clock: Clock) -> _Made:
+    # The packages are an extra; master_problems() has looked for them.
+    from broker.keys.master.azure_key import AzureKeyMaster  # noqa: PLC0415
+    from broker.remote.azure import PUBLIC_AUTHORITY, AzureLogin, AzureVault  # noqa: PLC0415
+    from broker.remote.azure_key import AzureKey  # noqa: PLC0415
+
+    config = settings.encryption.master.config
+    secret = config.client_secret or Secret("")
+    login = AzureLogin(
+        tenant_id=config.tenant_id or "",
+        client_id=config.client_id or "",
+        client_secret=lambda: secret,
+        authority=config.authority or PUBLIC_AUTHORITY,
+        ca_file=config.ca_file,
+    )
+    url, name = config.vault_url or "", config.key_name or ""
+    key = AzureKey(name, vault=AzureVault(url, login=login))
+    return AzureKeyMaster(key=key, name=f"{url}/keys/{name}", clock=clock), ()
+
+
+_MAKERS: Mapping[str, Callable[[Settings, Clock], _Made]] = {
+    "pkcs11": _pkcs11,
+    "aws-kms": _aws_kms,
+    "vault-transit": _vault_transit,
+    "azure-key-vault": _azure_key_vault,
+}
