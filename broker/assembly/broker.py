@@ -35,6 +35,7 @@ from broker.core.clock import Clock
 from broker.issuing.deny import Denies
 from broker.issuing.issue import Issuer
 from broker.issuing.review import Reviews
+from broker.keys.hierarchy import Use
 from broker.revocation.epochs import Epochs
 from broker.revocation.holds import Holds
 from broker.sts.base import BaseCredentials
@@ -268,7 +269,7 @@ def assemble(settings: Settings, checked: Checked, *, keys: Keys, source: Source
         role_policies=role_policies,
         policy=policy,
         reviews=elevation.reviews,
-        configuration=fingerprint(others, policy=in_force),
+        configuration=fingerprint(others, policy=in_force, key=hierarchy.derive(Use.CONFIGURATION_NAME)),
         keeping=keeping,
         watch=watch_of(
             settings,

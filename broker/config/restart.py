@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import hmac
 from collections.abc import Iterator, Mapping
 
 from pydantic import BaseModel
@@ -28,10 +29,13 @@ def digests(settings: Settings) -> dict[str, str]:
     return found
 
 
-def fingerprint(found: Mapping[str, str], *, policy: str) -> str:
-    """Identifies a whole configuration by its ``digests`` and the policy's. Tells nobody a secret: the master key is in it."""
+def fingerprint(found: Mapping[str, str], *, policy: str, key: bytes) -> str:
+    """Identifies a whole configuration by its ``digests`` and the policy's.
+
+    It stands in records, and in what it is made of a PIN of six digits: without the ``key`` nobody can try which one gives the same.
+    """
     whole = repr((sorted(found.items()), policy))
-    return hashlib.sha256(whole.encode()).hexdigest()
+    return hmac.new(key, whole.encode(), hashlib.sha256).hexdigest()
 
 
 def differing(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:

@@ -57,6 +57,7 @@ class Use(enum.Enum):
     NOTIFICATION_SEAL = b"zerotrust/notification-seal/v1"
     WATCH_SEAL = b"zerotrust/watch-seal/v1"
     CONFIGURATION_SEAL = b"zerotrust/configuration-seal/v1"
+    CONFIGURATION_NAME = b"zerotrust/configuration-name/v1"
     WATCH_NAME = b"zerotrust/watch-name/v1"
     VAULT_SEAL = b"zerotrust/vault-seal/v1"
     INSTANCE_SEAL = b"zerotrust/instance-seal/v1"
@@ -72,6 +73,7 @@ _OTHER_THAN_DATA = {
     Use.ELEVATION_NAME: Kind.NAME,
     Use.REVOCATION_NAME: Kind.NAME,
     Use.WATCH_NAME: Kind.NAME,
+    Use.CONFIGURATION_NAME: Kind.NAME,
     Use.JOB_PASS_ENTRY: Kind.NAME,
     Use.SESSION_SEAL: Kind.SESSION,
     Use.JOB_PASS_SEAL: Kind.SESSION,

@@ -128,7 +128,7 @@ class Token:
             return job(self._opened())
         except (RuntimeError, OSError) as error:
             self._drop()
-            raise HsmUnavailable(_said(error)) from error
+            raise HsmUnavailable(f"the HSM or its module fails: {_said(error)}") from error
 
     def _opened(self) -> pkcs11.Session:
         lib = library()

@@ -20,6 +20,7 @@ from broker import wire, wire_operators, wire_secrets
 from tests.fakes import proc
 from tests.fakes.broker import BrokerProcess, configuration
 from tests.fakes.certificates import server_certificate
+from tests.fakes.cloudhsm import CloudHsm
 from tests.fakes.dpop import Prover
 from tests.fakes.operator import MARK, Answer, Headers, Operator, send
 from tests.fakes.realm import Realm
@@ -34,6 +35,7 @@ RULE = {"name": "engineers", "principals": [ALICE], "roles": ["developer"], "job
 OF_SECRETS = {"name": "db", "paths": ["db/*"], "principals": [ALICE], "actions": ["read", "write", "delete", "destroy"]}
 # Closed and privileged.
 NOBODY = "http://127.0.0.1:1/"
+HSM_PASSWORD = "canary-3b8e61f2-hsm"
 # What is shorter turns up by chance.
 SHORTEST = 12
 
@@ -85,12 +87,19 @@ def run(realm: Realm, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]
         del settings["redis"]["password"]
         settings["redis"] |= {"password": "${CANARY_REFERENCE}"}
         environ = {"CANARY_REFERENCE": redis.password, "ZEROTRUST_ENCRYPTION_KEY": encryption_key(settings)}
+        hsm = CloudHsm.make(folder / "cloudhsm", password=HSM_PASSWORD)
+        hsm.soft.make_key()
+        settings["encryption"] = {"hsm": hsm.section}
+        # As the guide prints it.
+        settings["encryption"]["hsm"]["config"]["hsm_password"] = "${HSM_PASSWORD}"
+        environ |= {"HSM_PASSWORD": HSM_PASSWORD, **hsm.environment}
         broker = BrokerProcess(folder, settings, env={**realm.env, **environ})
         with broker:
             made = Run(broker, redis, folder)
             made.secret("encryption key", environ["ZEROTRUST_ENCRYPTION_KEY"])
             made.secret("encryption key, raw", base64.b64decode(environ["ZEROTRUST_ENCRYPTION_KEY"]))
             made.secret("password of Redis", redis.password)
+            made.secret("password of the HSM", HSM_PASSWORD)
             made.secret("secret key of the broker", demo.BROKER_SECRET_ACCESS_KEY)
             made.secret("key of the certificate", key_bytes(folder / "tls"))
             for name, text in told().items():
@@ -195,6 +204,7 @@ def live(run: Run, realm: Realm, key: RequestSigner) -> None:
     ask(run, None, ("Cookie", cookie), "GET", wire.WHOAMI_PATH, status=401)
     for path in ("/metrics", "/readyz", "/healthz", "/.well-known/jwks.json", "/"):
         run.shown[path] = send(run.broker.url, "GET", path, [host(run)]).body
+    assert b'"ES256"' in run.shown["/.well-known/jwks.json"], "the HSM was logged in to"
 
 
 def use_dpop(run: Run, alice: Operator) -> None:

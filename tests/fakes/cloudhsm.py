@@ -23,8 +23,8 @@ class CloudHsm:
     folder: Path
 
     @classmethod
-    def make(cls, folder: Path) -> CloudHsm:
-        made = cls(SoftHsm.make(folder / "hsm"), folder / "opt" / "cloudhsm")
+    def make(cls, folder: Path, *, password: str = PIN) -> CloudHsm:
+        made = cls(SoftHsm.make(folder / "hsm", pin=password), folder / "opt" / "cloudhsm")
         made.module.parent.mkdir(parents=True)
         command = ["gcc", "-shared", "-fPIC", "-O1", "-w", "-o", str(made.module), str(_SOURCE), "-ldl"]
         subprocess.run(command, check=True, capture_output=True, timeout=120)
@@ -58,5 +58,5 @@ class CloudHsm:
     @property
     def section(self) -> dict[str, Any]:
         """``encryption.hsm`` as the guide prints it, its reference resolved, and where the module is."""
-        config = {"cluster_id": CLUSTER, "hsm_ip": ADDRESS, "hsm_username": USER, "hsm_password": PIN}
+        config = {"cluster_id": CLUSTER, "hsm_ip": ADDRESS, "hsm_username": USER, "hsm_password": self.soft.user_pin}
         return {"enabled": True, "provider": "aws-cloudhsm", "config": {**config, "module": str(self.module)}}

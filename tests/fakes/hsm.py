@@ -42,18 +42,19 @@ class SoftHsm:
     """``environment`` is what a process needs to find the token."""
 
     folder: Path
+    user_pin: str = PIN
 
     @classmethod
-    def make(cls, folder: Path) -> SoftHsm:
-        found = cls(folder)
+    def make(cls, folder: Path, *, pin: str = PIN) -> SoftHsm:
+        found = cls(folder, pin)
         found.tokens.mkdir(parents=True)
         text = f"directories.tokendir = {found.tokens}\nobjectstore.backend = file\nlog.level = ERROR\n"
         found.configuration.write_text(text)
-        command = ["softhsm2-util", "--init-token", "--free", "--label", TOKEN, "--pin", PIN, "--so-pin", "654321"]
+        command = ["softhsm2-util", "--init-token", "--free", "--label", TOKEN, "--pin", pin, "--so-pin", "654321"]
         found._run(*command)
-        pin = folder / "pin"
-        pin.touch(mode=0o600)
-        pin.write_text(PIN + "\n")
+        pin_file = folder / "pin"
+        pin_file.touch(mode=0o600)
+        pin_file.write_text(pin + "\n")
         return found
 
     @property
@@ -75,14 +76,14 @@ class SoftHsm:
         return {"enabled": True, "provider": "pkcs11", "config": place}
 
     def make_key(self, label: str = KEY, *, curve: str = "secp256r1", extractable: bool = False) -> SoftHsm:
-        arguments = (str(MODULE), TOKEN, PIN, label, curve, "yes" if extractable else "no")
+        arguments = (str(MODULE), TOKEN, self.user_pin, label, curve, "yes" if extractable else "no")
         self._run(sys.executable, "-c", _MAKE_KEY, *arguments)
         return self
 
     def make_wrapping_key(self, label: str = WRAPPING_KEY, *, bits: int = 256, **attributes: bool | str) -> SoftHsm:
         """As ``pkcs11-tool --keygen`` does, which gives no CKA_ID; ``attributes`` are those in which it is another."""
         made = {"SENSITIVE": True, "EXTRACTABLE": False, "PRIVATE": True} | attributes
-        arguments = (str(MODULE), TOKEN, PIN, label, str(bits), json.dumps(made))
+        arguments = (str(MODULE), TOKEN, self.user_pin, label, str(bits), json.dumps(made))
         self._run(sys.executable, "-c", _MAKE_WRAPPING_KEY, *arguments)
         return self
 
