@@ -14,6 +14,7 @@ from broker.assembly.hsm import hsm_problems, token_of
 from broker.config.model import Settings
 from broker.core.clock import Clock
 from broker.core.errors import ConfigurationError
+from broker.core.file_secret import current
 from broker.core.secret import Secret
 from broker.keys.master.aws_kms import AwsKmsMaster
 from broker.keys.master.distant import DistantMaster
@@ -146,7 +147,7 @@ def _azure_key_vault(settings: Settings, clock: Clock) -> _Made:
     login = AzureLogin(
         tenant_id=config.tenant_id or "",
         client_id=config.client_id or "",
-        client_secret=lambda: secret,
+        client_secret=lambda: current(secret),
         authority=config.authority or PUBLIC_AUTHORITY,
         ca_file=config.ca_file,
     )

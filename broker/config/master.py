@@ -6,9 +6,20 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, ValidationInfo
 
-from broker.config.provided import Keys, MountPath, fitting, fitting_login
+from broker.config.provided import (
+    AzureUrl,
+    Keys,
+    KmsKey,
+    MountPath,
+    Region,
+    TenantId,
+    Url,
+    Word,
+    fitting,
+    fitting_login,
+)
 from broker.config.section import Section
-from broker.config.values import AbsolutePath, AsText, Authorities, SecretText, matching, parse_https
+from broker.config.values import AbsolutePath, Authorities, SecretText
 
 _KEYS: Keys = {
     "file": (frozenset(), frozenset()),
@@ -25,27 +36,22 @@ _KEYS: Keys = {
     ),
 }
 
-_Word = Annotated[
-    str, matching(r"[!-~]([ -~]{0,254}[!-~])?", "is not a name", "write 1 to 256 printable characters", shown=False)
-]
-_Url = Annotated[str, AsText(parse_https)]
-
 
 class MasterConfig(Section):
     """How the master key is reached. Each provider takes the keys that name it, and no others."""
 
-    key_name: _Word | None = Field(default=None, description="`vault-transit`, `azure-key-vault`: the key's name.")
-    key_id: _Word | None = Field(
+    key_name: Word | None = Field(default=None, description="`vault-transit`, `azure-key-vault`: the key's name.")
+    key_id: KmsKey | None = Field(
         default=None, description="`aws-kms`: the ARN of a symmetric key, or of an alias. It may lie in any account."
     )
-    region: _Word | None = Field(default=None, description="`aws-kms`: the key's region. Without it: `aws.region`.")
-    endpoint: _Url | None = Field(default=None, description="`aws-kms`: another endpoint, for tests.")
-    url: _Url | None = Field(default=None, description="`vault-transit`: the server's URL (Vault or OpenBao).")
+    region: Region | None = Field(default=None, description="`aws-kms`: the key's region. Without it: `aws.region`.")
+    endpoint: Url | None = Field(default=None, description="`aws-kms`: another endpoint, for tests.")
+    url: Url | None = Field(default=None, description="`vault-transit`: the server's URL (Vault or OpenBao).")
     auth_method: Literal["approle", "token", "kubernetes"] | None = Field(
         default=None,
         description="`vault-transit`: how the broker logs in: `approle`, `token` or `kubernetes`.",
     )
-    role_id: _Word | None = Field(default=None, description="`vault-transit`, with `approle`: the role's id.")
+    role_id: Word | None = Field(default=None, description="`vault-transit`, with `approle`: the role's id.")
     secret_id: SecretText | None = Field(
         default=None, description="Secret. `vault-transit`, with `approle`: its secret id."
     )
@@ -53,7 +59,7 @@ class MasterConfig(Section):
         default=None,
         description="Secret. `vault-transit`, with `token`: the token.",
     )
-    role: _Word | None = Field(default=None, description="`vault-transit`, with `kubernetes`: the role to log in to.")
+    role: Word | None = Field(default=None, description="`vault-transit`, with `kubernetes`: the role to log in to.")
     service_account_file: AbsolutePath | None = Field(
         default=None,
         description="`vault-transit`, with `kubernetes`: the pod's token, read at each login. Without it: Kubernetes' own.",
@@ -64,16 +70,18 @@ class MasterConfig(Section):
     mount_path: MountPath | None = Field(
         default=None, description="`vault-transit`: where the transit engine is mounted. Without it: `transit`."
     )
-    namespace: _Word | None = Field(default=None, description="`vault-transit`: the namespace.")
-    vault_url: _Url | None = Field(default=None, description="`azure-key-vault`: the URL of the vault or managed HSM.")
-    tenant_id: _Word | None = Field(
+    namespace: Word | None = Field(default=None, description="`vault-transit`: the namespace.")
+    vault_url: AzureUrl | None = Field(
+        default=None, description="`azure-key-vault`: the URL of the vault or managed HSM."
+    )
+    tenant_id: TenantId | None = Field(
         default=None, description="`azure-key-vault`: the tenant that the application is registered in."
     )
-    client_id: _Word | None = Field(default=None, description="`azure-key-vault`: the application's id.")
+    client_id: Word | None = Field(default=None, description="`azure-key-vault`: the application's id.")
     client_secret: SecretText | None = Field(
         default=None, description="Secret. `azure-key-vault`: the application's secret."
     )
-    authority: _Url | None = Field(
+    authority: AzureUrl | None = Field(
         default=None, description="`azure-key-vault`: where tokens come from, in another cloud."
     )
     ca_file: Authorities | None = Field(

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, TypeVar
 
-from pydantic import BaseModel, ValidationInfo
+from pydantic import AfterValidator, BaseModel, ValidationInfo
 
 from broker.config.fault import fault
-from broker.config.values import matching
+from broker.config.values import AsText, matching, parse_https, split_url
 
 # What each provider needs, and what it may have besides.
 Keys = Mapping[str, tuple[frozenset[str], frozenset[str]]]
@@ -20,6 +20,37 @@ MountPath = Annotated[
         "is not where an engine is mounted",
         "write its path without a / at the ends: database",
     ),
+]
+
+Word = Annotated[
+    str, matching(r"[!-~]([ -~]{0,254}[!-~])?", "is not a name", "write 1 to 256 printable characters", shown=False)
+]
+
+
+Url = Annotated[str, AsText(parse_https)]
+
+
+def _azure(text: str) -> str:
+    """The SDK takes nothing else, on loopback either; and a vault or an authority has no folders."""
+    url = split_url(text)
+    if url.scheme != "https" or url.path.strip("/") or url.query or url.fragment:
+        raise fault("is not the https:// URL of a server alone", "write https://NAME.vault.azure.net")
+    return text
+
+
+AzureUrl = Annotated[Url, AfterValidator(_azure)]
+Region = Annotated[str, matching(r"[a-z]{2,}(-[a-z]+)+-[0-9]{1,2}", "is not an AWS region", "write eu-central-1")]
+# AWS KMS API Reference, Encrypt, KeyId: an id, an ARN, `alias/NAME`, an alias's ARN.
+KmsKey = Annotated[
+    str,
+    matching(
+        r"(arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:)?(key/|alias/)?[A-Za-z0-9/_-]{1,256}",
+        "is not a key of AWS KMS",
+        "write its id, its ARN, or alias/NAME",
+    ),
+]
+TenantId = Annotated[
+    str, matching(r"[A-Za-z0-9.-]{1,253}", "is not a tenant of Entra ID", "write its id: 8-4-4-4-12 hexadecimal digits")
 ]
 
 # Vault and OpenBao: what each way to log in needs, and what it may have besides. No other way takes it.

@@ -32,7 +32,7 @@ def digests(settings: Settings) -> dict[str, str]:
 def fingerprint(found: Mapping[str, str], *, policy: str, key: bytes) -> str:
     """Identifies a whole configuration by its ``digests`` and the policy's.
 
-    It stands in records, and in what it is made of a PIN of six digits: without the ``key`` nobody can try which one gives the same.
+    It stands in records, and a PIN of six digits in what it is made of: without the ``key`` nobody can try which one it was.
     """
     whole = repr((sorted(found.items()), policy))
     return hmac.new(key, whole.encode(), hashlib.sha256).hexdigest()

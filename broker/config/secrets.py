@@ -11,18 +11,26 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, ValidationInfo
 
 from broker.config.admin import SigningKey
-from broker.config.provided import Keys, MountPath, fitting, fitting_login
+from broker.config.provided import (
+    AzureUrl,
+    Keys,
+    KmsKey,
+    MountPath,
+    Region,
+    TenantId,
+    Url,
+    Word,
+    fitting,
+    fitting_login,
+)
 from broker.config.secret_rules import SecretRules
 from broker.config.section import Section
 from broker.config.values import (
     AbsolutePath,
-    AsText,
     Authorities,
     Duration,
     SecretText,
     Switch,
-    matching,
-    parse_https,
 )
 
 _KEYS: Keys = {
@@ -41,46 +49,15 @@ _KEYS: Keys = {
     "kubernetes": (frozenset({"url", "namespace"}), frozenset({"token", "service_account_file", "ca_file"})),
 }
 
-_Word = Annotated[
-    str, matching(r"[!-~]([ -~]{0,254}[!-~])?", "is not a name", "write 1 to 256 printable characters", shown=False)
-]
-
-
-_Url = Annotated[str, AsText(parse_https)]
-
-
-def _azure(text: str) -> str:
-    """The SDK takes nothing else, on loopback either; and a vault or an authority has no folders."""
-    url = split_url(text)
-    if url.scheme != "https" or url.path.strip("/") or url.query or url.fragment:
-        raise fault("is not the https:// URL of a server alone", "write https://NAME.vault.azure.net")
-    return text
-
-
-_AzureUrl = Annotated[_Url, AfterValidator(_azure)]
-_Region = Annotated[str, matching(r"[a-z]{2,}(-[a-z]+)+-[0-9]{1,2}", "is not an AWS region", "write eu-central-1")]
-# AWS KMS API Reference, Encrypt, KeyId: an id, an ARN, `alias/NAME`, an alias's ARN.
-_KmsKey = Annotated[
-    str,
-    matching(
-        r"(arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:)?(key/|alias/)?[A-Za-z0-9/_-]{1,256}",
-        "is not a key of AWS KMS",
-        "write its id, its ARN, or alias/NAME",
-    ),
-]
-_TenantId = Annotated[
-    str, matching(r"[A-Za-z0-9.-]{1,253}", "is not a tenant of Entra ID", "write its id: 8-4-4-4-12 hexadecimal digits")
-]
-
 
 class ProviderConfig(Section):
     """How the provider is reached. Each provider takes the keys that name it, and no others."""
 
-    url: _Url | None = Field(default=None, description="`hashicorp`, `cyberark`, `kubernetes`: the server's URL.")
+    url: Url | None = Field(default=None, description="`hashicorp`, `cyberark`, `kubernetes`: the server's URL.")
     auth_method: Literal["approle", "token", "kerberos", "kubernetes"] | None = Field(
         default=None, description="`hashicorp`: how the broker logs in: `approle`, `token`, `kerberos` or `kubernetes`."
     )
-    role_id: _Word | None = Field(default=None, description="`hashicorp`, with `approle`: the role's id.")
+    role_id: Word | None = Field(default=None, description="`hashicorp`, with `approle`: the role's id.")
     secret_id: SecretText | None = Field(
         default=None, description="Secret. `hashicorp`, with `approle`: its secret id."
     )
@@ -89,7 +66,7 @@ class ProviderConfig(Section):
         description="Secret. `hashicorp`, with `token`: the token; `kubernetes`: that of the service account. Usually as "
         "`token_file`.",
     )
-    role: _Word | None = Field(default=None, description="`hashicorp`, with `kubernetes`: the role to log in to.")
+    role: Word | None = Field(default=None, description="`hashicorp`, with `kubernetes`: the role to log in to.")
     service_account_file: AbsolutePath | None = Field(
         default=None,
         description="`hashicorp`, with `kubernetes`, and `kubernetes`: the pod's token, read anew at each use. Without it: where "
@@ -106,33 +83,33 @@ class ProviderConfig(Section):
         description="`hashicorp`: engines that make credentials when read: with `[database]`, the path `database/creds/app` is "
         "read there and not in the KV engine. Never cached.",
     )
-    namespace: _Word | None = Field(default=None, description="`hashicorp`, `kubernetes`: the namespace.")
-    region: _Region | None = Field(default=None, description="`aws`: the region of Secrets Manager.")
-    kms_key_id: _KmsKey | None = Field(
+    namespace: Word | None = Field(default=None, description="`hashicorp`, `kubernetes`: the namespace.")
+    region: Region | None = Field(default=None, description="`aws`: the region of Secrets Manager.")
+    kms_key_id: KmsKey | None = Field(
         default=None,
         description="`aws`: the KMS key that new secrets are encrypted with: its id, its ARN, or `alias/NAME`. Without it: "
         "`aws/secretsmanager`.",
     )
-    endpoint: _Url | None = Field(
+    endpoint: Url | None = Field(
         default=None,
         description="`aws`: another endpoint: a VPC endpoint by https, or a test double by http on loopback. Without it: the "
         "region's.",
     )
-    vault_url: _AzureUrl | None = Field(default=None, description="`azure`: the vault: `https://NAME.vault.azure.net`.")
-    tenant_id: _TenantId | None = Field(
+    vault_url: AzureUrl | None = Field(default=None, description="`azure`: the vault: `https://NAME.vault.azure.net`.")
+    tenant_id: TenantId | None = Field(
         default=None, description="`azure`: the tenant that the application is registered in."
     )
-    client_id: _Word | None = Field(default=None, description="`azure`: the application's id.")
+    client_id: Word | None = Field(default=None, description="`azure`: the application's id.")
     client_secret: SecretText | None = Field(
         default=None,
         description="Secret. `azure`: the application's secret. As `client_secret_file`, read anew when Entra ID refuses it.",
     )
-    authority: _AzureUrl | None = Field(
+    authority: AzureUrl | None = Field(
         default=None,
         description="`azure`: where tokens come from, in another cloud: `https://login.microsoftonline.us`.",
     )
-    account: _Word | None = Field(default=None, description="`cyberark`: the Conjur account.")
-    login: _Word | None = Field(default=None, description="`cyberark`: who logs in: `host/broker`.")
+    account: Word | None = Field(default=None, description="`cyberark`: the Conjur account.")
+    login: Word | None = Field(default=None, description="`cyberark`: who logs in: `host/broker`.")
     api_key: SecretText | None = Field(default=None, description="Secret. `cyberark`: its API key.")
     ca_file: Authorities | None = Field(
         default=None, description="PEM file of the CAs that sign the server's certificate. Without it: the system's."
