@@ -12,15 +12,17 @@ from pathlib import Path
 from typing import BinaryIO
 
 from broker.admin.assembled import VaultFile, VaultFileProblem
-from broker.assembly.audit import audit_log, hsm_of
-from broker.assembly.keys import keys_of, master_of
+from broker.assembly.audit import audit_log
+from broker.assembly.hsm import signing_key_of
+from broker.assembly.keys import keys_of
+from broker.assembly.master import master_of
 from broker.assembly.vault import vault_of
 from broker.audit.event import Event, Kind
 from broker.audit.log import AuditLog
 from broker.config.encryption import key_of_file
 from broker.config.model import Settings
 from broker.config.values import key_bytes
-from broker.core.clock import Clock
+from broker.core.clock import Clock, SystemClock
 from broker.core.errors import AuditUnavailable, ConfigurationError, KeysUnavailable
 from broker.core.stable_file import sync_directory
 from broker.keys.keeper import KeysFailed
@@ -121,7 +123,7 @@ class VaultFiles:
     async def _done(self, settings: Settings, work: Callable[[AuditLog, Vault], Awaitable[VaultFile]]) -> VaultFile:
         _require_the_brokers_account(settings.audit.directory)
         # On an empty machine there are no keys yet: what is restored is sealed with those that the broker will have.
-        keys, hsm = await keys_of(settings, clock=self._clock), hsm_of(settings.encryption.hsm)
+        keys, hsm = await keys_of(settings, clock=self._clock), signing_key_of(settings.encryption.hsm)
         hierarchy = keys.hierarchy
         log = audit_log(settings, hierarchy=hierarchy, hsm=hsm, clock=self._clock, observers=[])
         vault = vault_of(settings, hierarchy=hierarchy, clock=self._clock)
@@ -138,7 +140,7 @@ class VaultFiles:
 
 def _masters_of(settings: Settings, recovery: Path | None) -> Sequence[MasterKey]:
     """The broker's own master key, and the recovery key where one is named: each alone opens the file."""
-    own = master_of(settings)
+    own = master_of(settings, clock=SystemClock()).key
     if recovery is None:
         return [own]
     try:

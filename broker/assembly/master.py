@@ -11,6 +11,7 @@ from pathlib import Path
 
 from broker.assembly.aws import credentials_of
 from broker.assembly.hsm import hsm_problems, token_of
+from broker.config.kept import OwnDoorway
 from broker.config.model import Settings
 from broker.core.clock import Clock
 from broker.core.errors import ConfigurationError
@@ -37,6 +38,8 @@ _PROBE = b"zerotrust/master-is-there/v1"
 # Where a Kubernetes pod finds the token of its service account.
 _SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
 _TRANSIT = "transit"
+# Tokens are for STS alone; and what stands in a vault is read when the master key has opened it.
+_NO_KEYS_YET = frozenset({"web_identity", "secret"})
 
 # The key, and what goes on beside requests.
 _Made = tuple[DistantMaster, tuple[Callable[[], Awaitable[None]], ...]]
@@ -50,7 +53,7 @@ class Master:
     background: tuple[Callable[[], Awaitable[None]], ...] = ()
 
 
-def master_of(settings: Settings, *, clock: Clock) -> Master:
+def master_of(settings: Settings | OwnDoorway, *, clock: Clock) -> Master:
     """As configured; nothing is asked yet.
 
     Raises:
@@ -87,19 +90,24 @@ async def wait_for(master: MasterKey) -> None:
             return
 
 
-def master_problems(settings: Settings) -> list[str]:
+def master_problems(settings: Settings | OwnDoorway) -> list[str]:
     """What is wrong about where the master key lies beyond its form, as far as it shows without asking."""
     provider = settings.encryption.master.provider
-    if provider == "aws-kms" and settings.aws.web_identity_issuer is not None:
-        what = "is aws-kms, and the broker has no AWS credentials of its own (aws.credentials_provider: web_identity)"
-        return [f"encryption.master.provider: {what} — fix: give it credentials, or keep the master key elsewhere"]
+    if provider == "aws-kms" and isinstance(settings, OwnDoorway):
+        what = "is aws-kms, which is asked with credentials of the section `aws`: it opens no vault for the configuration itself"
+        return [f"encryption.master.provider: {what} — fix: keep what the configuration refers to in another vault"]
+    if provider == "aws-kms" and settings.aws.credentials_provider in _NO_KEYS_YET:
+        what = (
+            f"is aws-kms, and aws.credentials_provider {settings.aws.credentials_provider} has no keys to ask it with"
+        )
+        return [f"encryption.master.provider: {what} — fix: give the broker keys, or keep the master key elsewhere"]
     if provider == "azure-key-vault" and importlib.util.find_spec("azure") is None:
         fix = "pip install 'zerotrust-kerberos-link[azure]'"
         return [f"encryption.master: the packages for Azure are missing — fix: {fix}"]
     return []
 
 
-def _pkcs11(settings: Settings, clock: Clock) -> _Made:
+def _pkcs11(settings: Settings | OwnDoorway, clock: Clock) -> _Made:
     hsm = settings.encryption.hsm
     token = token_of(hsm)
     if token is None or hsm.config is None:
@@ -107,7 +115,9 @@ def _pkcs11(settings: Settings, clock: Clock) -> _Made:
     return Pkcs11Master(token=token, label=hsm.config.wrapping_key_label, clock=clock), ()
 
 
-def _aws_kms(settings: Settings, clock: Clock) -> _Made:
+def _aws_kms(settings: Settings | OwnDoorway, clock: Clock) -> _Made:
+    if isinstance(settings, OwnDoorway):
+        raise TypeError("master_problems() lets no such pass")
     config = settings.encryption.master.config
     region = config.region or settings.aws.region
     client = AwsClient("kms", region=region, endpoint=config.endpoint, keys=credentials_of(settings.aws))
@@ -115,7 +125,7 @@ def _aws_kms(settings: Settings, clock: Clock) -> _Made:
     return AwsKmsMaster(kms=AwsKms(key_id, client=client), key_id=key_id, clock=clock), ()
 
 
-def _vault_transit(settings: Settings, clock: Clock) -> _Made:
+def _vault_transit(settings: Settings | OwnDoorway, clock: Clock) -> _Made:
     config = settings.encryption.master.config
     wire = Wire(url=config.url or "", ca_file=config.ca_file, namespace=config.namespace, clock=clock)
     vault = Vault(wire=wire, login=_login(settings), clock=clock)
@@ -125,7 +135,7 @@ def _vault_transit(settings: Settings, clock: Clock) -> _Made:
     return master, (vault.keep_logged_in,)
 
 
-def _login(settings: Settings) -> Login:
+def _login(settings: Settings | OwnDoorway) -> Login:
     config, nothing = settings.encryption.master.config, Secret("")  # the configuration has what its way needs
     if config.auth_method == "approle":
         mount = config.auth_path or "approle"
@@ -136,7 +146,7 @@ def _login(settings: Settings) -> Login:
     return Given(config.token or nothing)
 
 
-def _azure_key_vault(settings: Settings, clock: Clock) -> _Made:
+def _azure_key_vault(settings: Settings | OwnDoorway, clock: Clock) -> _Made:
     # The packages are an extra; master_problems() has looked for them.
     from broker.keys.master.azure_key import AzureKeyMaster  # noqa: PLC0415
     from broker.remote.azure import PUBLIC_AUTHORITY, AzureLogin, AzureVault  # noqa: PLC0415
@@ -156,7 +166,7 @@ def _azure_key_vault(settings: Settings, clock: Clock) -> _Made:
     return AzureKeyMaster(key=key, name=f"{url}/keys/{name}", clock=clock), ()
 
 
-_MAKERS: Mapping[str, Callable[[Settings, Clock], _Made]] = {
+_MAKERS: Mapping[str, Callable[[Settings | OwnDoorway, Clock], _Made]] = {
     "pkcs11": _pkcs11,
     "aws-kms": _aws_kms,
     "vault-transit": _vault_transit,
