@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -93,18 +93,24 @@ async def wait_for(master: MasterKey) -> None:
 def master_problems(settings: Settings | OwnDoorway) -> list[str]:
     """What is wrong about where the master key lies beyond its form, as far as it shows without asking."""
     provider = settings.encryption.master.provider
-    if provider == "aws-kms" and isinstance(settings, OwnDoorway):
-        what = "is aws-kms, which is asked with credentials of the section `aws`: it opens no vault for the configuration itself"
-        return [f"encryption.master.provider: {what} — fix: keep what the configuration refers to in another vault"]
-    if provider == "aws-kms" and settings.aws.credentials_provider in _NO_KEYS_YET:
-        what = (
-            f"is aws-kms, and aws.credentials_provider {settings.aws.credentials_provider} has no keys to ask it with"
-        )
-        return [f"encryption.master.provider: {what} — fix: give the broker keys, or keep the master key elsewhere"]
+    if provider == "aws-kms":
+        return list(_without_keys(settings))
     if provider == "azure-key-vault" and importlib.util.find_spec("azure") is None:
         fix = "pip install 'zerotrust-kerberos-link[azure]'"
         return [f"encryption.master: the packages for Azure are missing — fix: {fix}"]
     return []
+
+
+def _without_keys(settings: Settings | OwnDoorway) -> Iterator[str]:
+    """KMS is asked with the broker's own credentials."""
+    if isinstance(settings, OwnDoorway):
+        what = "is aws-kms, which is asked with credentials of the section `aws`: it opens no vault for the configuration itself"
+        yield f"encryption.master.provider: {what} — fix: keep what the configuration refers to in another vault"
+    elif settings.aws.credentials_provider in _NO_KEYS_YET:
+        what = (
+            f"is aws-kms, and aws.credentials_provider {settings.aws.credentials_provider} has no keys to ask it with"
+        )
+        yield f"encryption.master.provider: {what} — fix: give the broker keys, or keep the master key elsewhere"
 
 
 def _pkcs11(settings: Settings | OwnDoorway, clock: Clock) -> _Made:
