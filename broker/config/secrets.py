@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, ValidationInfo
 
 from broker.config.admin import SigningKey
+from broker.config.fault import fault
 from broker.config.provided import (
     AzureUrl,
     Keys,
@@ -118,7 +119,11 @@ class ProviderConfig(Section):
 
 def _of_provider(config: ProviderConfig, info: ValidationInfo) -> ProviderConfig:
     fitting(config, info, _KEYS)
-    if info.data.get("provider") == "kubernetes" and config.token is not None and config.service_account_file is not None:
+    if (
+        info.data.get("provider") == "kubernetes"
+        and config.token is not None
+        and config.service_account_file is not None
+    ):
         raise fault("has token and service_account_file", "keep one of the two")
     if config.auth_method is not None:
         fitting_login(config, config.auth_method)
