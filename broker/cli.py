@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from broker.admin.assembled import Documents, TransitAccess, VaultFiles
-    from broker.config.kept import Keeper
     from broker.config.model import Settings
+    from broker.config.resolve import Resolver
     from broker.reports.facts import KeyAge, Setup
     from broker.trust.finding import Finding
 
@@ -56,8 +56,8 @@ def serve(config: Path) -> None:
     from broker.config.load import load  # noqa: PLC0415
     from broker.core.clock import SystemClock  # noqa: PLC0415
     from broker.keys import memory  # noqa: PLC0415
-    from broker.keys.keeper import KeysFailed  # noqa: PLC0415
     from broker.keys.master.port import MasterRefused, MasterUnavailable  # noqa: PLC0415
+    from broker.keys.replica import KeysFailed  # noqa: PLC0415
     from broker.watch.log_cap import LogCap  # noqa: PLC0415
 
     # Before the next, which takes /proc/self away.
@@ -67,7 +67,7 @@ def serve(config: Path) -> None:
     for handler in logging.getLogger().handlers:
         handler.addFilter(LogCap(clock=clock))
     try:
-        settings = load(config, environ=environ, keeper=_keeper(None))
+        settings = load(config, environ=environ, resolver=_resolver(None))
     except ConfigurationError as error:
         _refuse(error)
 
@@ -111,7 +111,7 @@ def check_config(config: Path) -> None:
     from broker.config.load import load  # noqa: PLC0415
 
     try:
-        settings = load(config, environ=os.environ, keeper=_keeper(None))
+        settings = load(config, environ=os.environ, resolver=_resolver(None))
         # A master key elsewhere is not asked: it may be away, and a wrong PIN must be tried once, by the start.
         is_here = settings.encryption.master.is_local
         checked = check(settings, hierarchy=hierarchy_of(settings) if is_here else None)
@@ -147,7 +147,7 @@ def admin() -> None:
             setup=_setup,
             key_ages=_key_ages,
             own_keys=_own_keys,
-            keeper=_keeper,
+            resolver=_resolver,
             sealed_value=_sealed_value,
             vault_files=_vault_files,
             documents=_documents,
@@ -187,14 +187,14 @@ def _own_keys(settings: Settings) -> Mapping[str, Any]:
     return own_keys(settings)
 
 
-def _keeper(sections: frozenset[str] | None) -> Keeper:
-    from broker.assembly.keeper import VaultKeeper  # noqa: PLC0415
+def _resolver(sections: frozenset[str] | None) -> Resolver:
+    from broker.assembly.resolver import VaultResolver  # noqa: PLC0415
 
-    return VaultKeeper(sections=sections)
+    return VaultResolver(sections=sections)
 
 
 def _sealed_value(settings: Settings, *, key: str, text: str) -> str:
-    from broker.assembly.keeper import sealed_value  # noqa: PLC0415
+    from broker.assembly.resolver import sealed_value  # noqa: PLC0415
 
     return sealed_value(settings, key=key, text=text)
 

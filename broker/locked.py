@@ -1,6 +1,6 @@
 """Memory that is not swapped, not dumped and not left behind, for the few octets on which others hang; standard library only.
 
-One page holds a key of this process. Whatever has to be kept is sealed with it while nobody uses it (``Kept``), so that a dump, a
+One page holds a key of this process. Whatever has to last is sealed with it while nobody uses it (``AtRest``), so that a dump, a
 swapped page or a freed block holds nothing without that page, and forgetting is overwriting some octets in place. What comes out
 for use is an ordinary ``str`` or ``bytes`` again, which CPython copies and frees as it likes: docs/memory.md says what remains.
 """
@@ -65,7 +65,7 @@ class Locked:
             self._pages.close()
 
 
-class Kept:
+class AtRest:
     """A value, sealed while nobody uses it. Shows in no repr and cannot be pickled."""
 
     __slots__ = ("_nonce", "_owner", "_sealed")
@@ -91,7 +91,7 @@ class Kept:
         self._nonce = b""
 
     def __repr__(self) -> str:
-        return "Kept(***)"
+        return "AtRest(***)"
 
     def __reduce__(self) -> tuple[object, ...]:
         raise TypeError("what is kept in memory cannot be pickled")

@@ -6,7 +6,7 @@ What is read is an ordinary ``str``, because boto3 takes nothing else. Such copi
 
 from __future__ import annotations
 
-from broker.locked import Kept, Wiped
+from broker.locked import AtRest, Wiped
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,8 +31,8 @@ class Credentials:
         self.access_key_id = members["AccessKeyId"]
         self.expiration = members["Expiration"]
         self.role_arn = members["RoleArn"]
-        self._secret_access_key = Kept(members["SecretAccessKey"].encode())
-        self._session_token = Kept(members["SessionToken"].encode())
+        self._secret_access_key = AtRest(members["SecretAccessKey"].encode())
+        self._session_token = AtRest(members["SessionToken"].encode())
 
     @property
     def secret_access_key(self) -> str:

@@ -8,8 +8,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-from broker.config.kept import Keeper
 from broker.config.model import Settings
+from broker.config.resolve import Resolver
 from broker.reports.facts import KeyAge, Setup
 from broker.trust.finding import Finding
 
@@ -18,7 +18,7 @@ class SealedValue(Protocol):
     """Seals a text for one key of the configuration."""
 
     def __call__(self, settings: Settings, *, key: str, text: str) -> str:
-        """See ``assembly.keeper``."""
+        """See ``assembly.resolver``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +102,7 @@ class Assembled:
     ``setup`` is what a report says of the configuration, ``key_ages`` reads the keys themselves; see ``assembly.evidence``.
     ``own_keys`` are those that verify the log, an HSM's among them; see ``assembly.audit``.
     ``vault_files`` moves the vault into a file and back.
-    ``keeper`` is what a configuration is loaded with, for the secrets of some sections or all; see ``assembly.keeper``.
+    ``resolver`` is what a configuration is loaded with, for the secrets of some sections or all; see ``assembly.resolver``.
     ``documents`` seals, unseals and rewraps documents; see ``assembly.transit``.
     """
 
@@ -111,7 +111,7 @@ class Assembled:
     setup: Callable[[Settings], Setup]
     key_ages: Callable[[Settings], Sequence[KeyAge]]
     own_keys: Callable[[Settings], Mapping[str, Any]]
-    keeper: Callable[[frozenset[str] | None], Keeper]
+    resolver: Callable[[frozenset[str] | None], Resolver]
     sealed_value: SealedValue
     vault_files: Callable[[], VaultFiles]
     documents: Callable[[TransitAccess], Documents]

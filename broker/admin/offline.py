@@ -43,9 +43,9 @@ def settings_of(config: Path, *, signs: bool = False, secrets_of: frozenset[str]
     ``signs``: for a command that asks AWS. ``secrets_of``: the sections whose secrets the command uses; None for all.
     """
     assembled = click.get_current_context().find_object(Assembled)
-    keeper = None if assembled is None else assembled.keeper(None if signs else secrets_of)
+    resolver = None if assembled is None else assembled.resolver(None if signs else secrets_of)
     try:
-        return load(config, environ=os.environ, signs=signs, keeper=keeper)
+        return load(config, environ=os.environ, signs=signs, resolver=resolver)
     except ConfigurationUnavailable as error:
         click.echo(error, err=True)
         sys.exit(EXIT_UNAVAILABLE)

@@ -6,9 +6,9 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from broker.assembly.keeper import VaultKeeper
-from broker.config.kept import Doorway, Unread
+from broker.assembly.resolver import VaultResolver
 from broker.config.load import Part, load_part
+from broker.config.resolve import Bootstrap, Unread
 from broker.core.errors import ConfigurationError
 from broker.core.secret import Secret, SecretAtRest
 
@@ -16,11 +16,11 @@ from broker.core.secret import Secret, SecretAtRest
 class Excerpt:
     """What a file holds, by dotted key."""
 
-    def __init__(self, part: Part, *, keeper: VaultKeeper) -> None:
+    def __init__(self, part: Part, *, resolver: VaultResolver) -> None:
         self._secrets = {key: SecretAtRest(value) for key, value in part.secrets.items()}
         self._plain = dict(part.plain)
-        self._doorway: Doorway | None = part.doorway
-        self._keeper = keeper
+        self._doorway: Bootstrap | None = part.bootstrap
+        self._resolver = resolver
 
     def secret(self, key: str) -> Secret:
         """Of the file or the environment, else of the vault.
@@ -55,7 +55,7 @@ class Excerpt:
         if self._doorway is None or not path:
             raise ConfigurationError([f"{key}: has no value — fix: set it, as {name}_file, or name a vault"])
         try:
-            answer = self._keeper.read(self._doorway, [path])[path]
+            answer = self._resolver.read(self._doorway, [path])[path]
         except Unread as unread:
             answer = unread
         if isinstance(answer, Unread):
@@ -73,5 +73,5 @@ def excerpt_of(
     Raises:
         ConfigurationError: With every problem that was found.
     """
-    keeper = VaultKeeper()
-    return Excerpt(load_part(Path(path), environ=environ, keeper=keeper, secrets=section), keeper=keeper)
+    resolver = VaultResolver()
+    return Excerpt(load_part(Path(path), environ=environ, resolver=resolver, secrets=section), resolver=resolver)

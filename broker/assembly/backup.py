@@ -25,9 +25,9 @@ from broker.config.values import key_bytes
 from broker.core.clock import Clock, SystemClock
 from broker.core.errors import AuditUnavailable, ConfigurationError, KeysUnavailable
 from broker.core.stable_file import sync_directory
-from broker.keys.keeper import KeysFailed
 from broker.keys.master.local import LocalMaster
 from broker.keys.master.port import MasterKey, MasterUnavailable
+from broker.keys.replica import KeysFailed
 from broker.remote.failure import RemoteFailure
 from broker.secrets.backup import Damaged, Foreign, NotEmpty, back_up, restore, verify
 from broker.secrets.vault import Vault

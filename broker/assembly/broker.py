@@ -22,7 +22,7 @@ from broker.assembly.keys import add_gauges as add_key_gauges
 from broker.assembly.recording import Recording, recording_of
 from broker.assembly.reload import PolicyReload, Source
 from broker.assembly.revocation import denies_of, epochs_of
-from broker.assembly.secrets import Keeping, keeping_of
+from broker.assembly.secrets import Secrets, secrets_of
 from broker.assembly.shared import redis_client
 from broker.assembly.watch import watch_of
 from broker.audit.log import AuditLog
@@ -73,7 +73,7 @@ class Broker:
     reviews: Reviews
     configuration: str
     watch: Watch
-    keeping: Keeping
+    secrets: Secrets
 
     async def open(self) -> None:
         """Record what starts, and read what the last one left."""
@@ -98,7 +98,7 @@ class Broker:
             self.policy.keep_giving_back,
             self.reviews.keep_packing,
             self.watch.keep_watching,
-            *self.keeping.background,
+            *self.secrets.background,
         ]
 
     def runner(self, *, shutdown_timeout: float) -> Runner:
@@ -118,7 +118,7 @@ class Broker:
         if self.role_policies is not None:
             self.role_policies.close()
         await self.console.close()
-        await self.keeping.close()
+        await self.secrets.close()
         self.directories.close()
         self.reviews.stop()
         await self.epochs.close()
@@ -147,7 +147,7 @@ def assemble(settings: Settings, checked: Checked, *, keys: Keys, source: Source
     holds = Holds(epochs=epochs)
     for store in (epochs, recording.notifier):
         if store is not None:
-            keys.keeper.register(store)
+            keys.replica.register(store)
     cache = cache_of(
         settings.redis,
         hierarchy=hierarchy,
@@ -204,7 +204,7 @@ def assemble(settings: Settings, checked: Checked, *, keys: Keys, source: Source
         audit=audit,
         clock=clock,
     )
-    keeping = keeping_of(
+    secrets = secrets_of(
         settings,
         checked=checked,
         hierarchy=hierarchy,
@@ -212,9 +212,9 @@ def assemble(settings: Settings, checked: Checked, *, keys: Keys, source: Source
         holds=holds,
         clock=clock,
     )
-    feed(checked.base, path=settings.aws.credentials_secret, vault=keeping.source)
-    if keeping.vault is not None:
-        keys.keep_sealed(keeping.vault)
+    feed(checked.base, path=settings.aws.credentials_secret, vault=secrets.source)
+    if secrets.vault is not None:
+        keys.keep_sealed(secrets.vault)
     files = _files(settings, checked, audit=audit)
     add_key_gauges(metrics, keys)
     add_gauges(metrics, recording=recording, policy=policy, keys=checked.keys, tls=checked.tls, files=files)
@@ -225,13 +225,13 @@ def assemble(settings: Settings, checked: Checked, *, keys: Keys, source: Source
         "files": files.ping,
         "revocations": epochs.ping,
         "aws_denies": denies.ping,
-        "secrets": keeping.ping,
-        "keys": keys.keeper.ping,
+        "secrets": secrets.ping,
+        "keys": keys.replica.ping,
     }
     health = Health(
         probes={**recording.probes, **probes, **entry.directories.probes(), **probes_of(settings, checked.base)},
         vital=recording.vital | {"replay_guard"},
-        withheld=lambda: keys.keeper.is_withheld,
+        withheld=lambda: keys.replica.is_withheld,
         metrics=metrics.text,
         documents={JWKS_PATH: partial(public_keys, hierarchy, hsm=recording.hsm), **documents_of(checked.base)},
     )
@@ -246,7 +246,7 @@ def assemble(settings: Settings, checked: Checked, *, keys: Keys, source: Source
         holds=holds,
         denies=denies,
         notifier=recording.notifier,
-        secret_desk=keeping.desk,
+        secret_desk=secrets.desk,
         health=health,
         clock=clock,
     )
@@ -270,7 +270,7 @@ def assemble(settings: Settings, checked: Checked, *, keys: Keys, source: Source
         policy=policy,
         reviews=elevation.reviews,
         configuration=fingerprint(others, policy=in_force, key=hierarchy.derive(Use.CONFIGURATION_NAME)),
-        keeping=keeping,
+        secrets=secrets,
         watch=watch_of(
             settings,
             queue=recording.queue,

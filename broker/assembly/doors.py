@@ -66,7 +66,7 @@ def application(
         reviews=elevation.reviews,
         alerts=Alerts(operators=operators, holds=holds),
         secret_desk=secret_desk,
-        key_desk=KeyDesk(operators=operators, keeper=keys.keeper, duties=keys.duties),
+        key_desk=KeyDesk(operators=operators, replica=keys.replica, duties=keys.duties),
         health=health,
         hostnames=frozenset(settings.server.hostnames or checked.keys.hosts),
         networks=settings.server.allowed_networks or (),

@@ -67,8 +67,8 @@ def elevating(
         lambda: float(reviews.unclosed),
     )
     store = MemoryStore(clock=clock) if client is None else RedisStore(client=client, clock=clock)
-    keys.keeper.register(Resealing(store=store, rows=rows))
-    keys.keeper.register(reviews)
+    keys.replica.register(Resealing(store=store, rows=rows))
+    keys.replica.register(reviews)
     boxes = Boxes(policies=policies, store=store, rows=rows, reviews=reviews, epochs=epochs, clock=clock)
     desk = Elevation(
         entrance=entrance,

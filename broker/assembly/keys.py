@@ -14,8 +14,8 @@ from broker.assembly.master import Master, master_of, wait_for
 from broker.assembly.shared import redis_client
 from broker.audit.event import Event, Kind
 from broker.audit.log import AuditLog
-from broker.config.kept import OwnDoorway
 from broker.config.model import Settings
+from broker.config.resolve import IntegratedBootstrap
 from broker.core.clock import Clock, SystemClock
 from broker.core.errors import AuditUnavailable, ConfigurationError
 from broker.keys.courier import Courier
@@ -23,8 +23,8 @@ from broker.keys.duties import Duties
 from broker.keys.envelope import KEY_BYTES
 from broker.keys.hierarchy import KeyHierarchy
 from broker.keys.hierarchy import Kind as KeyKind
-from broker.keys.keeper import Keeper, KeysFailed
 from broker.keys.master.port import MasterUnavailable
+from broker.keys.replica import KeysFailed, Replica
 from broker.keys.ringfile import RingDamaged, RingFile
 from broker.keys.rotation import Schedule
 from broker.secrets.resealing import Resealing
@@ -38,7 +38,7 @@ _INSTANCE_BYTES = 8
 class Keys:
     """What keeps them, and what is done about them."""
 
-    keeper: Keeper
+    replica: Replica
     duties: Duties
     client: redis.Redis | None
     master: Master
@@ -47,21 +47,21 @@ class Keys:
     @property
     def hierarchy(self) -> KeyHierarchy:
         """Where everybody gets theirs."""
-        return self.keeper.hierarchy
+        return self.replica.hierarchy
 
     def keep_sealed(self, vault: Vault) -> None:
         """Let the vault's seals follow, and its needs keep keys."""
-        store = Resealing(vault=vault, hierarchy=self.hierarchy, all_versions=lambda: self.keeper.opened.held)
-        self.keeper.register(store)
+        store = Resealing(vault=vault, hierarchy=self.hierarchy, all_versions=lambda: self.replica.opened.held)
+        self.replica.register(store)
 
     @property
     def background(self) -> Sequence[Callable[[], Awaitable[None]]]:
         """What goes on beside requests."""
-        return (self.duties.keep_doing, self.keeper.keep_resealing, *self.master.background)
+        return (self.duties.keep_doing, self.replica.keep_resealing, *self.master.background)
 
     async def close(self) -> None:
         """Let go."""
-        await self.keeper.close()
+        await self.replica.close()
         if self.client is not None:
             await self.client.aclose()
 
@@ -77,7 +77,7 @@ async def keys_of(settings: Settings, *, clock: Clock) -> Keys:
     await wait_for(master.key)
     client = redis_client(settings.redis) if settings.redis else None
     instance = secrets.token_hex(_INSTANCE_BYTES)
-    keeper = Keeper(
+    replica = Replica(
         instance=instance,
         file=RingFile(directory=settings.state_directory),
         courier=Courier(client=client, instance=instance) if client else None,
@@ -86,10 +86,10 @@ async def keys_of(settings: Settings, *, clock: Clock) -> Keys:
         patience=settings.encryption.master_patience,
         clock=clock,
     )
-    keys = Keys(keeper=keeper, duties=_duties(settings, keeper), client=client, master=master)
+    keys = Keys(replica=replica, duties=_duties(settings, replica), client=client, master=master)
     keys.duties.tell = partial(_tell, keys)
     try:
-        await keeper.open()
+        await replica.open()
     except (RingDamaged, OSError) as error:
         raise ConfigurationError([_unusable(error)]) from error
     await keys.duties.begin()
@@ -105,10 +105,10 @@ def hierarchy_of(settings: Settings) -> KeyHierarchy:
     return asyncio.run(read_keys(settings))
 
 
-async def read_keys(settings: Settings | OwnDoorway) -> KeyHierarchy:
+async def read_keys(settings: Settings | IntegratedBootstrap) -> KeyHierarchy:
     """The same within an event loop. Where nothing was ever made, keys that open nothing: the first start makes the first."""
     clock = SystemClock()
-    keeper = Keeper(
+    replica = Replica(
         instance="",
         file=RingFile(directory=settings.state_directory),
         courier=None,
@@ -118,20 +118,20 @@ async def read_keys(settings: Settings | OwnDoorway) -> KeyHierarchy:
         clock=clock,
     )
     try:
-        await keeper.read()
+        await replica.read()
     except (RingDamaged, OSError) as error:
         raise ConfigurationError([_unusable(error)]) from error
     except MasterUnavailable as error:
         raise ConfigurationError([f"encryption: the master key: {error} — fix: bring it back"]) from error
     finally:
-        await keeper.close()
-    is_made = keeper.opened.own_ids or keeper.opened.ring.entries
-    return keeper.hierarchy if is_made else KeyHierarchy(master=secrets.token_bytes(KEY_BYTES))
+        await replica.close()
+    is_made = replica.opened.own_ids or replica.opened.ring.entries
+    return replica.hierarchy if is_made else KeyHierarchy(master=secrets.token_bytes(KEY_BYTES))
 
 
 def add_gauges(metrics: Metrics, keys: Keys) -> None:
     """Ages, and what is due, in seconds."""
-    keeper, duties = keys.keeper, keys.duties
+    replica, duties = keys.replica, keys.duties
     for kind in (KeyKind.DATA, KeyKind.SESSION):
         metrics.gauge(
             f"broker_{kind}_key_age_seconds",
@@ -147,14 +147,14 @@ def add_gauges(metrics: Metrics, keys: Keys) -> None:
     metrics.gauge(
         "broker_keys_foreign_entries",
         "Entries of the keyring that none of us made, or that another master key wrapped",
-        lambda: float(keeper.opened.strangers),
+        lambda: float(replica.opened.strangers),
     )
 
 
-def _duties(settings: Settings, keeper: Keeper) -> Duties:
+def _duties(settings: Settings, replica: Replica) -> Duties:
     wanted = settings.encryption.rotation
     schedule = Schedule(master=wanted.master, data=wanted.data, session=wanted.session)
-    return Duties(keeper=keeper, schedule=schedule)
+    return Duties(replica=replica, schedule=schedule)
 
 
 _KINDS = {

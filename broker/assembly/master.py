@@ -11,8 +11,8 @@ from pathlib import Path
 
 from broker.assembly.aws import credentials_of
 from broker.assembly.hsm import hsm_problems, token_of
-from broker.config.kept import OwnDoorway
 from broker.config.model import Settings
+from broker.config.resolve import IntegratedBootstrap
 from broker.core.clock import Clock
 from broker.core.errors import ConfigurationError
 from broker.core.file_secret import current
@@ -53,7 +53,7 @@ class Master:
     background: tuple[Callable[[], Awaitable[None]], ...] = ()
 
 
-def master_of(settings: Settings | OwnDoorway, *, clock: Clock) -> Master:
+def master_of(settings: Settings | IntegratedBootstrap, *, clock: Clock) -> Master:
     """As configured; nothing is asked yet.
 
     Raises:
@@ -90,7 +90,7 @@ async def wait_for(master: MasterKey) -> None:
             return
 
 
-def master_problems(settings: Settings | OwnDoorway) -> list[str]:
+def master_problems(settings: Settings | IntegratedBootstrap) -> list[str]:
     """What is wrong about where the master key lies beyond its form, as far as it shows without asking."""
     provider = settings.encryption.master.provider
     if provider == "aws-kms":
@@ -101,9 +101,9 @@ def master_problems(settings: Settings | OwnDoorway) -> list[str]:
     return []
 
 
-def _without_keys(settings: Settings | OwnDoorway) -> Iterator[str]:
+def _without_keys(settings: Settings | IntegratedBootstrap) -> Iterator[str]:
     """KMS is asked with the broker's own credentials."""
-    if isinstance(settings, OwnDoorway):
+    if isinstance(settings, IntegratedBootstrap):
         what = "is aws-kms, which is asked with credentials of the section `aws`: it opens no vault for the configuration itself"
         yield f"encryption.master.provider: {what} — fix: keep what the configuration refers to in another vault"
     elif settings.aws.credentials_provider in _NO_KEYS_YET:
@@ -113,7 +113,7 @@ def _without_keys(settings: Settings | OwnDoorway) -> Iterator[str]:
         yield f"encryption.master.provider: {what} — fix: give the broker keys, or keep the master key elsewhere"
 
 
-def _pkcs11(settings: Settings | OwnDoorway, clock: Clock) -> _Made:
+def _pkcs11(settings: Settings | IntegratedBootstrap, clock: Clock) -> _Made:
     hsm = settings.encryption.hsm
     token = token_of(hsm)
     if token is None or hsm.config is None:
@@ -121,8 +121,8 @@ def _pkcs11(settings: Settings | OwnDoorway, clock: Clock) -> _Made:
     return Pkcs11Master(token=token, label=hsm.config.wrapping_key_label, clock=clock), ()
 
 
-def _aws_kms(settings: Settings | OwnDoorway, clock: Clock) -> _Made:
-    if isinstance(settings, OwnDoorway):
+def _aws_kms(settings: Settings | IntegratedBootstrap, clock: Clock) -> _Made:
+    if isinstance(settings, IntegratedBootstrap):
         raise TypeError("master_problems() lets no such pass")
     config = settings.encryption.master.config
     region = config.region or settings.aws.region
@@ -131,7 +131,7 @@ def _aws_kms(settings: Settings | OwnDoorway, clock: Clock) -> _Made:
     return AwsKmsMaster(kms=AwsKms(key_id, client=client), key_id=key_id, clock=clock), ()
 
 
-def _vault_transit(settings: Settings | OwnDoorway, clock: Clock) -> _Made:
+def _vault_transit(settings: Settings | IntegratedBootstrap, clock: Clock) -> _Made:
     config = settings.encryption.master.config
     wire = Wire(url=config.url or "", ca_file=config.ca_file, namespace=config.namespace, clock=clock)
     vault = Vault(wire=wire, login=_login(settings), clock=clock)
@@ -141,7 +141,7 @@ def _vault_transit(settings: Settings | OwnDoorway, clock: Clock) -> _Made:
     return master, (vault.keep_logged_in,)
 
 
-def _login(settings: Settings | OwnDoorway) -> Login:
+def _login(settings: Settings | IntegratedBootstrap) -> Login:
     config, nothing = settings.encryption.master.config, Secret("")  # the configuration has what its way needs
     if config.auth_method == "approle":
         mount = config.auth_path or "approle"
@@ -152,7 +152,7 @@ def _login(settings: Settings | OwnDoorway) -> Login:
     return Given(config.token or nothing)
 
 
-def _azure_key_vault(settings: Settings | OwnDoorway, clock: Clock) -> _Made:
+def _azure_key_vault(settings: Settings | IntegratedBootstrap, clock: Clock) -> _Made:
     # The packages are an extra; master_problems() has looked for them.
     from broker.keys.master.azure_key import AzureKeyMaster  # noqa: PLC0415
     from broker.remote.azure import PUBLIC_AUTHORITY, AzureLogin, AzureVault  # noqa: PLC0415
@@ -172,7 +172,7 @@ def _azure_key_vault(settings: Settings | OwnDoorway, clock: Clock) -> _Made:
     return AzureKeyMaster(key=key, name=f"{url}/keys/{name}", clock=clock), ()
 
 
-_MAKERS: Mapping[str, Callable[[Settings | OwnDoorway, Clock], _Made]] = {
+_MAKERS: Mapping[str, Callable[[Settings | IntegratedBootstrap, Clock], _Made]] = {
     "pkcs11": _pkcs11,
     "aws-kms": _aws_kms,
     "vault-transit": _vault_transit,

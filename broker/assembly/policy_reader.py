@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from broker.assembly.keeper import VaultKeeper
+from broker.assembly.resolver import VaultResolver
 from broker.authz.policy import Policy
 from broker.config.load import load
 from broker.config.restart import digests
@@ -55,7 +55,7 @@ def answer(question: bytes) -> Iterator[Refused | Found | list[Rule]]:
     """Everything that the broker is told, in its order. ``question`` is JSON: ``config`` and ``environ``."""
     asked = json.loads(question)
     try:
-        settings = load(Path(asked["config"]), environ=asked["environ"], keeper=VaultKeeper())
+        settings = load(Path(asked["config"]), environ=asked["environ"], resolver=VaultResolver())
     except ConfigurationError as error:
         yield Refused(error.problems)
         return

@@ -29,7 +29,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Keeping:
+class Secrets:
     """The door, and what stands behind it."""
 
     desk: SecretDesk
@@ -71,7 +71,7 @@ class Keeping:
             _log.warning("the vault is left as it is: %s", failure)
 
 
-def keeping_of(
+def secrets_of(
     settings: Settings,
     *,
     checked: Checked,
@@ -79,7 +79,7 @@ def keeping_of(
     entry: Entry,
     holds: Holds,
     clock: Clock,
-) -> Keeping:
+) -> Secrets:
     """As configured."""
     policies, other = checked.policies, external(settings.secrets, keys=checked.keys, base=checked.base, clock=clock)
     provider: Provider
@@ -101,4 +101,4 @@ def keeping_of(
         vault=vault,
         clock=clock,
     )
-    return Keeping(desk=desk, provider=provider, vault=vault, policies=policies, other=other)
+    return Secrets(desk=desk, provider=provider, vault=vault, policies=policies, other=other)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from broker.assembly.shared import vault_client
-from broker.config.kept import OwnDoorway
 from broker.config.model import Settings
+from broker.config.resolve import IntegratedBootstrap
 from broker.core.clock import Clock
 from broker.keys.hierarchy import KeyHierarchy, Use
 from broker.secrets.store import Store
@@ -13,12 +13,12 @@ from broker.secrets.store_sqlite import SqliteStore
 from broker.secrets.vault import Vault
 
 
-def vault_of(settings: Settings | OwnDoorway, *, hierarchy: KeyHierarchy, clock: Clock) -> Vault:
+def vault_of(settings: Settings | IntegratedBootstrap, *, hierarchy: KeyHierarchy, clock: Clock) -> Vault:
     """Nothing is opened or asked yet."""
     return Vault(store=store_of(settings), envelope=hierarchy.envelope(Use.VAULT_SEAL), clock=clock)
 
 
-def store_of(settings: Settings | OwnDoorway) -> Store:
+def store_of(settings: Settings | IntegratedBootstrap) -> Store:
     """A file of this host, or the Redis that hosts share."""
     if settings.secrets.store == "redis":
         assert settings.redis is not None  # noqa: S101  # the configuration has been judged

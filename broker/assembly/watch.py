@@ -12,12 +12,12 @@ from broker.keys.hierarchy import DailyEnvelope, KeyHierarchy, Use
 from broker.revocation.holds import Holds, Response
 from broker.watch.anomaly.finding import Kind
 from broker.watch.detectors import Detectors
-from broker.watch.kept import Kept
 from broker.watch.metrics import Metrics
 from broker.watch.places import Places
 from broker.watch.queue import Queue
 from broker.watch.shared import Shared
 from broker.watch.states import LIFE, InProcess, States
+from broker.watch.states_file import StatesFile
 from broker.watch.watch import Watch
 
 
@@ -40,12 +40,12 @@ def watch_of(
     states: States
     if client is None:
         states = own = InProcess()
-        kept = Kept(directory=settings.state_directory, states=own, envelope=envelope, clock=clock)
-        keys.keeper.register(kept)
+        kept = StatesFile(directory=settings.state_directory, states=own, envelope=envelope, clock=clock)
+        keys.replica.register(kept)
     else:
         states = shared = _shared(client, envelope, hierarchy, metrics, clock)
         kept = None
-        keys.keeper.register(shared)
+        keys.replica.register(shared)
     metrics.counter(
         "broker_watch_dropped_events",
         "Events that the watch did not look at, because too many different ones came at once",

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from broker.config import kept, overlay, yaml_source
+from broker.config import overlay, resolve, yaml_source
 from broker.config.elsewhere import Elsewhere
 from broker.config.explain import problems
 from broker.config.fault import Problem
@@ -31,10 +31,12 @@ from broker.core.private_file import PermissionProblem, read_private
 FILE_MAX_BYTES = 16 * 1024 * 1024
 
 
-def load(path: Path, *, environ: Mapping[str, str], signs: bool = True, keeper: kept.Keeper | None = None) -> Settings:
+def load(
+    path: Path, *, environ: Mapping[str, str], signs: bool = True, resolver: resolve.Resolver | None = None
+) -> Settings:
     """The configuration of ``path`` with ``environ`` over it.
 
-    ``keeper``: what opens sealed values and asks the vault. Without it, such values are problems.
+    ``resolver``: what opens sealed values and asks the vault. Without it, such values are problems.
 
     ``signs``: whether the reader asks AWS anything. Who does not needs no key for it: an operator's shell has not what the
     broker's unit has in its environment.
@@ -48,7 +50,7 @@ def load(path: Path, *, environ: Mapping[str, str], signs: bool = True, keeper: 
         tree = yaml_source.parse(_text(path), name=str(path), environ=environ)
         _open_required_sections(tree)
         overlay.apply(tree, environ)
-        kept.fill_in(tree, keeper, signs=signs)
+        resolve.fill_in(tree, resolver, signs=signs)
         settings, found = _validate(tree, signs=signs)
     if settings is None or found:
         # "from None": the error that pydantic raised holds the values, secrets among them.
@@ -63,18 +65,18 @@ def _refusal(tree: Tree, found: list[Problem]) -> ConfigurationError:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What some file holds of a configuration, by dotted key. ``doorway``: the way to the vault, where the file names one.
+    """What some file holds of a configuration, by dotted key. ``bootstrap``: the way to the vault, where the file names one.
 
     ``secrets`` are the values that are secrets by their kind, or that no reader of the file can see.
     """
 
     secrets: Mapping[str, str] = field(repr=False)
     plain: Mapping[str, object]
-    doorway: kept.Doorway | None
+    bootstrap: resolve.Bootstrap | None
 
 
 def load_part(
-    path: Path, *, environ: Mapping[str, str], keeper: kept.Keeper, secrets: Mapping[str, object] | None
+    path: Path, *, environ: Mapping[str, str], resolver: resolve.Resolver, secrets: Mapping[str, object] | None
 ) -> Part:
     """What ``path`` holds, for a program that is no broker: whatever is there is right, and nothing is missing.
 
@@ -83,9 +85,9 @@ def load_part(
     tree = yaml_source.parse(_text(path), name=str(path), environ=environ)
     if secrets is not None:
         tree.clear(("secrets",))
-        tree.set(("secrets",), kept.mapping(secrets), Origin("secrets_config", shown=False))
+        tree.set(("secrets",), resolve.mapping(secrets), Origin("secrets_config", shown=False))
     overlay.apply(tree, environ)
-    kept.fill_in(tree, keeper, signs=False)
+    resolve.fill_in(tree, resolver, signs=False)
     _, found = _validate(tree, signs=False, is_whole=False)
     if found:
         raise _refusal(tree, found) from None
@@ -93,8 +95,8 @@ def load_part(
         what = "stands in the vault, and nothing here leads to one"
         raise ConfigurationError([str(Problem(tree.origin(key).place, key, what, "add the section secrets"))])
     names_vault = "secrets" in tree.data
-    shown, hidden = kept.texts(tree)
-    return Part(secrets=hidden, plain=shown, doorway=kept.doorway_of(tree, signs=False) if names_vault else None)
+    shown, hidden = resolve.texts(tree)
+    return Part(secrets=hidden, plain=shown, bootstrap=resolve.bootstrap_of(tree, signs=False) if names_vault else None)
 
 
 def _text(path: Path) -> str:

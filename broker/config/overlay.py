@@ -18,8 +18,8 @@ from pydantic import BaseModel
 from broker.config import yaml_source
 from broker.config.fault import nearest
 from broker.config.fields import FILE, SECRET, Kind, Leaf, elsewhere_keys, leaves, shapes
-from broker.config.kept import is_sealed, note_reference
 from broker.config.model import Settings
+from broker.config.resolve import is_sealed, note_reference
 from broker.config.tree import Origin, Tree, Value
 from broker.config.tree import Path as KeyPath
 from broker.core.file_secret import FileText

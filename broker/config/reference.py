@@ -15,8 +15,8 @@ from pydantic.fields import FieldInfo
 
 from broker.config.elevation import SwitchOrText
 from broker.config.fields import FILE, SECRET, Kind, Shape, elsewhere_keys, keys, leaves, shape
-from broker.config.kept import PATIENCE_SECONDS
 from broker.config.model import Settings
+from broker.config.resolve import PATIENCE_SECONDS
 from broker.config.sessions import Document
 from broker.config.values import ONE_OR_MANY, duration_text
 

@@ -22,8 +22,8 @@ from broker.config.explain import problems
 from broker.config.fault import Problem
 from broker.config.fields import FILE, SECRET
 from broker.config.grants import HopEntry, NewRoleName, RoleEntry, Rule, named
-from broker.config.kept import is_sealed
 from broker.config.model import Settings
+from broker.config.resolve import is_sealed
 from broker.config.section import Section
 from broker.config.tree import Tree, Value
 from broker.config.values import Network, parse_network

@@ -54,7 +54,7 @@ class SecretAtRest(Secret):
 
     def __init__(self, value: str) -> None:
         super().__init__("")
-        self._kept = locked.Kept(value.encode())
+        self._kept = locked.AtRest(value.encode())
 
     def reveal(self) -> str:
         """The text itself, to be used at once."""

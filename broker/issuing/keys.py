@@ -10,8 +10,8 @@ from broker.issuing.ask import Ask
 from broker.issuing.operators import OperatorsDoor
 from broker.keys.duties import Duties
 from broker.keys.hierarchy import Kind as KeyKind
-from broker.keys.keeper import Keeper, KeysFailed
 from broker.keys.master.port import MasterUnavailable, Rotatable
+from broker.keys.replica import KeysFailed, Replica
 from broker.keys.status import status
 
 DUE = "due"
@@ -24,16 +24,16 @@ _NOT_HERE = (
 class KeyDesk:
     """Behind the operators' door."""
 
-    def __init__(self, *, operators: OperatorsDoor, keeper: Keeper, duties: Duties) -> None:
+    def __init__(self, *, operators: OperatorsDoor, replica: Replica, duties: Duties) -> None:
         self._operators = operators
-        self._keeper = keeper
+        self._replica = replica
         self._duties = duties
 
     async def status(self, ask: Ask) -> dict[str, Any]:
         """Every version, its age, what is due, and what still needs it. Raises like ``OperatorsDoor.attempt``."""
         async with self._operators.attempt(ask, action="list_keys", resource="keys") as event:
             event.shown()
-        return status(self._keeper, self._duties)
+        return status(self._replica, self._duties)
 
     async def rotate(self, ask: Ask, what: str) -> dict[str, Any]:
         """Let another follow: ``data``, ``session``, ``master``; or do what is ``due``. Raises like ``OperatorsDoor.attempt``.
@@ -48,21 +48,21 @@ class KeyDesk:
             except (KeysFailed, MasterUnavailable) as error:
                 hint = f"nothing is lost, and nothing seals with a new key yet: {error}"
                 raise KeysUnavailable(str(error), reason="keys_not_rotated", hint=hint) from error
-        return {"done": done, **status(self._keeper, self._duties)}
+        return {"done": done, **status(self._replica, self._duties)}
 
     async def _rotated(self, event: Event, what: str) -> list[str]:
         if what == DUE:
-            await self._keeper.look()
-            before = {entry.name for entry in self._keeper.opened.ring}
+            await self._replica.look()
+            before = {entry.name for entry in self._replica.opened.ring}
             await self._duties.do()
             # Each thing done has a record of its own.
             event.shown()
-            return sorted({entry.name for entry in self._keeper.opened.ring} - before)
+            return sorted({entry.name for entry in self._replica.opened.ring} - before)
         if what == MASTER:
-            if not isinstance(self._keeper.master, Rotatable):
+            if not isinstance(self._replica.master, Rotatable):
                 raise BadRequest(reason="master_not_rotatable", hint=_NOT_HERE)
             await self._duties.rotate_master()
-            version = self._keeper.master.id
+            version = self._replica.master.id
         else:
             version = await self._duties.rotate(KeyKind(what)) or ""
         event.details |= {"kind": what, "version": version, "why": "asked"}

@@ -19,10 +19,10 @@ from datetime import timedelta
 
 from broker.keys import rotation
 from broker.keys.hierarchy import Kind
-from broker.keys.keeper import Keeper, KeysFailed
 from broker.keys.keyring import KEK, OWN, Entry, Kek, Ring, Wrapped
 from broker.keys.master.local import LocalMaster
 from broker.keys.master.port import MasterUnavailable, Rotatable
+from broker.keys.replica import KeysFailed, Replica
 from broker.keys.rotation import ROTATED, Schedule
 
 # Somebody who holds the turn for ever delays what is due by this much.
@@ -41,10 +41,10 @@ _log = logging.getLogger(__name__)
 class Duties:
     """For one instance."""
 
-    def __init__(self, *, keeper: Keeper, schedule: Schedule) -> None:
+    def __init__(self, *, replica: Replica, schedule: Schedule) -> None:
         """Take the parts; whatever ``tell`` is given goes on record."""
-        self._keeper = keeper
-        self._opened = keeper.opened
+        self._replica = replica
+        self._opened = replica.opened
         self._schedule = schedule
         self.tell: Tell = _untold
         self._asked_at: int | None = None
@@ -57,22 +57,22 @@ class Duties:
             KeysFailed: They could not be kept.
         """
         for _ in range(2):
-            if isinstance(self._keeper.master, LocalMaster) or not self._lacking(self._opened.ring):
+            if isinstance(self._replica.master, LocalMaster) or not self._lacking(self._opened.ring):
                 return
             # Whoever begins at the same moment gets a look at what the first one made.
-            if not await self._keeper.is_our_turn():
-                await asyncio.sleep(self._keeper.pace.ripe.total_seconds())
-                await self._keeper.look()
+            if not await self._replica.is_our_turn():
+                await asyncio.sleep(self._replica.pace.ripe.total_seconds())
+                await self._replica.look()
                 continue
             break
         await self._need_a_kek()
-        now = self._keeper.now()
+        now = self._replica.now()
 
         def make(ring: Ring) -> list[Entry]:
             return [self._opened.new_version(kind, now=now, seals_from=now) for kind in self._lacking(ring)]
 
-        await self._keeper.add(make)
-        await self._keeper.look()
+        await self._replica.add(make)
+        await self._replica.look()
 
     def _lacking(self, ring: Ring) -> list[Kind]:
         return [kind for kind in Kind if all(is_own(version) for version in ring.versions(kind))]
@@ -80,22 +80,22 @@ class Duties:
     async def keep_doing(self) -> None:
         """Runs until cancelled."""
         while True:
-            await self._keeper.look()
+            await self._replica.look()
             await self.do()
-            await asyncio.sleep(self._keeper.pace.look.total_seconds())
+            await asyncio.sleep(self._replica.pace.look.total_seconds())
 
     async def do(self) -> None:
         """Everything that is due. What fails is tried again at the next look."""
-        keeper = self._keeper
-        if not keeper.is_in_step:
+        replica = self._replica
+        if not replica.is_in_step:
             return
-        overdue = rotation.due(self._opened.ring, self._schedule, now=keeper.now() - _ms(_TURN_IS_WAITED_FOR))
-        if not (overdue or await keeper.is_our_turn()):
+        overdue = rotation.due(self._opened.ring, self._schedule, now=replica.now() - _ms(_TURN_IS_WAITED_FOR))
+        if not (overdue or await replica.is_our_turn()):
             return
         try:
             await self._need_a_kek()
             await self._fill_in()
-            for kind in rotation.due(self._opened.ring, self._schedule, now=keeper.now()):
+            for kind in rotation.due(self._opened.ring, self._schedule, now=replica.now()):
                 if version := await self.rotate(kind, only_if_due=True):
                     await self.tell("key_rotated", {"kind": str(kind), "version": version, "why": "due"})
             await self._follow_the_master()
@@ -109,15 +109,15 @@ class Duties:
         Raises:
             KeysFailed: It is not kept, or not everybody knows it yet: then it does not seal.
         """
-        now = self._keeper.now()
+        now = self._replica.now()
 
         def make(ring: Ring) -> list[Entry]:
             if only_if_due and kind not in rotation.due(ring, self._schedule, now=now):
                 return []
-            seals_from = now + _ms(self._keeper.pace.grace)
+            seals_from = now + _ms(self._replica.pace.grace)
             return [self._opened.new_version(kind, now=now, seals_from=seals_from)]
 
-        for entry in await self._keeper.add(make):
+        for entry in await self._replica.add(make):
             if isinstance(entry, Wrapped):
                 _log.info("keys: %s: version %s seals in a moment", kind, entry.id)
                 return entry.id
@@ -130,7 +130,7 @@ class Duties:
             KeysFailed: It is rotated by the operator, in another place.
             MasterUnavailable: It did not answer.
         """
-        master = self._keeper.master
+        master = self._replica.master
         if not isinstance(master, Rotatable):
             raise KeysFailed("this master key is changed where it lies: see docs/keys.md")
         await master.rotate()
@@ -143,61 +143,61 @@ class Duties:
             return
         if self._opened.ring.keks():
             raise KeysFailed("the keyring is wrapped by another master key")
-        kek, _ = await self._opened.new_kek(now=self._keeper.now())
+        kek, _ = await self._opened.new_kek(now=self._replica.now())
         await self._opened.admit([kek])
         # Another instance of this host may have made one meanwhile: both are kept, and the newest wraps.
-        await self._keeper.add(lambda _: [kek])
+        await self._replica.add(lambda _: [kek])
 
     async def _fill_in(self) -> None:
         """What an interrupted duty left undone: KEKs that our master has not wrapped, entries that the newest KEK has not."""
         newest = self._opened.sealing_kek
         if newest is None:
             return
-        now, key = self._keeper.now(), self._opened.key_of(newest)
+        now, key = self._replica.now(), self._opened.key_of(newest)
         missing = [
             *await self._opened.missing_wraps(),
             *self._opened.own_versions(now=now),
             *self._opened.rewrapped(key),
         ]
         if missing:
-            await self._keeper.add(lambda _: missing)
+            await self._replica.add(lambda _: missing)
 
     async def _follow_the_master(self) -> None:
         """A new KEK, where the newest is wrapped by a master, or a version of ours, that is no longer the newest."""
-        keeper, newest = self._keeper, self._opened.sealing_kek
+        replica, newest = self._replica, self._opened.sealing_kek
         if newest is None:
             return
-        now = keeper.now()
+        now = replica.now()
         if self._asked_at is None or now - self._asked_at >= _ms(_MASTER_EVERY):
             self._asked_at = now
             wraps = [kek for kek in self._opened.ring.keks() if kek.id == newest.id]
-            foreign = any(kek.master != keeper.master.id for kek in wraps)
+            foreign = any(kek.master != replica.master.id for kek in wraps)
             self.master_is_stale = foreign or not all(
-                [await keeper.master.is_newest(kek.wrapped) for kek in wraps if kek.master == keeper.master.id]
+                [await replica.master.is_newest(kek.wrapped) for kek in wraps if kek.master == replica.master.id]
             )
         if self.master_is_stale and not self.hosts_behind():
             kek, key = await self._opened.new_kek(now=now)
             await self._opened.admit([kek])
-            await keeper.add(lambda _: [kek, *self._opened.rewrapped(key)])
+            await replica.add(lambda _: [kek, *self._opened.rewrapped(key)])
             self.master_is_stale = False
             await self.tell("key_rewrapped", {"kek": kek.id, "master": kek.master})
-        elif self._is_master_due() and isinstance(keeper.master, Rotatable):
+        elif self._is_master_due() and isinstance(replica.master, Rotatable):
             await self.rotate_master()
-            await self.tell("key_rotated", {"kind": "master", "version": keeper.master.id, "why": "due"})
+            await self.tell("key_rotated", {"kind": "master", "version": replica.master.id, "why": "due"})
 
     def hosts_behind(self) -> list[str]:
         """Hosts that have another master key than we do."""
-        beats = self._keeper.fleet.beats.values()
-        return sorted({beat.host for beat in beats if beat.master != self._keeper.master.id})
+        beats = self._replica.fleet.beats.values()
+        return sorted({beat.host for beat in beats if beat.master != self._replica.master.id})
 
     def _is_master_due(self) -> bool:
         at = self.master_due_at
-        return at is not None and at <= self._keeper.now()
+        return at is not None and at <= self._replica.now()
 
     def age(self, kind: Kind) -> float:
         """Of the newest version, in seconds; nothing while there is none."""
         newest = next(iter(self._opened.ring.versions(kind)), None)
-        return 0.0 if newest is None else (self._keeper.now() - newest.made) / _SECOND
+        return 0.0 if newest is None else (self._replica.now() - newest.made) / _SECOND
 
     def due_at(self, kind: Kind) -> int | None:
         """When a kind is to be followed (ms of Unix time)."""
@@ -206,7 +206,7 @@ class Duties:
     def due_in(self, kind: Kind | None) -> float:
         """In how many seconds a kind, or the master key, is to be followed; infinity where there is nothing yet."""
         at = self.master_due_at if kind is None else self.due_at(kind)
-        return math.inf if at is None else (at - self._keeper.now()) / _SECOND
+        return math.inf if at is None else (at - self._replica.now()) / _SECOND
 
     @property
     def master_due_at(self) -> int | None:
@@ -216,21 +216,21 @@ class Duties:
 
     async def _destroy(self) -> None:
         """What nobody needs: KEKs that wrap nothing alone, and versions that no store of anybody's needs."""
-        keeper, ring, now = self._keeper, self._opened.ring, self._keeper.now()
-        if not keeper.is_in_step or not await keeper.may_destroy():
+        replica, ring, now = self._replica, self._opened.ring, self._replica.now()
+        if not replica.is_in_step or not await replica.may_destroy():
             return
         newest = self._opened.sealing_kek
         others = {kek.id for kek in ring.keks() if newest and kek.id != newest.id}
         old = [one for one in sorted(others) if self._wraps_nothing_alone(one)]
         graves = [self._opened.destroyed(KEK, one, now=now) for one in old]
         told = [{"kind": KEK, "version": one} for one in old]
-        needs = {**keeper.fleet.needs(), keeper.instance: keeper.needs}
+        needs = {**replica.fleet.needs(), replica.instance: replica.needs}
         for kind in ROTATED:
             for version in rotation.unneeded(rotation.retired(ring, kind, now=now), needs):
                 graves.append(self._opened.destroyed(kind, version.id, now=now))
                 told.append({"kind": str(kind), "version": version.id})
         if graves:
-            await keeper.add(lambda _: graves)
+            await replica.add(lambda _: graves)
             for details in told:
                 await self.tell("key_destroyed", details)
 

@@ -22,6 +22,6 @@ class Sealed(Protocol):
             The ids of the versions (``Envelope.version_of``) that it still needs, the newest included or not.
 
         Raises:
-            Exception: Nobody knows what it needs, so that all is kept; the keeper says so and asks again.
+            Exception: Nobody knows what it needs, so that all is kept; the replica says so and asks again.
         """
         ...

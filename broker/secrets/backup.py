@@ -23,7 +23,7 @@ import orjson
 
 from broker.keys.envelope import KEY_BYTES, CannotOpen, Envelope
 from broker.keys.master.port import MasterKey, MasterUnavailable
-from broker.secrets.form import fields_of, metadata_as_bytes, metadata_of, stamp_as_bytes, stamp_of
+from broker.secrets.encoding import fields_of, metadata_as_bytes, metadata_of, stamp_as_bytes, stamp_of
 from broker.secrets.metadata import Metadata, Stamp
 from broker.secrets.vault import Saved, Vault
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from broker.remote.failure import Malformed
 from broker.secrets.rows import PAGE, Rows
 from broker.secrets.seals import Seals
-from broker.secrets.store import Kept, Swap
+from broker.secrets.store import Snapshot, Swap
 
 # Secrets held at once: each has up to a hundred versions of 64 KiB.
 _TOGETHER = 8
@@ -76,7 +76,7 @@ async def _swapped(rows: Rows, swaps: Sequence[Swap], done: Rewrapped) -> list[b
     return [swap.name for swap, is_made in zip(swaps, made, strict=True) if not is_made]
 
 
-async def _swap_of(rows: Rows, seals: Seals, name: bytes, kept: Kept, done: Rewrapped) -> Swap | None:
+async def _swap_of(rows: Rows, seals: Seals, name: bytes, kept: Snapshot, done: Rewrapped) -> Swap | None:
     """None where nothing is to be done, or nothing can be."""
     old = {number: blob for number, blob in kept.versions.items() if not seals.is_newest(blob)}
     try:

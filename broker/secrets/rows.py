@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 from broker.keys.envelope import Envelope
 from broker.remote.failure import Malformed, Missing
-from broker.secrets.form import check_path
-from broker.secrets.marks import Marks
+from broker.secrets.encoding import check_path
+from broker.secrets.high_water import HighWaterMarks
 from broker.secrets.metadata import Metadata, Stamp, VersionInfo
 from broker.secrets.seals import Seals, new_header
 from broker.secrets.store import GENERATION_BYTES, Store, Swap, replaced
@@ -45,7 +45,7 @@ class Rows:
         self.store = store
         self._envelope = envelope
         self._seals: Seals | None = None
-        self._marks = Marks()
+        self._marks = HighWaterMarks()
 
     async def seals(self) -> Seals:
         """What rows are sealed and named with; a store that is empty gets its header. Raises Malformed."""

@@ -14,7 +14,7 @@ import struct
 
 from broker.keys.envelope import CannotOpen, Envelope
 from broker.remote.failure import Malformed
-from broker.secrets.form import metadata_as_bytes, metadata_of, stamp_as_bytes, stamp_of
+from broker.secrets.encoding import metadata_as_bytes, metadata_of, stamp_as_bytes, stamp_of
 from broker.secrets.metadata import Metadata, Stamp
 from broker.secrets.store import GENERATION_BYTES
 

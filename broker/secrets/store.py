@@ -40,7 +40,7 @@ class Swap:
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class Snapshot:
     """All rows of one secret, of one moment."""
 
     head: bytes
@@ -67,7 +67,7 @@ class Store(Protocol):
     async def version(self, name: bytes, number: int) -> bytes | None:
         """One sealed version."""
 
-    async def whole(self, name: bytes) -> Kept | None:
+    async def whole(self, name: bytes) -> Snapshot | None:
         """All of a secret, as it is at one moment."""
 
     async def swap(self, swaps: Sequence[Swap]) -> Sequence[bool]:

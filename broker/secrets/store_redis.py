@@ -18,7 +18,7 @@ from redis import asyncio as redis
 from redis.exceptions import AuthenticationError, NoPermissionError, OutOfMemoryError, RedisError, ResponseError
 
 from broker.remote.failure import Malformed, Refused, RemoteFailure, Unreachable
-from broker.secrets.store import GENERATION_BYTES, Kept, Swap, replaced
+from broker.secrets.store import GENERATION_BYTES, Snapshot, Swap, replaced
 
 _PREFIX = b"zerotrust:{vault}:"
 _HEADER = _PREFIX + b"header"
@@ -107,7 +107,7 @@ class RedisVaultStore:
         """See ``Store``."""
         return await self._field(name, _number(number))
 
-    async def whole(self, name: bytes) -> Kept | None:
+    async def whole(self, name: bytes) -> Snapshot | None:
         """See ``Store``."""
         found = await self._asked(lambda client: _sure(client.hgetall(_key(name))))
         if _HEAD not in found:
@@ -117,7 +117,7 @@ class RedisVaultStore:
             for field, blob in found.items()
             if field.startswith(_NUMBERED) and field[len(_NUMBERED) :].isdigit()
         }
-        return Kept(head=found[_HEAD], versions=versions, use=found.get(_USE))
+        return Snapshot(head=found[_HEAD], versions=versions, use=found.get(_USE))
 
     async def swap(self, swaps: Sequence[Swap]) -> Sequence[bool]:
         """See ``Store``: each is whole; they are not one."""

@@ -17,7 +17,7 @@ from typing import TypeVar
 from broker.core.private_file import PermissionProblem, open_private
 from broker.core.workers import Workers
 from broker.remote.failure import Malformed, RemoteFailure, Unreachable
-from broker.secrets.store import GENERATION_BYTES, Kept, Swap, replaced
+from broker.secrets.store import GENERATION_BYTES, Snapshot, Swap, replaced
 
 NAME = "vault.sqlite"
 _DIRECTORY_MODE = 0o700
@@ -102,16 +102,16 @@ class SqliteStore:
             lambda db: _one(db, "SELECT blob FROM versions WHERE name = ? AND number = ?", name, number)
         )
 
-    async def whole(self, name: bytes) -> Kept | None:
+    async def whole(self, name: bytes) -> Snapshot | None:
         """See ``Store``."""
 
-        def work(db: sqlite3.Connection) -> Kept | None:
+        def work(db: sqlite3.Connection) -> Snapshot | None:
             with _transaction(db, "DEFERRED"):
                 found = db.execute("SELECT head, used FROM secrets WHERE name = ?", (name,)).fetchone()
                 if found is None:
                     return None
                 versions = db.execute("SELECT number, blob FROM versions WHERE name = ?", (name,)).fetchall()
-            return Kept(head=found[0], use=found[1], versions=dict(versions))
+            return Snapshot(head=found[0], use=found[1], versions=dict(versions))
 
         return await self._do(work)
 

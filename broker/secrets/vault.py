@@ -19,7 +19,7 @@ from broker.core.secret import Secret
 from broker.keys.envelope import Envelope
 from broker.remote.failure import Conflict, Missing
 from broker.secrets import changes
-from broker.secrets.form import check_path, fields_as_bytes, fields_of
+from broker.secrets.encoding import check_path, fields_as_bytes, fields_of
 from broker.secrets.metadata import (
     THE_BROKER,
     Actor,

@@ -23,9 +23,9 @@ from broker.revocation.spread import is_told_to_end
 from broker.watch.anomaly.finding import Kind
 from broker.watch.anomaly.sighting import of_event
 from broker.watch.detectors import Alert, Detectors
-from broker.watch.kept import Kept
 from broker.watch.places import Places
 from broker.watch.queue import Queue
+from broker.watch.states_file import StatesFile
 
 # A hold is in force within about a second of what brought it.
 _LOOK_EVERY = timedelta(milliseconds=500)
@@ -48,7 +48,7 @@ class Watch:
         places: Places,
         respond: Mapping[Kind, Response],
         holds: Holds,
-        kept: Kept | None,
+        kept: StatesFile | None,
         audit: AuditLog,
     ) -> None:
         """Take the parts; ``kept`` is where states outlive the process, where no Redis has them."""

@@ -1,4 +1,4 @@
-"""Keepers of one keyring in this process: instances of one or several hosts, on a real disk and beside a real Redis."""
+"""Replicas of one keyring in this process: instances of one or several hosts, on a real disk and beside a real Redis."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from redis import asyncio as redis
 
 from broker.keys.courier import Courier
 from broker.keys.duties import Duties
-from broker.keys.keeper import Keeper, Pace
 from broker.keys.master.local import LocalMaster
 from broker.keys.master.port import MasterKey, MasterUnavailable
+from broker.keys.replica import Pace, Replica
 from broker.keys.ringfile import RingFile
 from broker.keys.rotation import Schedule
 from tests.fakes.audit import SetClock
@@ -26,9 +26,9 @@ AT_ONCE = Pace(look=timedelta(0), ripe=timedelta(0), grace=timedelta(0), reseal=
 
 @dataclass
 class Instance:
-    """One keeper with what it does, and what it told."""
+    """One replica with what it does, and what it told."""
 
-    keeper: Keeper
+    replica: Replica
     duties: Duties
     clock: SetClock
     told: list[tuple[str, Mapping[str, object]]] = field(default_factory=list)
@@ -45,7 +45,7 @@ class Instance:
         pace: Pace = AT_ONCE,
     ) -> Instance:
         name = secrets.token_hex(4)
-        keeper = Keeper(
+        replica = Replica(
             instance=name,
             file=RingFile(directory=directory),
             courier=Courier(client=client, instance=name) if client else None,
@@ -55,7 +55,7 @@ class Instance:
             clock=clock,
             pace=pace,
         )
-        made = cls(keeper, Duties(keeper=keeper, schedule=SCHEDULE), clock)
+        made = cls(replica, Duties(replica=replica, schedule=SCHEDULE), clock)
 
         async def tell(what: str, details: Mapping[str, object]) -> None:
             made.told.append((what, details))
@@ -64,16 +64,16 @@ class Instance:
         return made
 
     async def open(self) -> Instance:
-        await self.keeper.open()
+        await self.replica.open()
         await self.duties.begin()
-        self.keeper.all_are_registered()
+        self.replica.all_are_registered()
         return self
 
     async def look(self, times: int = 1) -> Instance:
         for _ in range(times):
             # A beat is later than the one before it.
             self.clock.time += timedelta(milliseconds=1)
-            await self.keeper.look()
+            await self.replica.look()
             await self.duties.do()
         return self
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from redis import asyncio as redis
 
 from broker.keys.hierarchy import Kind, Use
-from broker.keys.keeper import KeysFailed
+from broker.keys.replica import KeysFailed
 from broker.revocation.epochs import Epochs
 from broker.revocation.file import LedgerFile
 from broker.revocation.ledger import Kind as What
@@ -38,11 +38,11 @@ async def alive(folder: Path, url: str, life: int) -> tuple[Instance, Epochs, re
     clock, client = SetClock(NOON + timedelta(days=life)), redis.Redis.from_url(url)
     masters = (NEXT_MASTER, MASTER) if life % 2 else (MASTER, NEXT_MASTER)
     instance = await Instance.of(folder, clock=clock, client=client, masters=masters).open()
-    hierarchy = instance.keeper.hierarchy
+    hierarchy = instance.replica.hierarchy
     envelope = hierarchy.envelope(Use.REVOCATION_SEAL)
     spread = Spread(client=client, envelope=envelope, name_key=b"n" * 32, clock=clock)
     epochs = Epochs(file=LedgerFile(directory=folder, envelope=envelope), spread=spread, clock=clock)
-    instance.keeper.register(epochs)
+    instance.replica.register(epochs)
     await epochs.open()
     return instance, epochs, client
 
@@ -60,7 +60,7 @@ async def rotate_for_ever(folder: Path, url: str, life: int, say: int) -> None:
         instance.clock.time += timedelta(hours=3)
         for _ in range(2):
             await instance.look()
-            instance.keeper.store_needs[epochs.name] = await epochs.reseal()
+            instance.replica.store_needs[epochs.name] = await epochs.reseal()
 
 
 async def known(folder: Path, url: str, life: int) -> set[str]:
@@ -69,18 +69,18 @@ async def known(folder: Path, url: str, life: int) -> set[str]:
     kept = {entry.subject.user for entry in epochs.entries}
     in_redis = Spread(
         client=client,
-        envelope=instance.keeper.hierarchy.envelope(Use.REVOCATION_SEAL),
+        envelope=instance.replica.hierarchy.envelope(Use.REVOCATION_SEAL),
         name_key=b"n" * 32,
         clock=instance.clock,
     )
     assert in_redis.forged == 0
-    assert await instance.keeper.ping() is None
+    assert await instance.replica.ping() is None
     await instance.look(3)
-    held = {version.id for version in instance.keeper.opened.ring.versions(Kind.DATA)}
+    held = {version.id for version in instance.replica.opened.ring.versions(Kind.DATA)}
     assert await epochs.reseal() <= held
-    assert await epochs.reseal() == {instance.keeper.hierarchy.sealing(Kind.DATA)}
+    assert await epochs.reseal() == {instance.replica.hierarchy.sealing(Kind.DATA)}
     await epochs.close()
-    await instance.keeper.close()
+    await instance.replica.close()
     await client.aclose()
     return kept
 

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from broker.assembly.keeper import VaultKeeper
 from broker.assembly.keys import keys_of
+from broker.assembly.resolver import VaultResolver
 from broker.config.load import load
 from broker.config.model import Settings
 from broker.core.clock import SystemClock
@@ -60,8 +60,8 @@ class Site:
         return {"provider": "hashicorp", "config": {**where, **login, **config}}
 
     def load(self, *, patience: float = 20.0, sections: frozenset[str] | None = None, **others: Any) -> Settings:
-        keeper = VaultKeeper(patience=patience, sections=sections)
-        return load(self.write(**others), environ={}, signs=False, keeper=keeper)
+        resolver = VaultResolver(patience=patience, sections=sections)
+        return load(self.write(**others), environ={}, signs=False, resolver=resolver)
 
     def refused(self, **others: Any) -> list[str]:
         with pytest.raises(ConfigurationError) as caught:

@@ -15,8 +15,8 @@ from redis import asyncio as redis
 
 from broker.keys.envelope import CannotOpen
 from broker.keys.hierarchy import KeyVersion, Kind, Use
-from broker.keys.keeper import Pace
 from broker.keys.keyring import Kek, Ring, decoded, encoded, wrapped_version
+from broker.keys.replica import Pace
 from tests.fakes.audit import SetClock
 from tests.fakes.keys import MASTER, Instance, Moody
 from tests.fakes.redis import RedisServer
@@ -49,7 +49,7 @@ def host(tmp_path: Path, client: redis.Redis, clock: SetClock) -> Host:
 
 
 def ids(instance: Instance, kind: Kind = Kind.DATA) -> set[str]:
-    return {version.id for version in instance.keeper.opened.ring.versions(kind)}
+    return {version.id for version in instance.replica.opened.ring.versions(kind)}
 
 
 async def in_step(*instances: Instance) -> None:
@@ -64,7 +64,7 @@ async def test_hosts_that_rotate_at_the_same_moment_all_have_both_and_seal_with_
     made = set(await asyncio.gather(*(one.duties.rotate(Kind.DATA) for one in hosts[:2])))
     await in_step(*hosts)
     assert [ids(one) for one in hosts] == [made | {OWN}] * 3
-    assert len({one.keeper.hierarchy.sealing(Kind.DATA) for one in hosts}) == 1
+    assert len({one.replica.hierarchy.sealing(Kind.DATA) for one in hosts}) == 1
 
 
 async def test_what_is_due_is_made_once_by_all_hosts(host: Host, clock: SetClock) -> None:
@@ -97,11 +97,11 @@ async def test_a_new_host_gets_everything_from_redis_and_a_flushed_redis_gets_ev
     await in_step(one)
     version = await one.duties.rotate(Kind.DATA)
     two = await host("b")
-    assert two.keeper.hierarchy.sealing(Kind.DATA) == version
+    assert two.replica.hierarchy.sealing(Kind.DATA) == version
     await client.flushall()
     await in_step(two)
     three = await host("c")
-    assert three.keeper.hierarchy.sealing(Kind.DATA) == version
+    assert three.replica.hierarchy.sealing(Kind.DATA) == version
 
 
 async def test_forged_and_altered_entries_are_not_believed_and_are_put_right(host: Host, client: redis.Redis) -> None:
@@ -113,7 +113,7 @@ async def test_forged_and_altered_entries_are_not_believed_and_are_put_right(hos
     # The attacker's own KEK and a version that would seal from now on, and every entry of ours altered.
     kek, evil = b"e" * 32, KeyVersion(b"E" * 32)
     forged = wrapped_version(evil, kind=Kind.DATA, kek=kek, made=10**13, seals_from=1)
-    stolen = Kek(id=forged.kek, master=one.keeper.master.id, made=10**13, wrapped=kek)
+    stolen = Kek(id=forged.kek, master=one.replica.master.id, made=10**13, wrapped=kek)
     for entry in (forged, stolen):
         await client.hset(RING, entry.name, encoded(entry))
     for name, text in before.items():
@@ -126,8 +126,8 @@ async def test_forged_and_altered_entries_are_not_believed_and_are_put_right(hos
     await in_step(one, two)
     for instance in (one, two):
         assert evil.id not in ids(instance)
-        assert instance.keeper.hierarchy.sealing(Kind.DATA) == version
-    assert two.keeper.opened.strangers
+        assert instance.replica.hierarchy.sealing(Kind.DATA) == version
+    assert two.replica.opened.strangers
     after = await client.hgetall(RING)
     assert {name: after[name] for name in before} == before
 
@@ -143,9 +143,9 @@ async def test_deleted_and_replayed_entries_change_nothing_for_who_knows_better(
     new = await client.hgetall(RING)
     await client.delete(RING)
     await client.hset(RING, mapping=old)
-    await one.keeper.close()
+    await one.replica.close()
     again = await host("a")
-    assert again.keeper.hierarchy.sealing(Kind.DATA) == version
+    assert again.replica.hierarchy.sealing(Kind.DATA) == version
     await in_step(again)
     assert (await client.hgetall(RING)).keys() >= new.keys()
 
@@ -155,17 +155,17 @@ async def test_while_redis_is_away_nothing_is_rotated_and_everything_goes_on(
 ) -> None:
     one = await host("a")
     await in_step(one)
-    sealed = one.keeper.hierarchy.envelope(Use.CACHE_SEAL).seal(b"x", context=b"c")
+    sealed = one.replica.hierarchy.envelope(Use.CACHE_SEAL).seal(b"x", context=b"c")
     redis_server.stop()
     clock.time += timedelta(days=31)
     await in_step(one)
-    assert one.keeper.hierarchy.sealing(Kind.DATA) == OWN
-    assert "redis" in (await one.keeper.ping() or "")
-    assert one.keeper.hierarchy.envelope(Use.CACHE_SEAL).open(sealed, context=b"c") == b"x"
+    assert one.replica.hierarchy.sealing(Kind.DATA) == OWN
+    assert "redis" in (await one.replica.ping() or "")
+    assert one.replica.hierarchy.envelope(Use.CACHE_SEAL).open(sealed, context=b"c") == b"x"
     redis_server.restart()
     await in_step(one)
-    assert one.keeper.hierarchy.sealing(Kind.DATA) != OWN
-    assert await one.keeper.ping() is None
+    assert one.replica.hierarchy.sealing(Kind.DATA) != OWN
+    assert await one.replica.ping() is None
 
 
 async def test_a_version_that_redis_did_not_take_seals_only_after_the_others_could_look(
@@ -177,29 +177,29 @@ async def test_a_version_that_redis_did_not_take_seals_only_after_the_others_cou
     # As after a kill between the disk and Redis, some time ago.
     version = await one.duties.rotate(Kind.DATA)
     await client.flushall()
-    await one.keeper.close()
+    await one.replica.close()
     clock.time += timedelta(hours=1)
     again = await host("a", pace=pace)
-    assert again.keeper.hierarchy.sealing(Kind.DATA) == OWN
+    assert again.replica.hierarchy.sealing(Kind.DATA) == OWN
     clock.time += timedelta(seconds=4)
     await in_step(again)
-    assert again.keeper.hierarchy.sealing(Kind.DATA) == version
+    assert again.replica.hierarchy.sealing(Kind.DATA) == version
 
 
 async def test_a_version_is_kept_while_any_host_needs_it_and_destroyed_everywhere_afterwards(
     host: Host, client: redis.Redis, clock: SetClock
 ) -> None:
     one, two = await host("a"), await host("b")
-    two.keeper.store_needs["store"] = frozenset({OWN})
+    two.replica.store_needs["store"] = frozenset({OWN})
     await in_step(one, two)
     await one.duties.rotate(Kind.DATA)
     clock.time += timedelta(hours=3)
     await in_step(one, two)
     assert OWN in ids(one)
-    two.keeper.store_needs["store"] = None
+    two.replica.store_needs["store"] = None
     await in_step(one, two)
     assert OWN in ids(one)
-    two.keeper.store_needs["store"] = frozenset()
+    two.replica.store_needs["store"] = frozenset()
     await in_step(one, two)
     assert OWN not in ids(one) | ids(two)
     names = [name for name in await client.hkeys(RING) if name.startswith(b"key/data/" + OWN.encode())]
@@ -213,34 +213,34 @@ async def test_a_tombstone_takes_no_key_from_a_host_that_was_away_and_still_need
     await in_step(one, two)
     first = await one.duties.rotate(Kind.DATA)
     await in_step(one, two)
-    sealed = two.keeper.hierarchy.envelope(Use.CACHE_SEAL).seal(b"kept", context=b"c")
-    await two.keeper.close()
+    sealed = two.replica.hierarchy.envelope(Use.CACHE_SEAL).seal(b"kept", context=b"c")
+    await two.replica.close()
     clock.time += timedelta(seconds=1)
     await one.duties.rotate(Kind.DATA)
     clock.time += timedelta(hours=3)
     await in_step(one)
     assert first not in ids(one)
     back = await host("b")
-    back.keeper.store_needs["store"] = None
+    back.replica.store_needs["store"] = None
     await in_step(one, back)
     # It seals nothing more with it, and tells nobody.
-    assert back.keeper.hierarchy.sealing(Kind.DATA) == one.keeper.hierarchy.sealing(Kind.DATA) != first
-    assert back.keeper.hierarchy.envelope(Use.CACHE_SEAL).open(sealed, context=b"c") == b"kept"
-    back.keeper.store_needs["store"] = frozenset()
+    assert back.replica.hierarchy.sealing(Kind.DATA) == one.replica.hierarchy.sealing(Kind.DATA) != first
+    assert back.replica.hierarchy.envelope(Use.CACHE_SEAL).open(sealed, context=b"c") == b"kept"
+    back.replica.store_needs["store"] = frozenset()
     await in_step(one, back)
     assert first is not None
     assert first.encode() not in b"".join(
-        encoded(entry) for entry in Ring.of(back.keeper.opened.ring) if entry.name.startswith("key/")
+        encoded(entry) for entry in Ring.of(back.replica.opened.ring) if entry.name.startswith("key/")
     )
     with pytest.raises(CannotOpen):
-        back.keeper.hierarchy.envelope(Use.CACHE_SEAL).open(sealed, context=b"c")
+        back.replica.hierarchy.envelope(Use.CACHE_SEAL).open(sealed, context=b"c")
 
 
 async def test_a_silent_instance_is_waited_for_before_anything_is_destroyed(
     host: Host, client: redis.Redis, clock: SetClock
 ) -> None:
     one, two = await host("a"), await host("b")
-    two.keeper.store_needs["store"] = frozenset({OWN})
+    two.replica.store_needs["store"] = frozenset({OWN})
     await in_step(one, two)
     await one.duties.rotate(Kind.DATA)
     clock.time += timedelta(hours=3)
@@ -266,16 +266,16 @@ async def test_a_new_master_key_is_at_work_once_the_last_host_has_it(
     await in_step(one, two)
     version = await one.duties.rotate(Kind.DATA)
     await in_step(one, two)
-    await one.keeper.close()
+    await one.replica.close()
     new = await host("a", masters=(NEXT_MASTER, MASTER))
     clock.time += timedelta(minutes=2)
     await in_step(new, two)
-    assert new.duties.hosts_behind() == [two.keeper.host]
+    assert new.duties.hosts_behind() == [two.replica.host]
     # Both open what either makes.
     later = await new.duties.rotate(Kind.DATA)
     await in_step(new, two)
     assert ids(two) >= {version, later}
-    await two.keeper.close()
+    await two.replica.close()
     other = await host("b", masters=(NEXT_MASTER, MASTER))
     clock.time += timedelta(minutes=2)
     await in_step(new, other)
@@ -283,7 +283,7 @@ async def test_a_new_master_key_is_at_work_once_the_last_host_has_it(
     alone = await host("c", masters=(NEXT_MASTER,))
     assert ids(alone) >= {version, later}
     keks = [entry for text in (await client.hgetall(RING)).values() if isinstance(entry := decoded(text), Kek)]
-    assert {kek.master for kek in keks} == {new.keeper.master.id}
+    assert {kek.master for kek in keks} == {new.replica.master.id}
 
 
 def test_killed_at_twenty_moments_it_goes_on_where_it_was_and_nothing_is_lost(
@@ -307,6 +307,6 @@ async def test_two_hosts_that_start_at_the_same_moment_with_a_master_elsewhere_k
     await in_step(*hosts)
     for kind in Kind:
         assert ids(hosts[0], kind) == ids(hosts[1], kind) != set()
-        assert len({one.keeper.hierarchy.sealing(kind) for one in hosts}) == 1
+        assert len({one.replica.hierarchy.sealing(kind) for one in hosts}) == 1
     for one in clients:
         await one.aclose()

@@ -16,7 +16,7 @@ from secrets import token_hex
 import pytest
 
 from broker.core.secret import SecretAtRest
-from broker.locked import Kept, Locked, Wiped
+from broker.locked import AtRest, Locked, Wiped
 from tests.fakes import memory_of
 
 # Takes the value from a pipe into memory that it can overwrite, so that what is found later was left behind by what it does then.
@@ -30,7 +30,7 @@ def wait(said):
     print(said, flush=True)
     sys.stdin.readline()
 """
-KEPT = TAKE + "kept = locked.Kept(value); value[:] = bytes(64)\n"
+KEPT = TAKE + "kept = locked.AtRest(value); value[:] = bytes(64)\n"
 
 
 @contextmanager
@@ -168,7 +168,7 @@ def test_all_memory_is_locked_where_that_is_allowed_and_none_where_it_is_not() -
 
 
 def test_what_is_wiped_gives_nothing_any_more() -> None:
-    kept = Kept(b"value")
+    kept = AtRest(b"value")
     assert kept.open() == b"value"
     sealed = kept._sealed
     kept.wipe()
@@ -188,7 +188,7 @@ def test_a_forked_child_cannot_use_what_its_parent_keeps_and_gets_a_key_of_its_o
     program = (
         KEPT + "if not (child := os.fork()):\n"
         "    try:\n        kept.open()\n    except locked.Wiped:\n"
-        "        os._exit(int(locked.Kept(b'own').open() != b'own'))\n"
+        "        os._exit(int(locked.AtRest(b'own').open() != b'own'))\n"
         "    os._exit(9)\n"
         "wait(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))\n"
         "wait(len(kept.open()))"

@@ -19,8 +19,8 @@ from broker.admin.cli import main
 from broker.assembly.audit import own_keys
 from broker.assembly.backup import VaultFiles
 from broker.assembly.evidence import key_ages_of, setup_of
-from broker.assembly.keeper import VaultKeeper, sealed_value
 from broker.assembly.probe import caller, probe
+from broker.assembly.resolver import VaultResolver, sealed_value
 from broker.assembly.transit import Documents
 from broker.audit.signer import jwks_of, signer_of
 from broker.audit.verify import verify
@@ -44,7 +44,7 @@ BY_OPERATOR = Assembled(
     setup=setup_of,
     key_ages=key_ages_of,
     own_keys=own_keys,
-    keeper=lambda sections: VaultKeeper(sections=sections),
+    resolver=lambda sections: VaultResolver(sections=sections),
     sealed_value=sealed_value,
     vault_files=lambda: VaultFiles(clock=SystemClock()),
     documents=Documents,

@@ -23,10 +23,10 @@ from broker.revocation.file import LedgerFile
 from broker.revocation.ledger import Kind as What
 from broker.revocation.ledger import Subject
 from broker.revocation.spread import Spread
-from broker.watch.kept import Kept
 from broker.watch.shared import Shared
 from broker.watch.spool import SpoolFile
 from broker.watch.states import InProcess, Name, Shelf, State
+from broker.watch.states_file import StatesFile
 from tests.fakes.audit import NOON, SetClock
 from tests.fakes.redis import RedisServer
 
@@ -162,17 +162,17 @@ async def test_what_the_watch_knows_on_the_disk_and_not_before_it_was_read(
     envelope = DailyEnvelope(hierarchy=keys, use=Use.WATCH_SEAL, clock=SetClock(), days=60)
     before = InProcess()
     before.put(Name(Shelf.PERSON, "alice@R"), State(1, b"{}"))
-    await Kept(directory=tmp_path, states=before, envelope=envelope, clock=SetClock()).save()
+    await StatesFile(directory=tmp_path, states=before, envelope=envelope, clock=SetClock()).save()
     rotate()
     own = InProcess()
-    kept = Kept(directory=tmp_path, states=own, envelope=envelope, clock=SetClock())
+    kept = StatesFile(directory=tmp_path, states=own, envelope=envelope, clock=SetClock())
     assert await kept.reseal() == {OLD.id}
     assert await kept.reseal() == {OLD.id}
     await kept.load()
     await anew(kept)
     keys.take({kind: [NEW] for kind in Kind})
     assert list(dict(own.items())) == [Name(Shelf.PERSON, "alice@R")]
-    await Kept(directory=tmp_path, states=InProcess(), envelope=envelope, clock=SetClock()).load()
+    await StatesFile(directory=tmp_path, states=InProcess(), envelope=envelope, clock=SetClock()).load()
 
 
 def test_notifications_say_which_files_need_what_whosever_they_are(

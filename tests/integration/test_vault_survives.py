@@ -18,7 +18,7 @@ from redis import asyncio as redis
 
 from broker.remote.failure import Malformed
 from broker.secrets.metadata import Details
-from broker.secrets.store import Kept, Store, Swap
+from broker.secrets.store import Snapshot, Store, Swap
 from broker.secrets.store_redis import RedisVaultStore
 from broker.secrets.store_sqlite import SqliteStore
 from broker.secrets.vault import Vault
@@ -51,7 +51,7 @@ async def put(store: Store, name: bytes, head: bytes, versions: dict[int, bytes]
     assert list(await store.swap([swap])) == [True]
 
 
-async def rows_of(store: Store, vault: Vault, path: str) -> tuple[bytes, Kept]:
+async def rows_of(store: Store, vault: Vault, path: str) -> tuple[bytes, Snapshot]:
     name = await vault._rows.name(path)
     kept = await store.whole(name)
     assert kept is not None

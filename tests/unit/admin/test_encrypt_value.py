@@ -14,7 +14,7 @@ from broker.admin.encrypt_value import encrypt_value
 from broker.assembly.audit import own_keys
 from broker.assembly.backup import VaultFiles
 from broker.assembly.evidence import setup_of
-from broker.assembly.keeper import VaultKeeper, sealed_value
+from broker.assembly.resolver import VaultResolver, sealed_value
 from broker.assembly.transit import Documents
 from broker.cli import check_config
 from broker.core.clock import SystemClock
@@ -26,7 +26,7 @@ BY_OPERATOR = Assembled(
     setup=setup_of,
     key_ages=lambda _settings: [],
     own_keys=own_keys,
-    keeper=lambda sections: VaultKeeper(sections=sections),
+    resolver=lambda sections: VaultResolver(sections=sections),
     sealed_value=sealed_value,
     vault_files=lambda: VaultFiles(clock=SystemClock()),
     documents=Documents,

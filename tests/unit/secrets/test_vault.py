@@ -11,7 +11,7 @@ import pytest
 
 from broker.core.secret import Secret
 from broker.remote.failure import Conflict, Missing, Refused
-from broker.secrets.form import FIELDS_MAX, VALUES_MAX
+from broker.secrets.encoding import FIELDS_MAX, VALUES_MAX
 from broker.secrets.metadata import Details, Stamp
 from broker.secrets.unfit import Archived, Expired, Unfit
 from broker.secrets.vault import Vault

@@ -12,16 +12,16 @@ from broker.keys.hierarchy import DailyEnvelope, KeyHierarchy, Use
 from broker.watch import states
 from broker.watch.anomaly import person
 from broker.watch.anomaly.finding import Kind
-from broker.watch.kept import Kept
 from broker.watch.states import InProcess, Name, Shelf, State
+from broker.watch.states_file import StatesFile
 from tests.fakes.audit import SetClock
 from tests.fakes.life import ALICE, BERLIN, ELSEWHERE, SYDNEY, Life, at, days, kinds, refusal, sighting
 
 
-def kept(directory: Path, own: InProcess, *, master: bytes = b"m" * 32, clock: SetClock | None = None) -> Kept:
+def kept(directory: Path, own: InProcess, *, master: bytes = b"m" * 32, clock: SetClock | None = None) -> StatesFile:
     clock = clock or SetClock()
     envelope = DailyEnvelope(hierarchy=KeyHierarchy(master=master), use=Use.WATCH_SEAL, clock=clock, days=60)
-    return Kept(directory=directory, states=own, envelope=envelope, clock=clock)
+    return StatesFile(directory=directory, states=own, envelope=envelope, clock=clock)
 
 
 def full_life() -> Life:

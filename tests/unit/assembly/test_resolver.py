@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from broker.assembly import keeper
-from broker.config.kept import Doorway, Unread
+from broker.assembly import resolver
+from broker.config.resolve import Bootstrap, Unread
 from broker.core.secret import Secret
 from broker.secrets.provider import Version
 
@@ -29,11 +29,11 @@ class Leasing:
 def test_what_is_leased_is_refused_for_it_would_end_with_the_visit(monkeypatch: pytest.MonkeyPatch) -> None:
     vault = Leasing()
 
-    async def found(_doorway: Doorway) -> Any:
+    async def found(_doorway: Bootstrap) -> Any:
         return vault
 
-    monkeypatch.setattr(keeper, "_provider", found)
-    answer = keeper.VaultKeeper().read(Doorway(), ["database/creds/app"])["database/creds/app"]
+    monkeypatch.setattr(resolver, "_provider", found)
+    answer = resolver.VaultResolver().read(Bootstrap(), ["database/creds/app"])["database/creds/app"]
     assert isinstance(answer, Unread)
     assert answer.what == "stands in a secret that is leased, and would end at once"
     assert vault.is_closed

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 import pytest
 from pydantic import BaseModel
 
-from broker.assembly.keeper import VaultKeeper, sealed_value
+from broker.assembly.resolver import VaultResolver, sealed_value
 from broker.config.fields import elsewhere_keys
-from broker.config.kept import Doorway, Unread
 from broker.config.load import load
 from broker.config.model import Settings
+from broker.config.resolve import Bootstrap, Unread
 from broker.core.errors import ConfigurationError, ConfigurationUnavailable
 from broker.core.secret import Secret
 from tests.unit.config.conftest import KEY, Host
@@ -30,21 +30,21 @@ roles:
 
 
 @dataclass
-class Kept(VaultKeeper):
+class Answering(VaultResolver):
     """A vault that is a dictionary; ``asked`` is what it was asked for."""
 
     secrets: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     unread: Unread | None = None
     sections: frozenset[str] | None = None
     asked: list[Collection[str]] = field(default_factory=list)
-    doorway: Doorway | None = None
+    bootstrap: Bootstrap | None = None
 
     def __post_init__(self) -> None:
         super().__init__(sections=self.sections)
 
-    def read(self, doorway: Doorway, paths: Collection[str]) -> Mapping[str, Mapping[str, Secret] | Unread]:
+    def read(self, bootstrap: Bootstrap, paths: Collection[str]) -> Mapping[str, Mapping[str, Secret] | Unread]:
         self.asked.append(paths)
-        self.doorway = doorway
+        self.bootstrap = bootstrap
         if self.unread is not None:
             raise self.unread
         missing = Unread("stands in a secret that is not there", "put it there")
@@ -57,13 +57,15 @@ class Kept(VaultKeeper):
 GOOD = {"zerotrust/redis": {"password": "canary", "user": "broker"}, "zerotrust/hops": {"dev": "dev-canary"}}
 
 
-def loaded(host: Host, text: str, keeper: VaultKeeper | None = None, **environ: str) -> Settings:
-    return load(host.file("config.yaml", text), environ={**host.environ, **environ}, keeper=keeper or Kept(GOOD))
+def loaded(host: Host, text: str, resolver: VaultResolver | None = None, **environ: str) -> Settings:
+    return load(
+        host.file("config.yaml", text), environ={**host.environ, **environ}, resolver=resolver or Answering(GOOD)
+    )
 
 
-def refused(host: Host, text: str, keeper: VaultKeeper | None = None, **environ: str) -> list[str]:
+def refused(host: Host, text: str, resolver: VaultResolver | None = None, **environ: str) -> list[str]:
     with pytest.raises(ConfigurationError) as caught:
-        loaded(host, text, keeper, **environ)
+        loaded(host, text, resolver, **environ)
     found = [line.replace(str(host.folder / "config.yaml"), "FILE") for line in caught.value.problems]
     assert all("canary" not in line and line.isprintable() for line in found)
     assert all("zerotrust/" not in line for line in found), "what stands in a path's place may be the secret"
@@ -77,13 +79,13 @@ def password(settings: Settings) -> str:
 
 
 def test_references_in_sections_and_in_lists_are_read_in_one_visit(host: Host, minimal: str) -> None:
-    keeper = Kept(GOOD)
-    settings = loaded(host, minimal + VAULT + REDIS + CHAIN, keeper)
+    resolver = Answering(GOOD)
+    settings = loaded(host, minimal + VAULT + REDIS + CHAIN, resolver)
     assert password(settings) == "canary"
     assert settings.roles["dev"].chain[0].external_id == "dev-canary"
-    assert [list(paths) for paths in keeper.asked] == [["zerotrust/hops", "zerotrust/redis"]]
-    assert keeper.doorway is not None
-    assert keeper.doorway.secrets.config.token == Secret("canary-login")
+    assert [list(paths) for paths in resolver.asked] == [["zerotrust/hops", "zerotrust/redis"]]
+    assert resolver.bootstrap is not None
+    assert resolver.bootstrap.secrets.config.token == Secret("canary-login")
     assert "canary" not in repr(settings.redis)
 
 
@@ -102,9 +104,9 @@ def test_the_environment_can_say_where_in_the_vault_a_value_stands_and_goes_befo
     [("one", "canary-1"), ("named", "canary-2"), ("one#a", "canary-1"), ("named#value", "canary-2")],
 )
 def test_the_field_may_be_left_out_where_it_is_clear(host: Host, minimal: str, reference: str, value: str) -> None:
-    keeper = Kept({"one": {"a": "canary-1"}, "named": {"value": "canary-2", "other": "x"}})
+    resolver = Answering({"one": {"a": "canary-1"}, "named": {"value": "canary-2", "other": "x"}})
     text = minimal + VAULT + f'redis: {{url: "redis://localhost", password_secret: "{reference}"}}\n'
-    assert password(loaded(host, text, keeper)) == value
+    assert password(loaded(host, text, resolver)) == value
 
 
 @pytest.mark.parametrize(
@@ -127,8 +129,8 @@ def test_what_a_reference_does_not_find_is_one_line_with_its_place(
 
 
 def test_what_the_vault_holds_is_judged_like_any_other_value(host: Host, minimal: str) -> None:
-    keeper = Kept({"zerotrust/hops": {"dev": "canary with blanks"}})
-    (line,) = refused(host, minimal + VAULT + CHAIN, keeper)
+    resolver = Answering({"zerotrust/hops": {"dev": "canary with blanks"}})
+    (line,) = refused(host, minimal + VAULT + CHAIN, resolver)
     assert line.startswith("FILE:9: roles.dev.chain[0].external_id: is not an external ID")
 
 
@@ -144,11 +146,11 @@ def test_a_key_of_the_model_that_ends_so_is_no_reference(host: Host, minimal: st
         "secrets: {provider: azure, config: {vault_url: 'https://v.example', tenant_id: t, client_id: c, "
         "client_secret: canary}}\n"
     )
-    keeper = Kept(GOOD)
-    settings = loaded(host, minimal + vault, keeper)
+    resolver = Answering(GOOD)
+    settings = loaded(host, minimal + vault, resolver)
     assert settings.secrets.config.client_secret == Secret("canary")
     assert settings.secrets.config.client_id == "c"
-    assert keeper.asked == []
+    assert resolver.asked == []
 
 
 @pytest.mark.parametrize(
@@ -160,11 +162,11 @@ def test_a_key_of_the_model_that_ends_so_is_no_reference(host: Host, minimal: st
     ],
 )
 def test_what_leads_to_the_vault_cannot_stand_in_it(host: Host, minimal: str, text: str) -> None:
-    keeper = Kept({"a": {"b": "canary"}})
+    resolver = Answering({"a": {"b": "canary"}})
     bare = minimal.replace('encryption: {key_file: "${KEY_FILE}"}\n', "") if "encryption" in text else minimal
-    (line,) = refused(host, bare + text, keeper)
+    (line,) = refused(host, bare + text, resolver)
     assert "leads to the vault, and cannot stand in it — fix: write it out, or as " in line
-    assert keeper.asked == []
+    assert resolver.asked == []
 
 
 def test_the_encryption_key_can_stand_in_somebody_elses_vault_and_opens_what_is_sealed(
@@ -172,48 +174,48 @@ def test_the_encryption_key_can_stand_in_somebody_elses_vault_and_opens_what_is_
 ) -> None:
     sealed = sealed_value(loaded(host, minimal), key="redis.password", text="canary")
     bare = minimal.replace('key_file: "${KEY_FILE}"', 'key_secret: "master"')
-    keeper = Kept({"master": {"value": base64.b64encode(KEY).decode()}})
+    resolver = Answering({"master": {"value": base64.b64encode(KEY).decode()}})
     text = bare + VAULT + f'redis: {{url: "redis://localhost", password: "{sealed}"}}\n'
-    settings = loaded(host, text, keeper)
+    settings = loaded(host, text, resolver)
     assert (settings.encryption.key_bytes(), password(settings)) == (KEY, "canary")
 
 
 def test_faults_of_the_section_that_leads_to_the_vault_are_all_that_is_said_and_nothing_is_asked(
     host: Host, minimal: str
 ) -> None:
-    keeper = Kept(GOOD)
-    (line,) = refused(host, minimal + VAULT.replace("url:", "ulr:") + REDIS, keeper)[:1]
+    resolver = Answering(GOOD)
+    (line,) = refused(host, minimal + VAULT.replace("url:", "ulr:") + REDIS, resolver)[:1]
     assert "secrets.config" in line
-    assert keeper.asked == []
+    assert resolver.asked == []
 
 
 def test_a_vault_that_does_not_answer_is_one_line_and_may_answer_later(host: Host, minimal: str) -> None:
-    keeper = Kept(unread=Unread("stands in a vault that does not answer", "start it", later=True))
+    resolver = Answering(unread=Unread("stands in a vault that does not answer", "start it", later=True))
     with pytest.raises(ConfigurationUnavailable) as caught:
-        loaded(host, minimal + VAULT + REDIS + CHAIN, keeper)
+        loaded(host, minimal + VAULT + REDIS + CHAIN, resolver)
     (line,) = caught.value.problems
     assert line.endswith("external_id: stands in a vault that does not answer — fix: start it")
-    lines = refused(host, minimal + VAULT + REDIS + "watch: {no: 1}\n", keeper)
+    lines = refused(host, minimal + VAULT + REDIS + "watch: {no: 1}\n", resolver)
     assert ["watch.no" in line for line in lines] == [False, True], "another fault is told, and remains one"
 
 
 def test_a_vault_that_refuses_us_is_a_fault_of_the_configuration(host: Host, minimal: str) -> None:
-    keeper = Kept(unread=Unread("stands in a vault that refuses us", "look at the policy"))
-    (line,) = refused(host, minimal + VAULT + REDIS + CHAIN, keeper)
+    resolver = Answering(unread=Unread("stands in a vault that refuses us", "look at the policy"))
+    (line,) = refused(host, minimal + VAULT + REDIS + CHAIN, resolver)
     assert line.startswith("FILE:10: roles.dev.chain[0].external_id: stands in a vault that refuses us")
 
 
 def test_who_needs_no_secret_of_a_section_does_not_ask_the_vault_and_cannot_use_it_by_mistake(
     host: Host, minimal: str
 ) -> None:
-    keeper = Kept(GOOD, sections=frozenset({"encryption"}))
-    settings = loaded(host, minimal + VAULT + REDIS, keeper)
-    assert keeper.asked == []
+    resolver = Answering(GOOD, sections=frozenset({"encryption"}))
+    settings = loaded(host, minimal + VAULT + REDIS, resolver)
+    assert resolver.asked == []
     with pytest.raises(ConfigurationError, match=r"redis\.password: stands in the vault, which this command does not"):
         password(settings)
 
 
-def test_without_a_keeper_nothing_passes_for_a_value(host: Host, minimal: str) -> None:
+def test_without_a_resolver_nothing_passes_for_a_value(host: Host, minimal: str) -> None:
     (line,) = host.problems(minimal + VAULT + REDIS)
     assert "redis.password: is sealed or stands in the vault, and nobody opens it here" in line
 
@@ -262,10 +264,10 @@ def test_the_encryption_key_cannot_be_sealed_with_itself(host: Host, minimal: st
 
 def test_the_login_to_the_vault_may_be_sealed(host: Host, minimal: str) -> None:
     sealed = sealed_value(loaded(host, minimal), key="secrets.config.token", text="canary-login")
-    keeper = Kept(GOOD)
-    assert password(loaded(host, minimal + VAULT.replace("canary-login", f'"{sealed}"') + REDIS, keeper)) == "canary"
-    assert keeper.doorway is not None
-    assert keeper.doorway.secrets.config.token == Secret("canary-login")
+    resolver = Answering(GOOD)
+    assert password(loaded(host, minimal + VAULT.replace("canary-login", f'"{sealed}"') + REDIS, resolver)) == "canary"
+    assert resolver.bootstrap is not None
+    assert resolver.bootstrap.secrets.config.token == Secret("canary-login")
 
 
 def test_a_key_of_the_model_goes_before_a_variant_of_another() -> None:

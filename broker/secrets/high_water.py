@@ -14,7 +14,7 @@ from broker.remote.failure import Malformed
 _REMEMBERED_MAX = 50_000
 
 
-class Marks:
+class HighWaterMarks:
     """By name."""
 
     def __init__(self) -> None:

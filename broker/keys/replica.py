@@ -1,4 +1,4 @@
-"""Keeps the keyring of one instance in step with its host's file and with other hosts, and the hierarchy in step with the ring.
+"""One instance's replica of the keyring: in step with the file of its host and with other hosts, and the hierarchy with it.
 
 Every look: what the file and Redis hold is opened and merged; what they lack is put there; what is due is done (``duties``). A
 new version goes to the disk first, then to the others, and seals only when both had time to arrive. Where Redis is away nothing
@@ -55,8 +55,8 @@ class Pace:
     reseal: timedelta = timedelta(seconds=5)
 
 
-class Keeper:
-    """For one instance; ``open()`` before anything is sealed."""
+class Replica:
+    """What one instance has of the keyring; ``open()`` before anything is sealed."""
 
     def __init__(  # each is said by name
         self,

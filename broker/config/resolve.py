@@ -1,6 +1,6 @@
 """Values that the file does not show: sealed ones, ``enc:v1:...``, and those that stand in the vault, ``KEY_secret: PATH#FIELD``.
 
-The loader cannot open or ask anything itself; it is given a ``Keeper``. The order is forced: what is sealed opens with
+The loader cannot open or ask anything itself; it is given a ``Resolver``. The order is forced: what is sealed opens with
 `encryption.key`, the vault may need a sealed login, and `encryption.key` may itself stand in somebody else's vault.
 
     sealed -> the sections that lead to the vault -> the vault, once -> sealed again, where the key came from there
@@ -37,11 +37,11 @@ _INTEGRATED = "integrated"
 # The field of a secret with one text; meant, too, where a secret has several and none is named.
 _VALUE = "value"
 # What the vault is reached by cannot stand in it. The integrated one is opened with `encryption`, and lies in `state` or `redis`.
-_DOORWAY = ("secrets",)
-_DOORWAY_OF_INTEGRATED = ("secrets", "encryption", "state")
+_BOOTSTRAP = ("secrets",)
+_BOOTSTRAP_OF_INTEGRATED = ("secrets", "encryption", "state")
 
 
-class Doorway(Section):
+class Bootstrap(Section):
     """What leads to somebody else's vault."""
 
     model_config = ConfigDict(extra="ignore")
@@ -49,7 +49,7 @@ class Doorway(Section):
     secrets: Secrets = Secrets()
 
 
-class OwnDoorway(Doorway):
+class IntegratedBootstrap(Bootstrap):
     """What leads to the integrated one: as much of ``Settings`` as opens it."""
 
     encryption: Encryption
@@ -67,13 +67,13 @@ class Unread(Exception):
         self.later = later
 
 
-class Keeper(Protocol):
+class Resolver(Protocol):
     """What asks and opens for the loader."""
 
     def needs(self, key: Path) -> bool:
         """Whether the secret at ``key`` is of any use to whoever reads this configuration."""
 
-    def read(self, doorway: Doorway, paths: Collection[str]) -> Mapping[str, Mapping[str, Secret] | Unread]:
+    def read(self, bootstrap: Bootstrap, paths: Collection[str]) -> Mapping[str, Mapping[str, Secret] | Unread]:
         """The fields of each secret, or why there are none.
 
         Raises:
@@ -98,31 +98,31 @@ def note_reference(tree: Tree, text: str, path: Path) -> None:
         tree.references[path] = Reference(found[1], found[2])
 
 
-def fill_in(tree: Tree, keeper: Keeper | None, *, signs: bool) -> None:
+def fill_in(tree: Tree, resolver: Resolver | None, *, signs: bool) -> None:
     """Put what stands elsewhere into its place; what cannot be had is a problem, a line each."""
-    if keeper is None:
+    if resolver is None:
         for path in (*tree.sealed, *tree.references):
             tree.refuse(path, "is sealed or stands in the vault, and nobody opens it here", "write the value out")
         return
-    _leave(tree, keeper)
+    _leave(tree, resolver)
     key_stands_in_vault = ("encryption", "key") in tree.references
     if not key_stands_in_vault:
-        _open_sealed(tree, keeper, tree.sealed, signs=signs)
-    _ask(tree, keeper, signs=signs)
+        _open_sealed(tree, resolver, tree.sealed, signs=signs)
+    _ask(tree, resolver, signs=signs)
     if key_stands_in_vault:
-        _open_sealed(tree, keeper, tree.sealed, signs=signs)
+        _open_sealed(tree, resolver, tree.sealed, signs=signs)
 
 
-def _leave(tree: Tree, keeper: Keeper) -> None:
+def _leave(tree: Tree, resolver: Resolver) -> None:
     """What nobody here needs stays where it is."""
     for path in (*tree.sealed, *tree.references):
-        if shape_at(Settings, path).is_secret and not keeper.needs(path):
+        if shape_at(Settings, path).is_secret and not resolver.needs(path):
             tree.replace(path, Unasked(dotted(path)))
             tree.references.pop(path, None)
     tree.sealed = [path for path in tree.sealed if not isinstance(_at(tree, path), Unasked)]
 
 
-def _open_sealed(tree: Tree, keeper: Keeper, paths: Sequence[Path], *, signs: bool) -> None:
+def _open_sealed(tree: Tree, resolver: Resolver, paths: Sequence[Path], *, signs: bool) -> None:
     masters = _masters(tree, signs=signs) if paths else None
     for path in paths:
         sealed = _at(tree, path)
@@ -131,7 +131,7 @@ def _open_sealed(tree: Tree, keeper: Keeper, paths: Sequence[Path], *, signs: bo
             tree.refuse(path, "is sealed with a key that stands in its own section", "name a private file, or a vault")
         elif masters is None:
             tree.refuse(path, "is sealed, and there is no encryption.key to open it with", "set encryption.key")
-        elif isinstance(sealed, str) and (opened := keeper.open(sealed, key=dotted(path), masters=masters)) is None:
+        elif isinstance(sealed, str) and (opened := resolver.open(sealed, key=dotted(path), masters=masters)) is None:
             fix = (
                 f"zerotrust-admin encrypt-value {dotted(path)}; it opens at this key and with this encryption.key alone"
             )
@@ -149,9 +149,9 @@ def _masters(tree: Tree, *, signs: bool) -> Sequence[bytes] | None:
     return section.all_key_bytes()
 
 
-def _ask(tree: Tree, keeper: Keeper, *, signs: bool) -> None:
-    doorway = doorway_of(tree, signs=signs) if tree.references else None
-    if doorway is None:
+def _ask(tree: Tree, resolver: Resolver, *, signs: bool) -> None:
+    bootstrap = bootstrap_of(tree, signs=signs) if tree.references else None
+    if bootstrap is None:
         # What is wrong with the sections that lead there is reported, once; nothing is asked.
         tree.refused.update(tree.references)
         return
@@ -159,7 +159,7 @@ def _ask(tree: Tree, keeper: Keeper, *, signs: bool) -> None:
     if not wanted:
         return
     try:
-        answers = keeper.read(doorway, sorted({where.secret for where in wanted.values()}))
+        answers = resolver.read(bootstrap, sorted({where.secret for where in wanted.values()}))
     except Unread as unread:
         _nothing(tree, unread, wanted)
         return
@@ -167,11 +167,11 @@ def _ask(tree: Tree, keeper: Keeper, *, signs: bool) -> None:
         _put(tree, path, where, answers[where.secret])
 
 
-def doorway_of(tree: Tree, *, signs: bool) -> Doorway | None:
+def bootstrap_of(tree: Tree, *, signs: bool) -> Bootstrap | None:
     """The way to the vault; None, and a problem somewhere, where it cannot be told."""
     section = tree.data.get("secrets", {})
     provider = section.get("provider", _INTEGRATED) if isinstance(section, dict) else None
-    names = _DOORWAY_OF_INTEGRATED if provider == _INTEGRATED else _DOORWAY
+    names = _BOOTSTRAP_OF_INTEGRATED if provider == _INTEGRATED else _BOOTSTRAP
     if isinstance(section, dict) and section.get("store") == "redis":
         names = (*names, "redis")
     for path in tree.references:
@@ -183,7 +183,7 @@ def doorway_of(tree: Tree, *, signs: bool) -> Doorway | None:
         return None
     try:
         data = {name: tree.data[name] for name in names if name in tree.data}
-        kind = OwnDoorway if provider == _INTEGRATED else Doorway
+        kind = IntegratedBootstrap if provider == _INTEGRATED else Bootstrap
         return kind.model_validate(data | _folder(tree), context=Elsewhere.of(tree, signs=signs))
     except ValidationError:
         return None

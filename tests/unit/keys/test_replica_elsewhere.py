@@ -9,8 +9,8 @@ import pytest
 
 from broker.core.errors import KeysUnavailable
 from broker.keys.hierarchy import DailyEnvelope, Kind, Use
-from broker.keys.keeper import KeysFailed
 from broker.keys.master.port import MasterUnavailable
+from broker.keys.replica import KeysFailed
 from tests.fakes.audit import SetClock
 from tests.fakes.keys import MASTER, Instance, Moody
 
@@ -25,9 +25,9 @@ async def test_the_first_start_makes_random_keys_of_each_kind_and_a_restart_find
     again = await of(tmp_path / "a", clock, master).open()
     other = await of(tmp_path / "b", clock, Moody(MASTER)).open()
     for kind in Kind:
-        assert again.keeper.hierarchy.sealing(kind) == first.keeper.hierarchy.sealing(kind)
-        assert other.keeper.hierarchy.sealing(kind) != first.keeper.hierarchy.sealing(kind)
-    assert len({first.keeper.hierarchy.sealing(kind) for kind in Kind}) == len(Kind)
+        assert again.replica.hierarchy.sealing(kind) == first.replica.hierarchy.sealing(kind)
+        assert other.replica.hierarchy.sealing(kind) != first.replica.hierarchy.sealing(kind)
+    assert len({first.replica.hierarchy.sealing(kind) for kind in Kind}) == len(Kind)
 
 
 async def test_what_goes_on_asks_the_master_nothing_but_whether_it_is_there(tmp_path: Path) -> None:
@@ -44,7 +44,7 @@ async def test_a_dead_master_is_borne_for_the_stated_time_then_nothing_is_given_
 ) -> None:
     clock, master = SetClock(), Moody(MASTER)
     instance = await (await of(tmp_path, clock, master).open()).look()
-    hierarchy = instance.keeper.hierarchy
+    hierarchy = instance.replica.hierarchy
     envelope = hierarchy.envelope(Use.CACHE_SEAL)
     sessions = DailyEnvelope(hierarchy=hierarchy, use=Use.SESSION_SEAL, clock=clock)
     sealed = envelope.seal(b"x", context=b"c")
@@ -52,11 +52,11 @@ async def test_a_dead_master_is_borne_for_the_stated_time_then_nothing_is_given_
     clock.time += timedelta(hours=23, minutes=59)
     await instance.look()
     assert envelope.open(sealed, context=b"c") == b"x"
-    assert "it is away" in (await instance.keeper.ping() or "")
-    assert not instance.keeper.is_withheld
+    assert "it is away" in (await instance.replica.ping() or "")
+    assert not instance.replica.is_withheld
     clock.time += timedelta(minutes=2)
     await instance.look()
-    assert instance.keeper.is_withheld
+    assert instance.replica.is_withheld
     with pytest.raises(KeysUnavailable):
         envelope.open(sealed, context=b"c")
     with pytest.raises(KeysUnavailable):
@@ -65,7 +65,7 @@ async def test_a_dead_master_is_borne_for_the_stated_time_then_nothing_is_given_
     await instance.look()
     assert envelope.open(sealed, context=b"c") == b"x"
     sessions.now()
-    assert await instance.keeper.ping() is None
+    assert await instance.replica.ping() is None
 
 
 async def test_without_its_master_a_broker_does_not_start_and_makes_no_keys(tmp_path: Path) -> None:
@@ -93,12 +93,12 @@ async def test_a_master_that_rotates_where_it_lies_is_told_to_when_it_is_due_and
     told = [(what, details.get("kind")) for what, details in instance.told]
     assert ("key_rotated", "master") in told
     assert ("key_destroyed", "kek") in told
-    sealing = instance.keeper.hierarchy.sealing(Kind.NAME)
+    sealing = instance.replica.hierarchy.sealing(Kind.NAME)
     # The old version of the master opens nothing of it any more.
     with pytest.raises(Exception, match="sealed with another key"):
         await of(tmp_path, clock, Moody(MASTER)).open()
     new = await of(tmp_path, clock, Moody(bytes([1]) * 32)).open()
-    assert new.keeper.hierarchy.sealing(Kind.NAME) == sealing
+    assert new.replica.hierarchy.sealing(Kind.NAME) == sealing
 
 
 async def test_a_rotation_that_the_master_does_not_answer_is_done_when_it_does(tmp_path: Path) -> None:

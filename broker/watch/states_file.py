@@ -33,7 +33,7 @@ _LONGEST = 64 << 20
 _log = logging.getLogger(__name__)
 
 
-class Kept:
+class StatesFile:
     """The file of one broker's states."""
 
     def __init__(self, *, directory: Path, states: InProcess, envelope: DailyEnvelope, clock: Clock) -> None:

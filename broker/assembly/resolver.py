@@ -14,8 +14,8 @@ from typing import TypeVar
 from broker.assembly.keys import read_keys
 from broker.assembly.providers import external
 from broker.assembly.vault import vault_of
-from broker.config.kept import PATIENCE_SECONDS, SEALED, Doorway, OwnDoorway, Unread
 from broker.config.model import Settings
+from broker.config.resolve import PATIENCE_SECONDS, SEALED, Bootstrap, IntegratedBootstrap, Unread
 from broker.config.tree import Path
 from broker.core.clock import SystemClock
 from broker.core.errors import ConfigurationError
@@ -40,7 +40,7 @@ _DENIED = Unread(
 _LEASED = Unread("stands in a secret that is leased, and would end at once", "name one that stays")
 
 
-class VaultKeeper:
+class VaultResolver:
     """``sections``: of which secrets are needed; None for all. ``patience``: seconds for a vault that does not answer."""
 
     def __init__(self, *, sections: frozenset[str] | None = None, patience: float = PATIENCE_SECONDS) -> None:
@@ -48,16 +48,16 @@ class VaultKeeper:
         self._patience = patience
 
     def needs(self, key: Path) -> bool:
-        """See ``Keeper``."""
+        """See ``Resolver``."""
         return self._sections is None or key[0] in self._sections
 
     def open(self, sealed: str, *, key: str, masters: Sequence[bytes]) -> str | None:
-        """See ``Keeper``."""
+        """See ``Resolver``."""
         return open_value(sealed.removeprefix(SEALED), key=key, masters=masters)
 
-    def read(self, doorway: Doorway, paths: Collection[str]) -> Mapping[str, Mapping[str, Secret] | Unread]:
-        """See ``Keeper``."""
-        return _run(_read(doorway, paths, patience=self._patience))
+    def read(self, bootstrap: Bootstrap, paths: Collection[str]) -> Mapping[str, Mapping[str, Secret] | Unread]:
+        """See ``Resolver``."""
+        return _run(_read(bootstrap, paths, patience=self._patience))
 
 
 def sealed_value(settings: Settings, *, key: str, text: str) -> str:
@@ -72,10 +72,10 @@ def _run(work: Coroutine[object, object, _T]) -> _T:
 
 
 async def _read(
-    doorway: Doorway, paths: Collection[str], *, patience: float
+    bootstrap: Bootstrap, paths: Collection[str], *, patience: float
 ) -> dict[str, Mapping[str, Secret] | Unread]:
-    provider = await _provider(doorway)
-    name = doorway.secrets.provider
+    provider = await _provider(bootstrap)
+    name = bootstrap.secrets.provider
     last = "no answer"
     try:
         async with asyncio.timeout(patience):
@@ -109,11 +109,11 @@ async def _one(provider: Provider, path: str) -> Mapping[str, Secret] | Unread:
     return found.fields if found.lease_ends is None else _LEASED
 
 
-async def _provider(doorway: Doorway) -> Provider:
-    if isinstance(doorway, OwnDoorway):
-        return vault_of(doorway, hierarchy=await _keys(doorway), clock=SystemClock())
+async def _provider(bootstrap: Bootstrap) -> Provider:
+    if isinstance(bootstrap, IntegratedBootstrap):
+        return vault_of(bootstrap, hierarchy=await _keys(bootstrap), clock=SystemClock())
     try:
-        made = external(doorway.secrets, keys=None, clock=SystemClock(), base=None)
+        made = external(bootstrap.secrets, keys=None, clock=SystemClock(), base=None)
     except ValueError as error:
         fix = "let the broker log in another way, such as approle"
         raise Unread(f"stands in a vault that is not reached while the configuration is read: {error}", fix) from error
@@ -122,9 +122,9 @@ async def _provider(doorway: Doorway) -> Provider:
     return made.provider
 
 
-async def _keys(doorway: OwnDoorway) -> KeyHierarchy:
+async def _keys(bootstrap: IntegratedBootstrap) -> KeyHierarchy:
     try:
-        return await read_keys(doorway)
+        return await read_keys(bootstrap)
     except ConfigurationError as error:
         what, _, fix = error.problems[0].partition(" — fix: ")
         raise Unread(f"stands in the integrated vault, whose keys cannot be had: {what}", fix) from error
