@@ -19,7 +19,7 @@ class Excerpt:
     def __init__(self, part: Part, *, resolver: VaultResolver) -> None:
         self._secrets = {key: SecretAtRest(value) for key, value in part.secrets.items()}
         self._plain = dict(part.plain)
-        self._doorway: Bootstrap | None = part.bootstrap
+        self._bootstrap: Bootstrap | None = part.bootstrap
         self._resolver = resolver
 
     def secret(self, key: str) -> Secret:
@@ -47,15 +47,15 @@ class Excerpt:
         """Every secret, and the way to the vault."""
         for secret in self._secrets.values():
             secret.wipe()
-        self._doorway = None
+        self._bootstrap = None
 
     def _asked(self, key: str) -> Secret:
         path, _, name = key.rpartition(".")
         path = path.replace(".", "/")
-        if self._doorway is None or not path:
+        if self._bootstrap is None or not path:
             raise ConfigurationError([f"{key}: has no value — fix: set it, as {name}_file, or name a vault"])
         try:
-            answer = self._resolver.read(self._doorway, [path])[path]
+            answer = self._resolver.read(self._bootstrap, [path])[path]
         except Unread as unread:
             answer = unread
         if isinstance(answer, Unread):

@@ -29,7 +29,7 @@ class Leasing:
 def test_what_is_leased_is_refused_for_it_would_end_with_the_visit(monkeypatch: pytest.MonkeyPatch) -> None:
     vault = Leasing()
 
-    async def found(_doorway: Bootstrap) -> Any:
+    async def found(_bootstrap: Bootstrap) -> Any:
         return vault
 
     monkeypatch.setattr(resolver, "_provider", found)
