@@ -31,6 +31,15 @@ class VaultFile:
     kept: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class VaultSealed:
+    """Secrets looked at, those sealed anew, and those that do not open and stay as they are."""
+
+    seen: int = 0
+    renewed: int = 0
+    broken: int = 0
+
+
 class VaultFileProblem(Exception):
     """It did not work; the text says what and the fix."""
 
@@ -46,6 +55,9 @@ class VaultFiles(Protocol):
 
     def verify(self, settings: Settings, file: Path, *, recovery: Path | None) -> VaultFile:
         """Try it."""
+
+    def rewrap(self, settings: Settings, *, tell: Callable[[VaultSealed], None]) -> VaultSealed:
+        """Seal the vault anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +113,7 @@ class Assembled:
     ``probe`` tries external IDs with the broker's own credentials, ``caller`` says whose these are; see ``assembly.probe``.
     ``setup`` is what a report says of the configuration, ``key_ages`` reads the keys themselves; see ``assembly.evidence``.
     ``own_keys`` are those that verify the log, an HSM's among them; see ``assembly.audit``.
-    ``vault_files`` moves the vault into a file and back.
+    ``vault_files`` moves the vault into a file and back, and seals it anew.
     ``resolver`` is what a configuration is loaded with, for the secrets of some sections or all; see ``assembly.resolver``.
     ``documents`` seals, unseals and rewraps documents; see ``assembly.transit``.
     """

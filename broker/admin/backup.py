@@ -1,18 +1,20 @@
-"""``zerotrust-admin secrets backup``, ``restore``, ``verify-backup``: the integrated vault in one file, without a broker."""
+"""``zerotrust-admin secrets backup``, ``restore``, ``verify-backup``: the vault in one file, without a broker; ``rewrap``."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
-from broker.admin.assembled import Assembled, VaultFile, VaultFileProblem
+from broker.admin.assembled import Assembled, VaultFile, VaultFileProblem, VaultSealed
 from broker.admin.offline import config_option, fail, settings_of
 from broker.core.visible import visible
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
+_T = TypeVar("_T")
 
 _recovery = click.option(
     "--recovery-key",
@@ -65,7 +67,26 @@ def verify_backup(assembled: Assembled, file: Path, recovery: Path | None, confi
     click.echo(f"{file}: good, {_counted(done)}.")
 
 
-def _tried(work: Callable[[], VaultFile]) -> VaultFile:
+def rewrap_vault(assembled: Assembled, config: Path) -> None:
+    """Seal anew what older keys sealed, and say so; on a terminal also while it goes on. Ends with 1 where it is not all."""
+    done = VaultSealed()
+
+    def tell(found: VaultSealed) -> None:
+        nonlocal done
+        done = found
+        if sys.stderr.isatty():
+            click.echo(f"\r{found.seen} looked at, {found.renewed} sealed anew", err=True, nl=False)
+
+    try:
+        done = _tried(lambda: assembled.vault_files().rewrap(settings_of(config), tell=tell))
+    except KeyboardInterrupt:
+        fail(f"broken off: of {done.seen} secrets {done.renewed} were sealed anew — fix: say it again, and it goes on")
+    click.echo(f"{done.seen} secrets, {done.renewed} sealed anew with the newest key.")
+    if done.broken:
+        fail(f"{done.broken} do not open and stay as they are — fix: see the log for which, and restore a backup")
+
+
+def _tried(work: Callable[[], _T]) -> _T:
     try:
         return work()
     except VaultFileProblem as problem:

@@ -1,7 +1,10 @@
 """``zerotrust-admin secrets seal``, ``unseal``, ``rewrap``: JSON documents, encrypted by a vault's transit key, in open places.
 
-They need no broker and no configuration: in a pod the cluster's address, authorities and token are where every client finds them,
-and the vault's are options or Vault's own variables. Nothing of a document is written to a disk or into an environment here.
+``rewrap`` that names no document is for the integrated vault, over its store and with the broker's configuration.
+
+The others need no broker and no configuration: in a pod the cluster's address, authorities and token are where every client
+finds them, and the vault's are options or Vault's own variables. Nothing of a document is written to a disk or into an
+environment here.
 """
 
 from __future__ import annotations
@@ -12,13 +15,15 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
 from broker.admin.assembled import Assembled, Documents, SealedIn, TransitAccess
-from broker.admin.offline import fail
+from broker.admin.backup import rewrap_vault
+from broker.admin.offline import config_option, fail
 from broker.core.errors import BrokerError
 from broker.core.private_file import PermissionProblem, read_private
 from zerotrust_kerberos.delivery import deliver
@@ -69,7 +74,7 @@ _KEY = _Matching("key", _WORD, "write a name of letters, digits, _ . and -")
 _PATH = _Matching("path", _MOUNT, "write the path of a mount: letters, digits, _ . - and / between")
 
 
-def _access_options(command: _Command) -> _Command:
+def _access_options(command: _Command, *, required: bool = True) -> _Command:
     path = click.Path(path_type=Path)
     for option in (
         click.option("--kubernetes-token-file", type=path, default=_MOUNTED / "token", help="Default: the pod's own."),
@@ -78,15 +83,15 @@ def _access_options(command: _Command) -> _Command:
         click.option(
             "--audience", type=_KEY, default="vault", show_default=True, help="What the vault's role expects."
         ),
-        click.option("--service-account", type=_Named(), default="", help="Who logs in to the vault."),
+        click.option("--service-account", type=_Named(), help="Who logs in to the vault."),
         click.option("--auth-mount", type=_PATH, default="kubernetes", show_default=True, help="Where the login is."),
-        click.option("--vault-role", type=_KEY, default="", help="The role to log in to."),
+        click.option("--vault-role", type=_KEY, help="The role to log in to."),
         click.option("--vault-token-file", type=path, help="In place of a login: a token in a private file."),
         click.option("--vault-namespace", envvar="VAULT_NAMESPACE", help="Also VAULT_NAMESPACE."),
         click.option("--vault-ca-file", type=path, envvar="VAULT_CACERT", help="Also VAULT_CACERT."),
-        click.option("--vault-url", metavar="URL", envvar="VAULT_ADDR", required=True, help="Also VAULT_ADDR."),
+        click.option("--vault-url", metavar="URL", envvar="VAULT_ADDR", required=required, help="Also VAULT_ADDR."),
         click.option("--transit-mount", type=_PATH, default="transit", show_default=True),
-        click.option("--transit-key", type=_KEY, required=True, help="The key of the vault's transit engine."),
+        click.option("--transit-key", type=_KEY, required=required, help="The key of the vault's transit engine."),
     ):
         command = option(command)
     return command
@@ -149,13 +154,24 @@ def unseal(assembled: Assembled, /, *, only: tuple[str, ...], to: Path | None, *
 @click.option(
     "--retire", is_flag=True, help="Then let older versions open nothing. Name EVERY document that the key has sealed."
 )
-@_access_options
+@partial(_access_options, required=False)
+@config_option
 @click.pass_obj
-def rewrap(assembled: Assembled, /, *, retire: bool, **given: Any) -> None:
-    """Rotate the transit key and wrap the documents anew, inside the vault; or finish what an interrupted run began."""
-    places, work = _places(given), _documents(assembled, given)
+def rewrap(assembled: Assembled, /, *, retire: bool, config: Path, **given: Any) -> None:
+    """Seal the integrated vault anew with the newest key; or, where documents are named, rotate their transit key.
+
+    Documents are wrapped anew inside the vault of that key. What an interrupted run began, the next one finishes.
+    """
+    places = _places(given)
     if not places:
-        raise click.UsageError("name the documents with --kubernetes NAMESPACE/NAME or --file FILE")
+        if retire or given["transit_key"] is not None:
+            raise click.UsageError("name the documents with --kubernetes NAMESPACE/NAME or --file FILE")
+        rewrap_vault(assembled, config)
+        return
+    for option in ("transit_key", "vault_url"):
+        if given[option] is None:
+            raise click.UsageError(f"documents need --{option.replace('_', '-')}")
+    work = _documents(assembled, given)
     with _told():
         click.echo(json.dumps(work.rewrap(places, retire=retire)))
 
@@ -191,8 +207,8 @@ def _documents(assembled: Assembled, given: Mapping[str, Any]) -> Documents:
             mount=given["transit_mount"],
             key=given["transit_key"],
             auth_mount=given["auth_mount"],
-            role=given["vault_role"],
-            service_account=given["service_account"],
+            role=given["vault_role"] or "",
+            service_account=given["service_account"] or "",
             audience=given["audience"],
             kubernetes_url=url,
             kubernetes_ca_file=ca_file,

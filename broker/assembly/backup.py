@@ -1,6 +1,6 @@
-"""The vault into a file and back, as a program of its own: over the store that the broker uses, beside a broker that runs or not.
+"""The vault into a file and back, or sealed anew, as a program of its own: over the broker's store, beside it or without it.
 
-Each of the three is recorded beside the broker's own records; a backup that cannot be recorded is not there.
+Each of the four is recorded beside the broker's own records; a backup that cannot be recorded is not there.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
-from broker.admin.assembled import VaultFile, VaultFileProblem
+from broker.admin.assembled import VaultFile, VaultFileProblem, VaultSealed
 from broker.assembly.audit import audit_log
 from broker.assembly.hsm import signing_key_of
 from broker.assembly.keys import keys_of
@@ -30,13 +30,18 @@ from broker.keys.master.port import MasterKey, MasterUnavailable
 from broker.keys.replica import KeysFailed
 from broker.remote.failure import RemoteFailure
 from broker.secrets.backup import Damaged, Foreign, NotEmpty, back_up, restore, verify
+from broker.secrets.rewrap import Rewrapped
 from broker.secrets.vault import Vault
 
+_T = TypeVar("_T")
+
 _FILE_MODE = 0o600
+_PROVIDER = "secrets.provider"
+_VAULT = Path("vault")
 
 
 class VaultFiles:
-    """What ``zerotrust-admin secrets backup``, ``restore`` and ``verify-backup`` do. Raises VaultFileProblem."""
+    """What ``zerotrust-admin secrets backup``, ``restore``, ``verify-backup`` and ``rewrap`` do. Raises VaultFileProblem."""
 
     def __init__(self, *, clock: Clock) -> None:
         self._clock = clock
@@ -98,9 +103,34 @@ class VaultFiles:
 
         return self._run(settings, file, work)
 
-    def _run(
-        self, settings: Settings, file: Path, work: Callable[[AuditLog, Vault], Awaitable[VaultFile]]
-    ) -> VaultFile:
+    def rewrap(self, settings: Settings, *, tell: Callable[[VaultSealed], None]) -> VaultSealed:
+        """Seal anew what older keys sealed; what was done is on record also where it is broken off."""
+        if settings.secrets.provider != "integrated":
+            what = f"{_PROVIDER} is {settings.secrets.provider}, and nothing lies in the integrated vault"
+            raise VaultFileProblem(f"{what} — fix: rewrap is for the integrated one, or name --kubernetes or --file")
+        done = VaultSealed()
+
+        def heard(found: Rewrapped) -> None:
+            nonlocal done
+            done = VaultSealed(found.seen, found.renewed, found.broken)
+            tell(done)
+
+        async def work(log: AuditLog, vault: Vault) -> VaultSealed:
+            is_whole = False
+            try:
+                heard(await vault.rewrap(tell=heard))
+                is_whole = True
+            finally:
+                event = _event(
+                    "rewrap", _VAULT, Kind.REWRAPPED, seen=done.seen, renewed=done.renewed, broken=done.broken
+                )
+                event.details["is_whole"] = is_whole
+                await log.record(event)
+            return done
+
+        return self._run(settings, _VAULT, work)
+
+    def _run(self, settings: Settings, file: Path, work: Callable[[AuditLog, Vault], Awaitable[_T]]) -> _T:
         try:
             return asyncio.run(self._done(settings, work))
         except Damaged as error:
@@ -120,7 +150,7 @@ class VaultFiles:
         except (RemoteFailure, KeysFailed, KeysUnavailable, MasterUnavailable) as error:
             raise VaultFileProblem(str(error)) from error
 
-    async def _done(self, settings: Settings, work: Callable[[AuditLog, Vault], Awaitable[VaultFile]]) -> VaultFile:
+    async def _done(self, settings: Settings, work: Callable[[AuditLog, Vault], Awaitable[_T]]) -> _T:
         _require_the_brokers_account(settings.audit.directory)
         # On an empty machine there are no keys yet: what is restored is sealed with those that the broker will have.
         keys, hsm = await keys_of(settings, clock=self._clock), signing_key_of(settings.encryption.hsm)

@@ -52,6 +52,7 @@ class Kind(enum.StrEnum):
     AWS_DENY_FAILED = "aws_deny_failed"
     REFUSED = "refused"
     SECRET = "secret_access"  # noqa: S105
+    REWRAPPED = "secrets_rewrapped"
     BACKED_UP = "secrets_backed_up"
     BROUGHT_BACK = "secrets_restored"
     BACKUP_GOOD = "secrets_backup_verified"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from broker.remote.failure import Malformed
@@ -35,8 +35,11 @@ class Rewrapped:
     broken: int = 0
 
 
-async def rewrapped(rows: Rows) -> Rewrapped:
-    """One pass. Broken off at any moment it leaves each secret sealed by the old keys or by the newest, whole."""
+async def rewrapped(rows: Rows, *, tell: Callable[[Rewrapped], None] = lambda _: None) -> Rewrapped:
+    """One pass. Broken off at any moment it leaves each secret sealed by the old keys or by the newest, whole.
+
+    ``tell`` hears after each page what is done by then.
+    """
     done = Rewrapped()
     await _renew_header(rows)
     after = b""
@@ -46,6 +49,7 @@ async def rewrapped(rows: Rows) -> Rewrapped:
             names = await _renewed(rows, names, done)
         after = page[-1][0]
         done.seen += len(page)
+        tell(done)
         await asyncio.sleep(0)
     return done
 

@@ -188,9 +188,9 @@ class Vault:
         """Write down when secrets were last read; from time to time, so that reading costs no writing."""
         await self._uses.flush(await self._rows.seals())
 
-    async def rewrap(self) -> Rewrapped:
-        """Seal all that an older key sealed with the newest; to be broken off and begun again at will."""
-        return await rewrapped(self._rows)
+    async def rewrap(self, *, tell: Callable[[Rewrapped], None] = lambda _: None) -> Rewrapped:
+        """Seal all that an older key sealed with the newest; to be broken off and begun again at will. ``tell``: progress."""
+        return await rewrapped(self._rows, tell=tell)
 
     async def saved(self) -> AsyncIterator[Saved]:
         """Everything, opened, for a backup: each secret as it is at one moment. Raises Malformed for what does not open."""

@@ -45,6 +45,7 @@ _MEANINGS: Mapping[Kind, _Meaning] = {
     Kind.KEY_ROTATED: _Meaning(("configuration",), ("creation",)),
     Kind.KEY_REWRAPPED: _Meaning(("configuration",), ("change",)),
     Kind.KEY_DESTROYED: _Meaning(("configuration",), ("deletion",)),
+    Kind.REWRAPPED: _Meaning(("database",), ("change",)),
     Kind.BACKED_UP: _Meaning(("database",), ("access",)),
     Kind.BROUGHT_BACK: _Meaning(("database",), ("change",)),
     Kind.BACKUP_GOOD: _Meaning(("database",), ("info",)),

@@ -70,6 +70,7 @@ _MEANINGS: Mapping[Kind, _Meaning] = {
     Kind.KEY_ROTATED: _Meaning(_Class.APPLICATION_LIFECYCLE, 8, "Update"),
     Kind.KEY_REWRAPPED: _Meaning(_Class.APPLICATION_LIFECYCLE, 8, "Update"),
     Kind.KEY_DESTROYED: _Meaning(_Class.APPLICATION_LIFECYCLE, 8, "Update"),
+    Kind.REWRAPPED: _Meaning(_Class.APPLICATION_LIFECYCLE, 8, "Update"),
     Kind.BACKED_UP: _Meaning(_Class.APPLICATION_LIFECYCLE, _OTHER, "Back up"),
     Kind.BROUGHT_BACK: _Meaning(_Class.APPLICATION_LIFECYCLE, _OTHER, "Restore"),
     Kind.BACKUP_GOOD: _Meaning(_Class.APPLICATION_LIFECYCLE, _OTHER, "Test"),
