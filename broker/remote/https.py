@@ -7,7 +7,6 @@ look at.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import ssl
 from collections.abc import Mapping
@@ -15,24 +14,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
-import stamina
 from yarl import URL
 
 from broker.remote.failure import Malformed, Unreachable
+from broker.remote.tries import CONNECT, LONGEST_TRY, Lasting, NotTaken, tried
 
-# Seconds: of one try, of its connection, and of everything together, which is less than a request may take (5 s).
-_TRY, _CONNECT, _ALL = 1.5, 1.0, 3.8
-_TRIES = 3
-# Seconds before the second try, doubled before the third; jitter so that instances do not come together.
-_WAIT, _WAIT_MAX, _JITTER = 0.1, 0.4, 0.1
 # Bytes. A page of Kubernetes secrets of 1 MiB each is the largest answer anybody gives.
 _ANSWER_MAX = 32 * 1024 * 1024
 _TOO_MANY, _UNAVAILABLE, _FIRST_OF_ITS_OWN_FAULTS = 429, 503, 500
 _JSON = "application/json"
-
-
-class _NotTaken(Unreachable):
-    """Nothing of the request was done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,17 +88,7 @@ class Https:
             Malformed: One that is too long.
         """
         sent = dict(headers) if body is None else {**headers, "Content-Type": kind}
-        again = Unreachable if method == "GET" or not changes else _NotTaken
-        try:
-            async with asyncio.timeout(_ALL):
-                async for attempt in stamina.retry_context(
-                    on=again, attempts=_TRIES, wait_initial=_WAIT, wait_max=_WAIT_MAX, wait_jitter=_JITTER
-                ):
-                    with attempt:
-                        return await self._once(method, path, sent, body)
-        except TimeoutError:
-            raise self._late() from None
-        raise AssertionError("unreachable: the last try returns or raises")
+        return await tried(lambda: self._once(method, path, sent, body), twice=method == "GET" or not changes)
 
     async def close(self) -> None:
         """Let the connections go."""
@@ -120,16 +100,16 @@ class Https:
             answer = await self._exchange(method, path, headers, body)
         except aiohttp.ClientConnectorCertificateError:
             what = f"{self._who}: its certificate is not believed — fix: name its authority in ca_file"
-            raise Unreachable(what, reason="certificate_not_believed") from None
+            raise Lasting(what, reason="certificate_not_believed") from None
         except aiohttp.ClientConnectorError as error:
-            raise _NotTaken(f"{self._who}: no connection ({type(error).__name__})", reason="no_connection") from None
+            raise NotTaken(f"{self._who}: no connection ({type(error).__name__})", reason="no_connection") from None
         except TimeoutError:
-            raise self._late() from None
+            raise Unreachable(f"{self._who}: no answer in time", reason="timeout") from None
         except aiohttp.ClientError as error:
             # "from None": aiohttp's errors carry URLs, headers and parts of the answer.
             raise Unreachable(f"{self._who}: no answer ({type(error).__name__})", reason="no_answer") from None
         if answer.status in (_TOO_MANY, _UNAVAILABLE):
-            raise _NotTaken(f"{self._who}: HTTP {answer.status}", reason="busy")
+            raise NotTaken(f"{self._who}: HTTP {answer.status}", reason="busy")
         if answer.status >= _FIRST_OF_ITS_OWN_FAULTS:
             raise Unreachable(f"{self._who}: HTTP {answer.status}", reason="server_fault")
         return answer
@@ -141,7 +121,7 @@ class Https:
                 connector=aiohttp.TCPConnector(ssl=context),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 trust_env=False,
-                timeout=aiohttp.ClientTimeout(total=_TRY, sock_connect=_CONNECT),
+                timeout=aiohttp.ClientTimeout(total=LONGEST_TRY, sock_connect=CONNECT),
             )
         url = URL(f"{self._url}{path}", encoded=True)
         async with self._session.request(method, url, headers=headers, data=body, allow_redirects=False) as answer:
@@ -151,6 +131,3 @@ class Https:
                 if len(read) > _ANSWER_MAX:
                     raise Malformed(f"{self._who}: an answer of more than 32 MiB", reason="answer_malformed")
             return Answer(status=answer.status, kind=answer.content_type, body=bytes(read))
-
-    def _late(self) -> Unreachable:
-        return Unreachable(f"{self._who}: no answer in time", reason="timeout")

@@ -31,6 +31,10 @@ class NotTaken(Unreachable):
     """Nothing of the request was done: it never arrived, or the server says so."""
 
 
+class Lasting(Unreachable):
+    """Somebody has to do something about it first, so that it is the same in a moment."""
+
+
 class ComeLater(NotTaken):
     """Throttled by a server that says for how many seconds."""
 
@@ -39,24 +43,24 @@ class ComeLater(NotTaken):
         self.after = after
 
 
-async def tried(ask: Callable[[], Awaitable[_T]], *, twice: bool = True, seconds: float = PATIENCE) -> _T:
-    """What ``ask()`` gives, asked up to three times where it raises ``Unreachable``.
+async def tried(ask: Callable[[], Awaitable[_T]], *, twice: bool = True) -> _T:
+    """What ``ask()`` gives, asked up to three times where it raises ``Unreachable`` that may pass.
 
     ``twice``: whether it may happen twice. What may not is tried again only where nothing of it was done.
 
     Raises:
-        Unreachable: As ``ask()`` said the last time, or no answer in so many seconds.
+        Unreachable: As ``ask()`` said the last time, or no answer in ``PATIENCE``.
         RemoteFailure: As ``ask()`` said, at once.
     """
     tries = stamina.retry_context(
-        on=_worth_it(Unreachable if twice else NotTaken, seconds),
+        on=_worth_it(Unreachable if twice else NotTaken),
         attempts=TRIES,
-        timeout=seconds,
+        timeout=PATIENCE,
         wait_initial=_FIRST_PAUSE,
         wait_max=_LONGEST_PAUSE,
         wait_jitter=_CHANCE,
     )
-    async with bounded(seconds):
+    async with bounded():
         async for attempt in tries:
             with attempt:
                 return await ask()
@@ -64,19 +68,19 @@ async def tried(ask: Callable[[], Awaitable[_T]], *, twice: bool = True, seconds
 
 
 @asynccontextmanager
-async def bounded(seconds: float = PATIENCE) -> AsyncIterator[None]:
-    """What is asked inside, all of it together, is over in so many seconds, or ``Unreachable``."""
+async def bounded(seconds: float | None = None) -> AsyncIterator[None]:
+    """What is asked inside, all of it together, is over in so many seconds (``PATIENCE``), or ``Unreachable``."""
     try:
-        async with asyncio.timeout(seconds):
+        async with asyncio.timeout(PATIENCE if seconds is None else seconds):
             yield
     except TimeoutError as error:
         raise Unreachable("no answer in time", reason="timeout") from error
 
 
-def _worth_it(kind: type[Unreachable], seconds: float) -> Callable[[Exception], bool | float]:
+def _worth_it(kind: type[Unreachable]) -> Callable[[Exception], bool | float]:
     def judged(error: Exception) -> bool | float:
         if isinstance(error, ComeLater):
-            return error.after if error.after < seconds else False
-        return isinstance(error, kind)
+            return error.after if error.after < PATIENCE else False
+        return isinstance(error, kind) and not isinstance(error, Lasting)
 
     return judged

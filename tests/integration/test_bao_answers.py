@@ -18,6 +18,7 @@ from broker.remote.failure import Conflict, Malformed, Missing, Refused, RemoteF
 from broker.remote.hashicorp.login import AppRole, Granted
 from broker.remote.hashicorp.vault import Vault
 from broker.remote.hashicorp.wire import Wire
+from broker.remote.tries import Lasting
 
 JSON = "application/json"
 
@@ -126,8 +127,8 @@ def vault(server: Scripted, login: Any = None) -> Vault:
         (Answer(429, b'{"errors":["request path quota"]}'), Unreachable, "throttled"),
         (Answer(500, b'{"errors":["1 error"]}'), Unreachable, "broken"),
         (Answer(502, b"<html>", "text/html"), Unreachable, "broken"),
-        (Answer(501, b'{"errors":[]}'), Unreachable, "not_initialised"),
-        (Answer(503, b'{"errors":["Vault is sealed"]}'), Unreachable, "sealed"),
+        (Answer(501, b'{"errors":[]}'), Lasting, "not_initialised"),
+        (Answer(503, b'{"errors":["Vault is sealed"]}'), Lasting, "sealed"),
         (Answer(503, b"x", "text/plain"), Unreachable, "broken"),
     ],
     ids=lambda value: f"{value.status}-{value.body[:12]!r}" if isinstance(value, Answer) else None,

@@ -13,7 +13,8 @@ import pytest
 from broker.core.clock import SystemClock
 from broker.core.secret import Secret
 from broker.remote.failure import Unreachable
-from broker.remote.hashicorp.vault import ANSWER_SECONDS, Vault
+from broker.remote.hashicorp.vault import Vault
+from broker.remote.tries import PATIENCE
 from broker.secrets.providers.hashicorp import HashicorpProvider
 from tests.fakes.bao import MOUNT, BaoServer
 from tests.fakes.bao_client import approle, vault_of
@@ -23,7 +24,7 @@ from tests.fakes.docs import vaults_policy
 NAME = "test-faults"
 PATH = "faults/x"
 # The limit, and what a busy machine adds.
-AT_MOST = ANSWER_SECONDS + 4.0
+AT_MOST = PATIENCE + 4.0
 
 
 @dataclass

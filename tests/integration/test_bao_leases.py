@@ -111,5 +111,5 @@ async def test_what_an_engine_gives_without_a_lease_is_not_passed_on(scene: Scen
 
 async def test_without_the_mount_in_the_list_the_same_path_is_one_of_the_kv_engine(scene: Scene) -> None:
     scene.server.api("POST", f"{MOUNT}/data/{PATH}", {"data": {"value": "kept"}})
-    plain = HashicorpProvider(vault=scene.vault, mount=MOUNT, leased_mounts=("databas", "aws"), clock=SystemClock())
+    plain = HashicorpProvider(vault=scene.vault, mount=MOUNT, leased_mounts=("data", "aws"), clock=SystemClock())
     assert (await plain.read(PATH)).fields["value"].reveal() == "kept"

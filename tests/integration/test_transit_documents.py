@@ -14,8 +14,7 @@ from broker.admin.assembled import Assembled, SealedIn
 from broker.admin.cli import main
 from broker.assembly.transit import Documents
 from broker.core.errors import SecretNotFound, SecretsRejected, SecretsUnavailable, VersionConflict
-from broker.remote import https
-from broker.remote.hashicorp import vault
+from broker.remote import https, tries
 from tests.fakes.bao import BaoError, BaoServer
 from tests.fakes.certificates import server_certificate
 from tests.fakes.documents import DATA_KEY, DOCUMENT, KEY, NAMESPACE, PLACE, SECRET, Site, site
@@ -34,9 +33,8 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeKubernetes
 @pytest.fixture(autouse=True)
 def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """What happens in the middle of a request here may take a busy machine longer than any server would."""
-    monkeypatch.setattr(https, "_TRY", 60.0)
-    monkeypatch.setattr(https, "_ALL", 60.0)
-    monkeypatch.setattr(vault, "ANSWER_SECONDS", 60.0)
+    monkeypatch.setattr(https, "LONGEST_TRY", 60.0)
+    monkeypatch.setattr(tries, "PATIENCE", 60.0)
 
 
 @pytest.fixture

@@ -11,7 +11,8 @@ from broker.core.clock import Clock
 from broker.core.secret import Secret
 from broker.remote.failure import Refused, RemoteFailure, Unreachable
 from broker.remote.hashicorp.login import LOGIN_SECONDS, Granted, Login, granted
-from broker.remote.hashicorp.wire import Wire, bounded
+from broker.remote.hashicorp.wire import Wire
+from broker.remote.tries import bounded
 
 # Of a token's life, when it is renewed: early enough for a vault that is away for the rest of it to come back.
 _RENEWED_AT = 0.6
@@ -100,7 +101,8 @@ class Tokens:
 
     async def _log_in(self, now: float) -> _Held:
         # A KDC can be silent for longer than anybody waits; whoever comes next tries again.
-        given: Granted = await bounded(lambda: self._login.log_in(self._wire), _LOGIN_AT_MOST)
+        async with bounded(_LOGIN_AT_MOST):
+            given = await self._login.log_in(self._wire)
         self._held = _Held(given, at=now, full=given.lasts)
         return self._held
 

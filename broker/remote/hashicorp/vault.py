@@ -1,4 +1,4 @@
-"""A vault that is logged in to: who asks here asks with a token that works, is told within four seconds, and twice at most.
+"""A vault that is logged in to: who asks here asks with a token that works, and is told within four seconds.
 
 A token that was revoked or ended under us costs one login and one more try. Where the vault refuses although the token is alive,
 it refuses: a policy that is wrong must not make a login of every request.
@@ -9,24 +9,17 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from functools import partial
 
-import stamina
-
 from broker.core.clock import Clock
 from broker.core.secret import Secret
-from broker.remote.failure import Refused, RemoteFailure, Unreachable
+from broker.remote.failure import Refused, RemoteFailure
 from broker.remote.hashicorp.login import Login
 from broker.remote.hashicorp.tokens import Tokens
-from broker.remote.hashicorp.wire import DENIED, Json, NotSent, Wire, bounded
+from broker.remote.hashicorp.wire import DENIED, Json, Wire
+from broker.remote.tries import LONGEST_TRY, bounded, tried
 
-# Seconds that a caller waits, logins and repetitions included; STS may still be asked within a client's ten.
-ANSWER_SECONDS = 3.8
-# Seconds that the vault may think: one try for what must not happen twice, else two.
+# Seconds that the vault may think about what must not happen twice: there is no second try to leave room for.
 _THINK_SECONDS = 3.0
-_THINK_TWICE_SECONDS = 1.5
 _PING_SECONDS = 1.5
-_TRIES = 3
-# What passes within seconds: a broken connection, a leader being elected, a burst. A sealed vault waits for people.
-_PASSING = frozenset({"unreachable", "timeout", "broken", "standby", "throttled"})
 
 
 class Vault:
@@ -50,10 +43,10 @@ class Vault:
         Raises:
             RemoteFailure: Within four seconds.
         """
-        seconds = _THINK_TWICE_SECONDS if is_repeatable else _THINK_SECONDS
+        seconds = LONGEST_TRY if is_repeatable else _THINK_SECONDS
         once = partial(self._wire.ask, method, path, body, seconds=seconds, accept=accept)
-        answer: Json = await bounded(lambda: self._ask(once, is_repeatable=is_repeatable), ANSWER_SECONDS)
-        return answer
+        async with bounded():
+            return await self._ask(once, is_repeatable=is_repeatable)
 
     async def keep_logged_in(self) -> None:
         """For as long as the broker runs."""
@@ -62,7 +55,8 @@ class Vault:
     async def ping(self) -> str | None:
         """None while it serves us, else what is wrong, within two seconds."""
         try:
-            await bounded(self._pinged, _PING_SECONDS)
+            async with bounded(_PING_SECONDS):
+                await self._pinged()
         except RemoteFailure as failure:
             return str(failure)
         return None
@@ -80,32 +74,17 @@ class Vault:
     async def _ask(self, once: Callable[..., Awaitable[Json]], *, is_repeatable: bool) -> Json:
         token = await self._tokens.current()
         try:
-            return await _tried(partial(once, token=token), is_repeatable=is_repeatable)
+            return await tried(partial(once, token=token), twice=is_repeatable)
         except Refused as refusal:
             # What was refused has not happened: it may be asked again, whatever it is.
             if refusal.reason != DENIED or await self._knows(token):
                 raise
         anew = await self._tokens.instead_of(token)
-        return await _tried(partial(once, token=anew), is_repeatable=is_repeatable)
+        return await tried(partial(once, token=anew), twice=is_repeatable)
 
     async def _knows(self, token: Secret) -> bool:
         try:
-            await self._wire.ask("GET", "auth/token/lookup-self", token=token, seconds=_THINK_TWICE_SECONDS)
+            await self._wire.ask("GET", "auth/token/lookup-self", token=token, seconds=LONGEST_TRY)
         except Refused:
             return False
         return True
-
-
-async def _tried(once: Callable[[], Awaitable[Json]], *, is_repeatable: bool) -> Json:
-    def may_help(error: Exception) -> bool:
-        passing = isinstance(error, Unreachable) and error.reason in _PASSING
-        return passing and (is_repeatable or isinstance(error, NotSent))
-
-    # The waiting is jittered, and ends before the caller's patience. Nothing of the request reaches stamina's own log.
-    tries = stamina.retry_context(
-        on=may_help, attempts=_TRIES, timeout=ANSWER_SECONDS, wait_initial=0.1, wait_max=0.5, wait_jitter=0.2
-    )
-    async for attempt in tries:
-        with attempt:
-            return await once()
-    raise AssertionError("stamina gives an answer or raises")

@@ -7,7 +7,6 @@ environment and ~/.netrc, so neither is let near them. No redirect is followed: 
 
 from __future__ import annotations
 
-import asyncio
 import json
 import ssl
 from collections.abc import Callable, Mapping
@@ -26,6 +25,7 @@ from broker.core.secret import Secret
 from broker.core.visible import visible
 from broker.core.workers import Workers
 from broker.remote.failure import Conflict, Malformed, Missing, Refused, RemoteFailure, Unreachable
+from broker.remote.tries import CONNECT, Lasting, NotTaken
 
 _T = TypeVar("_T")
 Json = Mapping[str, Any]
@@ -33,8 +33,6 @@ Json = Mapping[str, Any]
 # The reason of a refusal that a dead token gets as well as one that may not.
 DENIED = "denied"
 
-# A connection stands after one round trip around the world and a handshake, or not at all.
-_CONNECT_SECONDS = 1.0
 # Rare calls that wait; a vault that stands still holds up this many threads and nobody else's.
 _THREADS = 8
 # Octets. Vault takes requests of 32 MiB; what is asked here, a batch of a thousand keys included, is a hundredth of it.
@@ -57,12 +55,8 @@ _FAILURES: Mapping[int, tuple[type[RemoteFailure], str, str]] = {
     412: (Conflict, "somebody wrote another version meanwhile", "version_conflict"),
     429: (Unreachable, "the vault is asked too often", "throttled"),
     500: (Unreachable, "the vault is broken ({status}): {words}", "broken"),
-    501: (Unreachable, "the vault is not initialised", "not_initialised"),
+    501: (Lasting, "the vault is not initialised", "not_initialised"),
 }
-
-
-class NotSent(Unreachable):
-    """No connection stood, so nothing has happened there: even what must not happen twice may be tried again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +132,7 @@ class Wire:
                 headers=dict(asked.headers),
                 raise_exception=False,
                 json=asked.body,
-                timeout=(_CONNECT_SECONDS, asked.seconds),
+                timeout=(CONNECT, asked.seconds),
                 stream=True,
             )
             with response:
@@ -179,11 +173,9 @@ def _unanswered(error: Exception, url: str) -> RemoteFailure:
     cause = getattr(cause, "reason", cause)
     if isinstance(error, requests.exceptions.SSLError):
         words = _shown(str(cause))
-        return Unreachable(
-            f"no TLS with {url} that can be trusted: {words}; check secrets.config.ca_file", reason="tls"
-        )
+        return Lasting(f"no TLS with {url} that can be trusted: {words}; check secrets.config.ca_file", reason="tls")
     if isinstance(error, requests.ConnectTimeout) or isinstance(cause, NewConnectionError):
-        return NotSent(f"no connection to {url}", reason="unreachable")
+        return NotTaken(f"no connection to {url}", reason="unreachable")
     if isinstance(error, (requests.Timeout, ReadTimeoutError)):
         return Unreachable(f"no answer from {url} in time", reason="timeout")
     if isinstance(error, (requests.ConnectionError, ProtocolError)):
@@ -226,23 +218,10 @@ def _failure(status: int, errors: list[str]) -> RemoteFailure:
         # Where there is an engine, its answer for what is not there has no words.
         return Refused(f"nothing is mounted there: {words}", reason="no_such_mount")
     if status == HTTPStatus.SERVICE_UNAVAILABLE and "sealed" in words:
-        return Unreachable("the vault is sealed; unseal it", reason="sealed")
+        return Lasting("the vault is sealed; unseal it", reason="sealed")
     kind, sentence, reason = _FAILURES.get(status) or _FAILURES[status // 100 * 100]
     return kind(sentence.format(status=status, words=words), reason=reason)
 
 
 def _shown(words: str) -> str:
     return visible(words)[:_WORDS_MAX]
-
-
-async def bounded(job: Callable[[], Any], seconds: float) -> Any:
-    """What ``job`` gives, within so many seconds.
-
-    Raises:
-        Unreachable: Not in time.
-    """
-    try:
-        async with asyncio.timeout(seconds):
-            return await job()
-    except TimeoutError as error:
-        raise Unreachable("the vault gives no answer in time", reason="timeout") from error
