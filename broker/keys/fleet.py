@@ -6,6 +6,7 @@ later than the one before it, so whoever controls the place it lies in can delay
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -65,14 +66,7 @@ class Fleet:
         """Take what lies there; returns the instances that are no more, whose beats may be taken away."""
         now, over = self._clock.boottime(), []
         wall, fresh = self._clock.now().timestamp() * 1000, set[str]()
-        for name, blob in beats.items():
-            instance = name.decode("ascii", "replace")
-            if instance == self._instance:
-                continue
-            try:
-                said = json.loads(self._opened.beats().open(blob, context=_CONTEXT + name))
-            except (CannotOpen, LookupError):
-                continue
+        for instance, said in self._said(beats).items():
             if "host" not in said:
                 self._peers.pop(instance, None)
                 # It stays until everybody has heard it.
@@ -91,6 +85,21 @@ class Fleet:
                 del self._peers[instance]
                 over.append(instance)
         return over
+
+    def _said(self, beats: Mapping[bytes, bytes]) -> dict[str, Mapping[str, Any]]:
+        """What others said, of what opens."""
+        try:
+            # Once for all: its keys are derived, and somebody may have put a thousand blobs there.
+            envelope = self._opened.beats()
+        except LookupError:
+            return {}
+        found: dict[str, Mapping[str, Any]] = {}
+        for name, blob in beats.items():
+            instance = name.decode("ascii", "replace")
+            if instance != self._instance:
+                with contextlib.suppress(CannotOpen):
+                    found[instance] = json.loads(envelope.open(blob, context=_CONTEXT + name))
+        return found
 
     @property
     def beats(self) -> Mapping[str, Beat]:

@@ -16,6 +16,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import astuple, dataclass, field
 from typing import Any, Self
@@ -29,7 +30,12 @@ OWN = 0
 KEK = "kek"
 _ID_CHARS = 16
 _TEXT_MAX = 4096
-_TIMES = frozenset({"made", "seals_from", "at"})
+# By member, what those of ours look like. Whatever else lies there goes no further: not to a master key that is asked over a
+# network, and would turn away what is too long for it without saying whose fault that is.
+_TEXTS = {name: re.compile(r"[0-9a-f]{1,64}") for name in ("id", "kek")} | {"kind": re.compile(r"[a-z]{1,16}")}
+_MASTER_MAX = 1024
+# ms of Unix time: a date that there is, in the year 9999 at the latest.
+_TIME_MAX = 253_402_300_799_999
 _NO_ENTRY = "not an entry of a keyring"
 
 
@@ -203,13 +209,19 @@ def decoded(text: bytes) -> Entry:
         entry = made(**members)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ValueError(_NO_ENTRY) from error
-    for member in made.__dataclass_fields__:
-        wanted = bytes if member == "wrapped" else int if member in _TIMES else str
-        if type(getattr(entry, member)) is not wanted:
-            raise ValueError(_NO_ENTRY)
-    if entry.name != name:
+    if not all(_is_fit(member, getattr(entry, member)) for member in made.__dataclass_fields__) or entry.name != name:
         raise ValueError(_NO_ENTRY)
     return entry
+
+
+def _is_fit(member: str, value: Any) -> bool:
+    if member == "wrapped":
+        return bool(value)
+    if member == "master":
+        return isinstance(value, str) and len(value) <= _MASTER_MAX and value.isprintable()
+    if member in _TEXTS:
+        return isinstance(value, str) and _TEXTS[member].fullmatch(value) is not None
+    return type(value) is int and 0 <= value <= _TIME_MAX
 
 
 def _context(*parts: object) -> bytes:

@@ -17,10 +17,10 @@ from typing import Any, TypeVar
 
 from broker.core.clock import Clock
 from broker.core.workers import Workers
-from broker.keys.courier import Courier, NotShared
+from broker.keys.courier import Courier, NotShared, entries_of
 from broker.keys.fleet import Beat, Fleet
 from broker.keys.hierarchy import KeyHierarchy, Kind
-from broker.keys.keyring import Entry, Ring, Wrapped, decoded, encoded
+from broker.keys.keyring import Entry, Ring, Wrapped, encoded
 from broker.keys.master.port import MasterKey, MasterUnavailable
 from broker.keys.opened import OpenedRing
 from broker.keys.ringfile import RingDamaged, RingFile
@@ -344,7 +344,7 @@ class Replica:
             self._fail("redis", str(error))
 
     async def _come_in_step(self, courier: Courier, found: Mapping[bytes, bytes]) -> None:
-        entries = Ring.of(filter(None, map(_entry, found.items())))
+        entries = await entries_of(found)
         self._hold_back(await self.opened.admit(entries))
         ours = self.opened.published()
         lacking = {name: entry for name, entry in ours.entries.items() if entries.entries.get(name) != entry}
@@ -355,10 +355,13 @@ class Replica:
             self._in_step = None
         else:
             self._in_step = found, self.opened.ring
+            # All of it lay there for others to see. Where Redis loses it again, no older version is to seal for a while: what
+            # that sealed, nobody would seal anew.
+            self._hold_back(self.opened.ring, at=self._clock.boottime())
 
-    def _hold_back(self, entries: Iterable[Entry]) -> None:
-        """What is new here, or to others, seals here when everybody had time to look."""
-        at = self._clock.boottime() + self.pace.ripe.total_seconds()
+    def _hold_back(self, entries: Iterable[Entry], *, at: float | None = None) -> None:
+        """What is new here, or to others, seals here when everybody had time to look, or from ``at`` on."""
+        at = self._clock.boottime() + self.pace.ripe.total_seconds() if at is None else at
         for entry in entries:
             if isinstance(entry, Wrapped):
                 self._ripe_at.setdefault(entry.id, at)
@@ -384,13 +387,3 @@ class Replica:
         if self.faults.get(what) != why:
             _log.warning("keys: %s: %s", what, why)
         self.faults[what] = why
-
-
-def _entry(lies: tuple[bytes, bytes]) -> Entry | None:
-    """What lies there, where it has the shape of an entry and its name."""
-    name, text = lies
-    try:
-        entry = decoded(text)
-    except ValueError:
-        return None
-    return entry if entry.name.encode() == name else None

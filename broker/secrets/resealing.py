@@ -23,15 +23,16 @@ class Resealing:
         self._vault = vault
         self._hierarchy = hierarchy
         self._all = all_versions
-        self._done_with = ""
+        self._done_with: tuple[str, int] | None = None
 
     async def reseal(self) -> frozenset[str]:
         """Raises: Exception: The store does not answer."""
-        newest = self._hierarchy.sealing(Kind.DATA)
-        if newest != self._done_with:
+        # With the turn: an older version that sealed for a moment in between (a clock was set back) is not overlooked.
+        newest, turn = self._hierarchy.sealing(Kind.DATA), self._hierarchy.turn
+        if (newest, turn) != self._done_with:
             done = await self._vault.rewrap()
             # What does not open may be put right by a copy of before, which the old keys open.
-            if done.renewed or done.broken or self._hierarchy.sealing(Kind.DATA) != newest:
+            if done.renewed or done.broken or self._hierarchy.turn != turn:
                 return self._all()
-            self._done_with = newest
+            self._done_with = newest, turn
         return frozenset({newest})

@@ -71,6 +71,15 @@ def test_an_entry_is_the_same_after_it_was_written_and_read(entry: Entry) -> Non
         encoded(Kek(id="a", master="m", made=1, wrapped=b"x")).replace(b'"kek/a/m"', b'"kek/b/m"'),
         encoded(Kek(id="a", master="m", made=1, wrapped=b"x")).replace(b'"kek/a/m"', b'"key/a/m"'),
         encoded(Kek(id="a", master="m" * 5000, made=1, wrapped=b"x")),
+        encoded(Kek(id="a", master="m" * 1025, made=1, wrapped=b"x")),
+        encoded(Kek(id="a", master="m\n", made=1, wrapped=b"x")),
+        encoded(Kek(id="a", master="\ud800", made=1, wrapped=b"x")),
+        encoded(Kek(id="a/b", master="m", made=1, wrapped=b"x")),
+        encoded(Kek(id="a" * 65, master="m", made=1, wrapped=b"x")),
+        encoded(Kek(id="a", master="m", made=-1, wrapped=b"x")),
+        encoded(Kek(id="a", master="m", made=10**18, wrapped=b"x")),
+        encoded(Kek(id="a", master="m", made=1, wrapped=b"")),
+        encoded(Gone(kind="Data", id="a", kek="a", at=1, wrapped=b"x")),
     ],
 )
 def test_what_is_no_entry_is_a_value_error(text: bytes) -> None:

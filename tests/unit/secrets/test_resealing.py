@@ -45,3 +45,14 @@ async def test_another_version_that_seals_means_another_pass() -> None:
     hierarchy.take({kind: [NEW, OLD] for kind in Kind})
     assert await store.reseal() == {OLD.id, NEW.id}
     assert await store.reseal() == {NEW.id}
+
+
+async def test_an_older_version_that_sealed_for_a_moment_between_two_looks_is_not_overlooked() -> None:
+    hierarchy = hierarchy_of(NEW, OLD)
+    passes = Passes(Rewrapped(seen=1), Rewrapped(seen=1, renewed=1), Rewrapped(seen=1))
+    store = of(passes, hierarchy)
+    assert await store.reseal() == {NEW.id}
+    for order in ([OLD, NEW], [NEW, OLD]):
+        hierarchy.take(dict.fromkeys(Kind, order))
+    assert await store.reseal() == {OLD.id, NEW.id}
+    assert await store.reseal() == {NEW.id}
