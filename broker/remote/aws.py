@@ -26,7 +26,6 @@ from broker.remote.tries import CONNECT, LONGEST_TRY, tried
 _THREADS = 8
 # Bytes, by kms:Encrypt with a symmetric key (AWS KMS API Reference, Encrypt).
 KMS_PLAIN_MAX = 4096
-_KMS_USABLE = "Enabled"
 _SERVER_FAULT = 500
 
 _T = TypeVar("_T")
@@ -233,18 +232,6 @@ class AwsKms:
             "decrypt", KeyId=self._key_id, CiphertextBlob=blob, EncryptionContext=dict(context)
         )
         return member(answer, "Plaintext", bytes)
-
-    async def key_arn(self) -> str:
-        """The ARN of the key, after any alias.
-
-        Raises:
-            Refused: It cannot be used as it is now: disabled, about to be deleted.
-            RemoteFailure: KMS does not say.
-        """
-        told = member(await self._client.ask("describe_key", KeyId=self._key_id), "KeyMetadata", dict)
-        if (state := told.get("KeyState")) != _KMS_USABLE:
-            raise Refused(f"the KMS key {self._key_id} is {state}: enable it", reason="kms_key_state")
-        return member(told, "Arn", str)
 
     async def close(self) -> None:
         """Let go of the threads."""

@@ -3,15 +3,15 @@
 A login with the API key gives a token that lives eight minutes; it is kept for five, and made again when Conjur no longer takes
 it. Identifiers are URL-encoded as a whole, slashes too.
 
-Sources: docs.cyberark.com, "REST APIs": Authenticate, Authenticate using REST APIs, Retrieve a secret, Batch secret retrieval,
-Set a secret, List resources, Show a resource, Who am I.
+Sources: docs.cyberark.com, "REST APIs": Authenticate, Authenticate using REST APIs, Retrieve a secret, Set a secret,
+List resources, Show a resource, Who am I.
 """
 
 from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from urllib.parse import quote
 
 from broker.core.clock import Clock
@@ -47,15 +47,6 @@ class Conjur:
         """One version of a variable's value. Raises ``Missing``, ``Malformed`` where it is no text."""
         answer = await self._ask("GET", f"{self._variable(identifier)}?version={version}")
         return _text(answer.body)
-
-    async def values(self, identifiers: Sequence[str]) -> Mapping[str, Secret]:
-        """The newest values of several variables in one request. Raises ``Missing`` where one of them has none."""
-        whole = [f"{self._account}:variable:{identifier}" for identifier in identifiers]
-        # "Comma-delimited, URL-encoded resource identifiers": what is encoded is each identifier, not the commas.
-        found = (await self._ask("GET", f"/secrets?variable_ids={','.join(map(_part, whole))}")).members()
-        if set(found) != set(whole) or not all(isinstance(value, str) for value in found.values()):
-            raise _malformed("the values that were asked for")
-        return {name: Secret(found[key]) for name, key in zip(identifiers, whole, strict=True)}
 
     async def set(self, identifier: str, value: Secret) -> None:
         """A new value of a variable that a policy has declared. Raises ``Missing`` where none has, or it is not for us to see."""

@@ -1,4 +1,4 @@
-"""Conjur on 127.0.0.1, as strict as its documentation: logins, variables with twenty versions, privileges, batches, lists.
+"""Conjur on 127.0.0.1, as strict as its documentation: logins, variables with twenty versions, privileges, lists.
 
 Sources: docs.cyberark.com, "REST APIs", and the scenarios of Conjur's own cucumber features for what the pages leave open (what
 one may not see is a 404, what one may see and not do a 403).
@@ -85,8 +85,6 @@ class FakeConjur:
         query = {key: values[-1] for key, values in parse_qs(url.query).items()}
         if parts == ["whoami"] and method == "GET":
             return _json(200, {"account": self.account, "username": role})
-        if parts == ["secrets"] and method == "GET":
-            return self._batch(role, query.get("variable_ids", ""))
         if parts == ["resources", self.account] and method == "GET":
             return self._list(role, query)
         # An identifier with a slash that is not encoded is more parts than this.
@@ -138,20 +136,6 @@ class FakeConjur:
         values.append(body)
         values[:-KEPT] = [None] * len(values[:-KEPT])
         return 201, "text/plain", b""
-
-    def _batch(self, role: str, wanted: str) -> Answer:
-        names = wanted.split(",") if wanted else []
-        if not names or "" in names or len(set(names)) != len(names):
-            return _json(422, {"error": {"code": "argument_error", "message": "variable_ids"}})
-        begin, found = f"{self.account}:variable:", {}
-        for name in names:
-            identifier = name.removeprefix(begin)
-            if not name.startswith(begin) or not self.variables.get(identifier):
-                return _json(404, {"error": {"code": "not_found", "message": "CONJ00076E"}})
-            if (role, "execute", identifier) not in self.permitted:
-                return 403, "text/plain", b""
-            found[name] = (self.variables[identifier][-1] or b"").decode()
-        return _json(200, found)
 
     def _list(self, role: str, query: Mapping[str, str]) -> Answer:
         if query.get("kind", "variable") != "variable":

@@ -132,16 +132,6 @@ async def test_a_list_is_read_to_its_end(vault: CyberArkProvider, server: FakeCo
     assert await vault.list("hidden") == []
 
 
-async def test_several_values_come_in_one_request(client: Conjur, server: FakeConjur) -> None:
-    server.declare("a/b,c", BROKER, "execute")
-    server.declare("a/d", BROKER, "execute")
-    server.variables |= {PATH: [b"1", b"2"], "a/d": [b"3"]}
-    found = await client.values([PATH, "a/d"])
-    assert {name: value.reveal() for name, value in found.items()} == {PATH: "2", "a/d": "3"}
-    with pytest.raises(Missing):
-        await client.values([PATH, "a/none"])
-
-
 async def test_a_token_serves_five_minutes_and_many_requests_share_one_login(server: FakeConjur) -> None:
     clock = MovedClock()
     client = conjur(server, clock=clock)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -28,19 +27,6 @@ RECOVERY_DAYS = 30
 _VERSION_ID = re.compile(r"[A-Za-z0-9-]{32,64}")
 _PAGE = 100
 _PING_SECONDS = 1.8
-
-
-@dataclass(frozen=True, slots=True)
-class About:
-    """What AWS says of a secret without showing it. ``stages``: of each version that has a label, all of them."""
-
-    kms_key_id: str | None
-    stages: Mapping[str, Sequence[str]]
-    made: datetime | None
-    changed: datetime | None
-    rotates: bool
-    rotated: datetime | None
-    next_rotation: datetime | None
 
 
 class SecretsManager:
@@ -103,22 +89,6 @@ class SecretsManager:
     async def close(self) -> None:
         """See ``Provider``."""
         await self._client.close()
-
-    async def about(self, path: str) -> About:
-        """What is known of a secret, its rotation among it. Raises like ``read``."""
-        told = await self._client.ask("describe_secret", SecretId=path)
-        if told.get("DeletedDate") is not None:
-            raise Missing(f"{path} is deleted at AWS", reason="deleted")
-        stages = member(told, "VersionIdsToStages", dict)
-        return About(
-            kms_key_id=told.get("KmsKeyId"),
-            stages={str(number): tuple(labels) for number, labels in stages.items()},
-            made=_moment(told, "CreatedDate"),
-            changed=_moment(told, "LastChangedDate"),
-            rotates=told.get("RotationEnabled") is True,
-            rotated=_moment(told, "LastRotatedDate"),
-            next_rotation=_moment(told, "NextRotationDate"),
-        )
 
     async def _written(self, path: str, text: str, token: str, *, is_new: bool) -> str:
         if is_new:
