@@ -13,9 +13,9 @@ from redis import asyncio as redis
 
 from broker.keys.envelope import CannotOpen
 from broker.keys.hierarchy import Kind
-from broker.keys.keeper import Pace
 from broker.keys.keyring import Kek, Wrapped, encoded
 from broker.keys.master.port import MasterRefused
+from broker.keys.replica import Pace
 from tests.fakes.audit import SetClock
 from tests.fakes.keys import MASTER, Instance, Moody
 from tests.fakes.redis import RedisServer
@@ -61,7 +61,7 @@ async def test_a_name_that_is_no_text_ends_no_broker(host: Host, client: redis.R
     bad |= {"id": "\ud800", "name": "kek/\ud800/m"}
     await client.hset(RING, "kek", json.dumps(bad))
     await one.look(2)
-    assert await one.keeper.ping() is None
+    assert await one.replica.ping() is None
     await host("b")
 
 
@@ -74,9 +74,9 @@ async def test_what_a_master_turns_away_because_of_somebodys_entry_stops_neither
     again = await host("a", master=Choosy(MASTER))
     version = await again.duties.rotate(Kind.DATA)
     await again.look(2)
-    assert again.keeper.hierarchy.sealing(Kind.DATA) == version
-    assert again.keeper.is_in_step
-    assert await again.keeper.ping() is None
+    assert again.replica.hierarchy.sealing(Kind.DATA) == version
+    assert again.replica.is_in_step
+    assert await again.replica.ping() is None
 
 
 async def test_a_redis_that_forgets_brings_no_older_key_back_to_sealing(
@@ -87,14 +87,14 @@ async def test_a_redis_that_forgets_brings_no_older_key_back_to_sealing(
     await one.look()
     version = await one.duties.rotate(Kind.DATA)
     await one.look()
-    await one.keeper.close()
+    await one.replica.close()
     clock.time += timedelta(minutes=1)
     again = await host("a", pace=pace)
     await again.look()
-    assert again.keeper.hierarchy.sealing(Kind.DATA) == version
+    assert again.replica.hierarchy.sealing(Kind.DATA) == version
     await client.flushall()
     await again.look()
-    assert again.keeper.hierarchy.sealing(Kind.DATA) == version
+    assert again.replica.hierarchy.sealing(Kind.DATA) == version
 
 
 async def test_megabytes_that_somebody_put_there_are_not_read_and_named(host: Host, client: redis.Redis) -> None:
@@ -102,14 +102,14 @@ async def test_megabytes_that_somebody_put_there_are_not_read_and_named(host: Ho
     await one.look()
     await client.hset(RING, "x", bytes(9 << 20))
     await one.look()
-    assert await one.keeper.ping() == "redis: somebody put megabytes there"
+    assert await one.replica.ping() == "redis: somebody put megabytes there"
     await client.delete(RING)
     await client.hset(BEATS, mapping={str(number): b"x" for number in range(2_000)})
     await one.look()
-    assert await one.keeper.ping() == "redis: somebody put thousands of entries there"
+    assert await one.replica.ping() == "redis: somebody put thousands of entries there"
     await client.delete(BEATS)
     await one.look(2)
-    assert await one.keeper.ping() is None
+    assert await one.replica.ping() is None
 
 
 async def test_thousands_of_entries_that_do_not_open_let_others_have_their_turn(
@@ -117,7 +117,7 @@ async def test_thousands_of_entries_that_do_not_open_let_others_have_their_turn(
 ) -> None:
     one = await host("a")
     await one.look()
-    kek = one.keeper.opened.sealing_kek
+    kek = one.replica.opened.sealing_kek
     assert kek is not None
     bad = [Wrapped("data", f"{number:016x}", kek.id, 1, 1, b"x" * 60) for number in range(5_000)]
     await client.hset(RING, mapping={entry.name: encoded(entry) for entry in bad})
@@ -134,4 +134,4 @@ async def test_thousands_of_entries_that_do_not_open_let_others_have_their_turn(
     beside.cancel()
     # A turn every 64 entries, decoding and opening; what waits for Redis is a turn or two more.
     assert turns > len(bad) // 64 * 2
-    assert one.keeper.opened.strangers == len(bad)
+    assert one.replica.opened.strangers == len(bad)
