@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
 
 import click
 
@@ -64,30 +62,18 @@ def audit_tail(
             and not (failures and said("success") is not False)
         )
 
-    is_interrupted = False
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        # Python throws away what is raised while something is being finalised: then the loop ends by this.
-        nonlocal is_interrupted
-        is_interrupted = True
-        signal.default_int_handler(number, frame)
-
     follower = Follower(roots or [settings_of(config).audit.directory], wanted)
     try:
         _show(follower.last(number), as_json=as_json)
-        if follow and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-            signal.signal(signal.SIGINT, interrupt)
-        while follow and not is_interrupted:
+        while follow:
             time.sleep(_LOOK_EVERY_SECONDS)
             _show(follower.new(), as_json=as_json)
     except KeyboardInterrupt:
-        is_interrupted = True
+        sys.exit(_EXIT_INTERRUPTED)
     except OSError as error:
         if isinstance(error, BrokenPipeError):
             raise
         fail(f"{error.filename}: {error.strerror} — fix: name record files or the audit directory, readable to you")
-    if is_interrupted:
-        sys.exit(_EXIT_INTERRUPTED)
 
 
 def _show(found: Sequence[Found], *, as_json: bool) -> None:
