@@ -79,7 +79,7 @@ def check(settings: Settings, *, hierarchy: KeyHierarchy | None) -> Checked:
         places = Places(settings.watch.geoip_database)
     except ConfigurationError as error:
         problems += error.problems
-    problems += _ring_problems(settings) + _socket_problems(settings)
+    problems += _socket_problems(settings)
     problems += _ledger_problems(settings, hierarchy) if hierarchy else []
     problems += problems_of_audit(settings) + notification_problems(settings) + master_problems(settings)
     problems += sink_problems(settings.audit) + cloud_problems(settings)
@@ -95,13 +95,6 @@ def check(settings: Settings, *, hierarchy: KeyHierarchy | None) -> Checked:
         secret_keys=secret_keys,
         places=places,
     )
-
-
-def _ring_problems(settings: Settings) -> list[str]:
-    if settings.aws.credentials_secret is None or settings.secrets.provider != "aws":
-        return []
-    what = "aws.credentials_secret: stands in AWS Secrets Manager, which is reached with these very keys"
-    return [f"{what} — fix: keep them in another vault, or set credentials_provider to default"]
 
 
 def _socket_problems(settings: Settings) -> list[str]:

@@ -26,6 +26,9 @@ def problems_of(settings: Settings) -> list[str]:
     if provider == "aws" and settings.aws.credentials_provider == "web_identity":
         what = f"{_PLACE}: aws is asked with keys, and with aws.credentials_provider web_identity the broker has none"
         return [f"{what} — fix: set aws.credentials_provider to default or another that has keys"]
+    if provider == "aws" and settings.aws.credentials_secret is not None:
+        what = "aws.credentials_secret: stands in AWS Secrets Manager, which is reached with these very keys"
+        return [f"{what} — fix: keep them in another vault, or set credentials_provider to default"]
     return []
 
 

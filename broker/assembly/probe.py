@@ -11,6 +11,7 @@ from pathlib import Path
 
 from broker.assembly.audit import audit_log
 from broker.assembly.aws import base_credentials, feed, sts_client
+from broker.assembly.clouds import problems_of
 from broker.assembly.hsm import signing_key_of
 from broker.assembly.keys import read_keys
 from broker.assembly.notification import Postbox
@@ -55,8 +56,10 @@ async def _caller(settings: Settings, clock: Clock) -> str:
 
 @asynccontextmanager
 async def _sts(settings: Settings, hierarchy: KeyHierarchy, clock: Clock) -> AsyncIterator[StsClient]:
+    if problems := problems_of(settings):
+        raise ConfigurationError(problems)
     base = base_credentials(settings, hierarchy=hierarchy)
-    other = external(settings.secrets, keys=None, clock=clock, base=None)
+    other = external(settings.secrets, keys=None, clock=clock, base=base)
     vault = vault_of(settings, hierarchy=hierarchy, clock=clock) if other is None else other.provider
     feed(base, path=settings.aws.credentials_secret, vault=vault)
     sts = sts_client(settings.aws, base=base, clock=clock, on_failure=lambda _region, _reason: None)

@@ -49,7 +49,7 @@ class External:
 class Parts:
     """What makers are given. ``keys``: the broker's own in Kerberos; None where nobody has any, as on an operator's machine.
 
-    ``base``: its own at AWS; None there, for what AWS's SDK finds by itself.
+    ``base``: its own at AWS; None where the configuration says nothing of them, for what AWS's SDK finds by itself.
     """
 
     config: ProviderConfig

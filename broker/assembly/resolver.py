@@ -11,11 +11,12 @@ from collections.abc import Collection, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+from broker.assembly.aws import credentials_of
 from broker.assembly.keys import read_keys
 from broker.assembly.providers import external
 from broker.assembly.vault import vault_of
 from broker.config.model import Settings
-from broker.config.resolve import PATIENCE_SECONDS, SEALED, Bootstrap, IntegratedBootstrap, Unread
+from broker.config.resolve import PATIENCE_SECONDS, SEALED, AwsBootstrap, Bootstrap, IntegratedBootstrap, Unread
 from broker.config.tree import Path
 from broker.core.clock import SystemClock
 from broker.core.errors import ConfigurationError
@@ -25,6 +26,7 @@ from broker.keys.hierarchy import KeyHierarchy
 from broker.remote.failure import Missing, Refused, RemoteFailure, Unreachable
 from broker.remote.hashicorp.wire import DENIED
 from broker.secrets.provider import Provider, is_path
+from broker.sts.base import BaseCredentials
 
 _T = TypeVar("_T")
 # Seconds between two tries of a vault that does not answer: at boot it may come up beside us.
@@ -113,13 +115,22 @@ async def _provider(bootstrap: Bootstrap) -> Provider:
     if isinstance(bootstrap, IntegratedBootstrap):
         return vault_of(bootstrap, hierarchy=await _keys(bootstrap), clock=SystemClock())
     try:
-        made = external(bootstrap.secrets, keys=None, clock=SystemClock(), base=None)
+        made = external(bootstrap.secrets, keys=None, clock=SystemClock(), base=_base(bootstrap))
+    except ConfigurationError as error:
+        what, _, fix = error.problems[0].partition(" — fix: ")
+        raise Unread(f"stands in a vault that is asked with keys of ours, and {what}", fix) from error
     except ValueError as error:
         fix = "let the broker log in another way, such as approle"
         raise Unread(f"stands in a vault that is not reached while the configuration is read: {error}", fix) from error
     if made is None:
         raise Unread("stands in no vault", "set secrets.provider")
     return made.provider
+
+
+def _base(bootstrap: Bootstrap) -> BaseCredentials | None:
+    """What signs requests to AWS. None: what AWS's SDK finds by itself, where the file says nothing of it."""
+    aws = bootstrap.aws if isinstance(bootstrap, AwsBootstrap) else None
+    return None if aws is None else credentials_of(aws)
 
 
 async def _keys(bootstrap: IntegratedBootstrap) -> KeyHierarchy:

@@ -16,6 +16,7 @@ from typing import Protocol
 
 from pydantic import ConfigDict, ValidationError
 
+from broker.config.aws import Aws
 from broker.config.elsewhere import Elsewhere
 from broker.config.encryption import Encryption
 from broker.config.fault import dotted
@@ -37,8 +38,12 @@ _INTEGRATED = "integrated"
 # The field of a secret with one text; meant, too, where a secret has several and none is named.
 _VALUE = "value"
 # What the vault is reached by cannot stand in it. The integrated one is opened with `encryption`, and lies in `state` or `redis`.
-_BOOTSTRAP = ("secrets",)
-_BOOTSTRAP_OF_INTEGRATED = ("secrets", "encryption", "state")
+_BOOTSTRAP: tuple[Path, ...] = (("secrets",),)
+_BOOTSTRAP_OF_INTEGRATED: tuple[Path, ...] = (("secrets",), ("encryption",), ("state",))
+# AWS Secrets Manager is asked with the broker's own credentials; the rest of their section may stand there.
+_SIGNING = ("credentials_provider", "access_key_id", "secret_key", "session_token", "profile", "credentials_file")
+_BOOTSTRAP_OF_AWS: tuple[Path, ...] = (("secrets",), *(("aws", key) for key in _SIGNING))
+_KEYLESS = ("secret", "web_identity")
 
 
 class Bootstrap(Section):
@@ -55,6 +60,12 @@ class IntegratedBootstrap(Bootstrap):
     encryption: Encryption
     state_directory: AbsolutePath
     redis: Redis | None = None
+
+
+class AwsBootstrap(Bootstrap):
+    """What leads to AWS Secrets Manager. ``aws``: what signs; None for what AWS's SDK finds by itself."""
+
+    aws: Aws | None = None
 
 
 class Unread(Exception):
@@ -171,22 +182,46 @@ def bootstrap_of(tree: Tree, *, signs: bool) -> Bootstrap | None:
     """The way to the vault; None, and a problem somewhere, where it cannot be told."""
     section = tree.data.get("secrets", {})
     provider = section.get("provider", _INTEGRATED) if isinstance(section, dict) else None
-    names = _BOOTSTRAP_OF_INTEGRATED if provider == _INTEGRATED else _BOOTSTRAP
+    kind, ways = _BOOTSTRAPS.get(str(provider), (Bootstrap, _BOOTSTRAP))
     if isinstance(section, dict) and section.get("store") == "redis":
-        names = (*names, "redis")
+        ways = (*ways, ("redis",))
     for path in tree.references:
-        if path[0] in names:
+        if _leads(path, ways):
             tree.refuse(path, "leads to the vault, and cannot stand in it", f"write it out, or as {path[-1]}_file")
             if path[0] == "secrets":
                 tree.replace(path, Unasked(dotted(path)))  # or the section would lack it, too
-    if any(problem.path and problem.path[0] in names for problem in tree.problems):
+    data = {way[0]: tree.data[way[0]] for way in ways if way[0] in tree.data}
+    if kind is AwsBootstrap:
+        data |= _signing(tree)
+    if any(_leads(problem.path, ways) for problem in tree.problems):
         return None
     try:
-        data = {name: tree.data[name] for name in names if name in tree.data}
-        kind = IntegratedBootstrap if provider == _INTEGRATED else Bootstrap
         return kind.model_validate(data | _folder(tree), context=Elsewhere.of(tree, signs=signs))
     except ValidationError:
         return None
+
+
+_BOOTSTRAPS: Mapping[str, tuple[type[Bootstrap], tuple[Path, ...]]] = {
+    _INTEGRATED: (IntegratedBootstrap, _BOOTSTRAP_OF_INTEGRATED),
+    "aws": (AwsBootstrap, _BOOTSTRAP_OF_AWS),
+}
+
+
+def _leads(path: Path, ways: Collection[Path]) -> bool:
+    return any(path[: len(way)] == way for way in ways)
+
+
+def _signing(tree: Tree) -> dict[str, Value]:
+    """What signs, of the section `aws`: the rest of it may itself stand in the vault. An application's file has none."""
+    section = tree.data.get("aws")
+    if not isinstance(section, dict):
+        return {"aws": None}
+    provider = section.get("credentials_provider")
+    if provider in _KEYLESS:
+        what = f"is {provider}, which gives no keys to ask AWS Secrets Manager with, where values of this file stand"
+        tree.refuse(("aws", "credentials_provider"), what, "set environment, file, profile or default")
+    signing = {key: section[key] for key in (*_SIGNING, "region") if key in section}
+    return {"aws": signing if "region" in signing else None}
 
 
 def _folder(tree: Tree) -> dict[str, Value]:
