@@ -79,9 +79,10 @@ key is an error.
 `redis: {{password_secret: "zerotrust/redis#password"}}` is the field `password` of the secret `zerotrust/redis` in the vault of
 the section `secrets`. `#FIELD` may be left out where the secret has one field, or one called `value`. All references are
 read once, at the start and at each reload, within {PATIENCE_SECONDS} seconds; `check-config` reads them too. What leads to
-the vault cannot stand in it: `secrets.*`, and with the provider `integrated` `encryption.*`, `state.*` or `redis.*`, with `aws` the keys
-of the section `aws` that sign: Secrets Manager is asked with the broker's own credentials (`environment`, `file`, `profile`, `default`). A secret
-that is not there, or has not this key's form, is an error like any other (78); a vault that does not answer ends with 75, and
+the vault cannot stand in it: `secrets.*`, and with the provider `integrated` `encryption.*`, `state.*` or `redis.*`. AWS Secrets
+Manager is asked with the credentials of the section `aws` (`environment`, `file`, `profile` or `default`), so what signs cannot
+stand there. A secret that is not there, or has not this key's form, is an error like any other (78); a vault that does not
+answer ends with 75, and
 systemd starts again. Commands that work offline ask the vault for nothing but what they use, mostly nothing.
 
 ## Values that are sealed
