@@ -24,9 +24,10 @@ KEY_BYTES = 32
 _VERSION = b"\x01"
 _KEY_ID_BYTES = 8
 _NONCE_BYTES = 12
-_HEADER_BYTES = 1 + _KEY_ID_BYTES
+# Version and key id: how a blob begins.
+HEADER_BYTES = 1 + _KEY_ID_BYTES
 _TAG_BYTES = 16
-_SHORTEST = _HEADER_BYTES + _NONCE_BYTES + _TAG_BYTES
+_SHORTEST = HEADER_BYTES + _NONCE_BYTES + _TAG_BYTES
 
 # The id of the key that seals; ciphers and versions by the id of the key.
 _Held = tuple[bytes, Mapping[bytes, AESGCM], Mapping[bytes, str]]
@@ -103,13 +104,13 @@ class Envelope:
         _, ciphers, _ = self._held or _withheld()
         if len(sealed) < _SHORTEST or sealed[:1] != _VERSION:
             raise CannotOpen("malformed")
-        header = sealed[:_HEADER_BYTES]
+        header = sealed[:HEADER_BYTES]
         cipher = ciphers.get(header[1:])
         if cipher is None:
             raise CannotOpen("unknown_key")
-        nonce = sealed[_HEADER_BYTES : _HEADER_BYTES + _NONCE_BYTES]
+        nonce = sealed[HEADER_BYTES : HEADER_BYTES + _NONCE_BYTES]
         try:
-            return cipher.decrypt(nonce, sealed[_HEADER_BYTES + _NONCE_BYTES :], header + context)
+            return cipher.decrypt(nonce, sealed[HEADER_BYTES + _NONCE_BYTES :], header + context)
         except InvalidTag as error:
             raise CannotOpen("altered") from error
 
@@ -120,7 +121,7 @@ class Envelope:
             KeysUnavailable: The keys are withheld.
         """
         _, _, versions = self._held or _withheld()
-        return versions.get(sealed[1:_HEADER_BYTES]) if sealed[:1] == _VERSION else None
+        return versions.get(sealed[1:HEADER_BYTES]) if sealed[:1] == _VERSION else None
 
     def is_newest(self, sealed: bytes) -> bool:
         """Whether the version that seals now sealed this blob, as it says itself; else it is to be sealed anew.

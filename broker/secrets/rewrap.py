@@ -1,8 +1,8 @@
 """Sealing anew what older keys sealed, beside everything else that goes on.
 
-There is no list of what is done: a row says itself which key sealed it, so a pass that was broken off is begun again and finds
-its place. Rows are swapped only where nobody changed them meanwhile; who did has sealed the head with the newest key, and its
-older versions come at the second look.
+There is no list of what is done: a row says itself in its first bytes which key sealed it, so a pass that was broken off is begun
+again and finds its place, and one that has nothing to do reads nothing else. Rows are swapped only where nobody changed them
+meanwhile; who did has sealed the head with the newest key, and its older versions come at the second look.
 """
 
 from __future__ import annotations
@@ -43,8 +43,9 @@ async def rewrapped(rows: Rows, *, tell: Callable[[Rewrapped], None] = lambda _:
     done = Rewrapped()
     await _renew_header(rows)
     after = b""
-    while page := await rows.store.heads(after, limit=PAGE):
-        names = [name for name, _ in page]
+    while page := await rows.store.beginnings(after, limit=PAGE):
+        seals = await rows.seals()
+        names = [name for name, found in page if not all(map(seals.is_newest, found))]
         for _ in range(_LOOKS):
             names = await _renewed(rows, names, done)
         after = page[-1][0]

@@ -11,10 +11,14 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from broker.keys.envelope import HEADER_BYTES
 from broker.remote.failure import Malformed
 
 # How a header begins: what tells this store from every other, in the clear.
 GENERATION_BYTES = 16
+
+# How a sealed row begins: enough for ``Envelope.is_newest``.
+BEGINNING_BYTES = HEADER_BYTES
 
 
 def replaced() -> Malformed:
@@ -81,6 +85,9 @@ class Store(Protocol):
 
     async def heads(self, after: bytes, *, limit: int) -> Sequence[tuple[bytes, bytes]]:
         """Names and heads, in the order of names, behind ``after`` (b"" to begin); none at the end."""
+
+    async def beginnings(self, after: bytes, *, limit: int) -> Sequence[tuple[bytes, Sequence[bytes]]]:
+        """Names as above, and how each of a secret's rows begins (``BEGINNING_BYTES``): which key sealed it, not what."""
 
     async def note(self, uses: Mapping[bytes, bytes]) -> None:
         """Keep notes of last uses, of secrets that are there. May be lost with the machine."""

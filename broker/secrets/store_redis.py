@@ -18,7 +18,7 @@ from redis import asyncio as redis
 from redis.exceptions import AuthenticationError, NoPermissionError, OutOfMemoryError, RedisError, ResponseError
 
 from broker.remote.failure import Malformed, Refused, RemoteFailure, Unreachable
-from broker.secrets.store import GENERATION_BYTES, Snapshot, Swap, replaced
+from broker.secrets.store import BEGINNING_BYTES, GENERATION_BYTES, Snapshot, Swap, replaced
 
 _PREFIX = b"zerotrust:{vault}:"
 _HEADER = _PREFIX + b"header"
@@ -52,6 +52,12 @@ for at = last + 1, #ARGV, 2 do redis.call('HSET', KEYS[1], ARGV[at], ARGV[at + 1
 return 1
 """
 _REPLACED = -1
+# KEYS: the secret. ARGV: how many bytes. Redis gives no part of a field.
+_BEGINNINGS = """
+local found = redis.call('HVALS', KEYS[1])
+for at = 1, #found do found[at] = string.sub(found[at], 1, ARGV[1]) end
+return found
+"""
 # KEYS: the secret. ARGV: the note. Of what is not there nothing is noted.
 _NOTE = """
 if redis.call('HEXISTS', KEYS[1], 'head') == 1 then redis.call('HSET', KEYS[1], 'use', ARGV[1]) end
@@ -72,6 +78,7 @@ class RedisVaultStore:
         self._begin = client.register_script(_BEGIN)
         self._exchange = client.register_script(_EXCHANGE)
         self._swap = client.register_script(_SWAP)
+        self._beginnings = client.register_script(_BEGINNINGS)
         self._note = client.register_script(_NOTE)
 
     async def begin(self, proposed: bytes) -> bytes:
@@ -154,6 +161,19 @@ class RedisVaultStore:
             found += await self._heads_of(names)
             after = names[-1]
         return found
+
+    async def beginnings(self, after: bytes, *, limit: int) -> Sequence[tuple[bytes, Sequence[bytes]]]:
+        """See ``Store``."""
+        names = await self._names(after, limit)
+
+        async def work(client: redis.Redis) -> list[list[bytes]]:
+            # A script for each, so that others get their turn between two.
+            pipeline = client.pipeline(transaction=False)
+            for name in names:
+                await _sure(self._beginnings([_key(name)], [BEGINNING_BYTES], client=pipeline))
+            return await pipeline.execute()
+
+        return list(zip(names, await self._asked(work), strict=True)) if names else []
 
     async def note(self, uses: Mapping[bytes, bytes]) -> None:
         """See ``Store``."""

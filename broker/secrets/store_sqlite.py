@@ -17,7 +17,7 @@ from typing import TypeVar
 from broker.core.private_file import PermissionProblem, open_private
 from broker.core.workers import Workers
 from broker.remote.failure import Malformed, RemoteFailure, Unreachable
-from broker.secrets.store import GENERATION_BYTES, Snapshot, Swap, replaced
+from broker.secrets.store import BEGINNING_BYTES, GENERATION_BYTES, Snapshot, Swap, replaced
 
 NAME = "vault.sqlite"
 _DIRECTORY_MODE = 0o700
@@ -48,6 +48,13 @@ _PRAGMAS = (
     "PRAGMA trusted_schema = OFF",
     "PRAGMA cell_size_check = ON",
 )
+
+# A blob's beginning lies in the row itself; what of it is longer than a page is not read.
+_BEGINNINGS = (
+    f"SELECT name, substr(head, 1, {BEGINNING_BYTES}), substr(used, 1, {BEGINNING_BYTES}) "  # noqa: S608  # a number
+    "FROM secrets WHERE name > ? ORDER BY name LIMIT ?"
+)
+_BEGINNINGS_OF_VERSIONS = f"SELECT name, substr(blob, 1, {BEGINNING_BYTES}) FROM versions WHERE name BETWEEN ? AND ?"  # noqa: S608
 
 _T = TypeVar("_T")
 
@@ -131,6 +138,21 @@ class SqliteStore:
         """See ``Store``."""
         statement = "SELECT name, head FROM secrets WHERE name > ? ORDER BY name LIMIT ?"
         return await self._do(lambda db: db.execute(statement, (after, limit)).fetchall())
+
+    async def beginnings(self, after: bytes, *, limit: int) -> Sequence[tuple[bytes, Sequence[bytes]]]:
+        """See ``Store``."""
+
+        def work(db: sqlite3.Connection) -> list[tuple[bytes, Sequence[bytes]]]:
+            with _transaction(db, "DEFERRED"):
+                found: dict[bytes, list[bytes]] = {}
+                for name, head, used in db.execute(_BEGINNINGS, (after, limit)):
+                    found[name] = [head] if used is None else [head, used]
+                if found:
+                    for name, version in db.execute(_BEGINNINGS_OF_VERSIONS, (min(found), max(found))):
+                        found.get(name, []).append(version)
+                return list(found.items())
+
+        return await self._do(work)
 
     async def note(self, uses: Mapping[bytes, bytes]) -> None:
         """See ``Store``."""

@@ -77,6 +77,30 @@ async def test_a_store_that_finds_itself_under_another_header_changes_nothing(st
     assert await store.head(b"n") == b"h"
 
 
+async def test_beginnings_are_of_every_row_of_a_secret_and_of_nothing_more_page_by_page(store: Store) -> None:
+    for name in (b"a", b"b", b"c"):
+        long = {1: b"version-1" * 20_000, 2: b"version-2 and more"}
+        await store.swap([Swap(name=name, before=None, after=b"head-of-" + name + b" and more", puts=long)])
+    await store.note({b"b": b"used-of-b and more"})
+    (first, of_a), (second, of_b) = await store.beginnings(b"", limit=2)
+    assert (first, sorted(of_a)) == (b"a", [b"head-of-a", b"version-1", b"version-2"])
+    assert (second, sorted(of_b)) == (b"b", [b"head-of-b", b"used-of-b", b"version-1", b"version-2"])
+    assert [name for name, _ in await store.beginnings(b"b", limit=2)] == [b"c"]
+    assert not await store.beginnings(b"c", limit=2)
+
+
+async def test_a_rewrap_that_finds_nothing_to_do_reads_no_secret(make_store: MakeStore) -> None:
+    vault = vault_over(make_store())
+    for count in range(3):
+        await vault.write(f"s{count}", fields(value="v"))
+        await vault.read(f"s{count}")
+    await vault.note_uses()
+    with patch.object(vault._store, "whole", side_effect=AssertionError("read whole")):
+        done = await vault.rewrap()
+    assert (done.seen, done.renewed) == (3, 0)
+    await vault.close()
+
+
 async def test_heads_come_in_order_page_by_page_each_once(store: Store) -> None:
     names = [bytes([number, 0, 255]) for number in range(10)]
     await store.swap([Swap(name=name, before=None, after=b"h" + name) for name in reversed(names)])
