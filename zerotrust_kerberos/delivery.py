@@ -20,6 +20,8 @@ _STATFS_BYTES = 256  # more than the structure of any machine; its first member 
 _MODE = 0o400
 _NAME_MAX = 128  # bytes
 _NAME_CHARS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-")
+# Characters of a line that is nothing but the end of some JSON: `}]},`.
+_BRACKETS_MAX = 4
 
 # What each runner reads out of its job's output, and the variable by which it says that it is one.
 # https://docs.github.com/actions/reference/workflow-commands (a percent sign is written %25); GitLab Runner 17.10, proxy_exec;
@@ -50,6 +52,10 @@ def deliver(folder: str, files: Mapping[str, bytes], *, on_disk: bool) -> None:
     except OSError as error:
         raise Failure("configuration", f"{folder}: {error.strerror}", fix=f"ls -ld {folder}") from error
     try:
+        if os.fstat(descriptor).st_uid not in (0, os.geteuid()):
+            # Whoever owns a folder puts other files in the place of ours, and other secrets into them.
+            what = f"{folder} belongs to another account"
+            raise Failure("configuration", what, fix=f"name one of your own, or: chown {os.geteuid()} {folder}")
         if not on_disk and not is_in_memory(descriptor):
             what = f"{folder} is not in memory: what is written there outlives its use"
             raise Failure("configuration", what, fix=f"mount -t tmpfs -o mode=0700,size=1m tmpfs {folder}")
@@ -83,8 +89,9 @@ def masked(runner: str, value: str, environ: Mapping[str, str]) -> str:
     variable, command, percent = MASKS[runner]
     if environ.get(variable, "").lower() != "true":
         raise Failure("usage", f"--mask {runner} outside a job of it would print what it should hide")
-    # A line without a letter or digit is a bracket of some JSON: hiding it would hide half the log and no secret.
-    lines = [line for line in value.replace("\r", "\n").split("\n") if any(char.isalnum() for char in line)]
+    # A short line without a letter or digit is a bracket of some JSON: hiding it would hide half the log and no secret.
+    found = value.replace("\r", "\n").split("\n")
+    lines = [line for line in found if len(line.strip()) > _BRACKETS_MAX or any(char.isalnum() for char in line)]
     return "".join(f"{command}{line.replace('%', percent)}\n" for line in dict.fromkeys(lines))
 
 

@@ -30,6 +30,8 @@ from broker.secrets.vault import Saved, Vault
 _MAGIC = b"zerotrust vault backup 1\n"
 _CONTEXT = b"vault-backup/v1\0"
 _HEADER_MAX = 64 << 10
+# The master key and a recovery key. Whoever opens a file of others asks a key service for each, which may charge by the question.
+_KEYS_MAX = 8
 # Bytes of a frame: values of 64 KiB, or metadata of a hundred versions and their names.
 _FRAME_MAX = 1 << 20
 _LENGTH = struct.Struct(">I")
@@ -219,9 +221,13 @@ def _header_of(header: bytes) -> tuple[str, list[bytes]]:
         raise Damaged(0, "is not that of a backup of a vault")
     try:
         stated = orjson.loads(header[len(_MAGIC) :])
-        return str(stated["made"]), [base64.b64decode(one["wrapped"], validate=True) for one in stated["keys"]]
+        wrapped = [base64.b64decode(one["wrapped"], validate=True) for one in stated["keys"]]
+        made = str(stated["made"])
     except (ValueError, KeyError, TypeError) as error:
         raise Damaged(0, "was altered or cut") from error
+    if len(wrapped) > _KEYS_MAX:
+        raise Damaged(0, "names more keys than anybody wraps a backup with")
+    return made, wrapped
 
 
 async def _unwrapped(stated: str, wrapped: Sequence[bytes], masters: Sequence[MasterKey]) -> bytes:

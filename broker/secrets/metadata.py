@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from broker.secrets.unfit import Unfit
 
@@ -22,6 +22,8 @@ NAME_MAX = 256
 # Nobody rotates by hand more often, and what is due in eleven years is due never.
 ROTATION_MIN = timedelta(minutes=1)
 ROTATION_MAX = timedelta(days=3660)
+# RFC 3339 writes years with four digits, and strftime(3) does not.
+_YEAR_MIN = 1000
 
 _LABEL = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
@@ -33,6 +35,14 @@ def _check_text(what: str, text: str) -> None:
 
 def _unfit(what: str, fault: str, fix: str) -> Unfit:
     return Unfit(f"{what} {fault} — fix: give {fix}", reason="unfit_metadata")
+
+
+def _is_shown(moment: datetime) -> bool:
+    """Whether it is a date in UTC too: at both ends of the calendar some hours are not, and could be kept and never be told."""
+    try:
+        return moment.astimezone(UTC).year >= _YEAR_MIN
+    except OverflowError:
+        return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +90,8 @@ class Details:
             raise _unfit("the rotation interval", "is too short or too long", "a minute to ten years")
         if self.expires is not None and self.expires.tzinfo is None:
             raise _unfit("the expiry date", "has no time zone", "a time in UTC, as 2026-01-31T12:00:00Z")
+        if self.expires is not None and not _is_shown(self.expires):
+            raise _unfit("the expiry date", "is none in UTC", "a time in UTC, as 2026-01-31T12:00:00Z")
         if not 1 <= self.versions_kept <= VERSIONS_MAX:
             raise _unfit("the number of versions kept", "is out of range", f"1 to {VERSIONS_MAX}")
         if len(self.labels) > LABELS_MAX:

@@ -11,6 +11,7 @@ lost with the machine. A write that got no answer may have been made: check-and-
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
@@ -24,6 +25,8 @@ _PREFIX = b"zerotrust:{vault}:"
 _HEADER = _PREFIX + b"header"
 _NAMES = _PREFIX + b"names"
 _HEAD, _USE, _NUMBERED = b"head", b"use", b"v"
+# As `_number` writes it, and in no second way: whatever else somebody puts beside it is no version.
+_VERSION = re.compile(rb"v([1-9][0-9]{0,17})")
 
 # KEYS: header, names. ARGV: the header to begin with.
 _BEGIN = """
@@ -120,9 +123,9 @@ class RedisVaultStore:
         if _HEAD not in found:
             return None
         versions = {
-            int(field[len(_NUMBERED) :]): blob
+            int(numbered[1]): blob
             for field, blob in found.items()
-            if field.startswith(_NUMBERED) and field[len(_NUMBERED) :].isdigit()
+            if (numbered := _VERSION.fullmatch(field)) is not None
         }
         return Snapshot(head=found[_HEAD], versions=versions, use=found.get(_USE))
 

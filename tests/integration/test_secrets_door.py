@@ -161,6 +161,17 @@ def test_what_has_expired_is_read_by_nobody_and_the_try_is_on_record(broker: Bro
     assert (known["created"]["by"], known["used"]["by"], known["used"]["with"]) == (ALICE, ALICE, "/v1/secrets")
 
 
+def test_a_date_that_is_none_in_utc_is_refused_and_the_secret_can_be_looked_at(
+    broker: BrokerProcess, alice: Operator
+) -> None:
+    answer = put(alice, broker, "team-a/late", metadata={"expires": "9999-12-31T23:59:59-01:00"})
+    assert (answer.status, answer.code) == (400, "bad_request")
+    assert put(alice, broker, "team-a/late").json["version"] == "1", "nothing was written"
+    answer = post(alice, broker, "team-a/late:describe", b'{"expires":"0001-01-01T00:00:00+01:00"}')
+    assert (answer.status, answer.code) == (400, "bad_request")
+    assert get(alice, broker, "team-a/late/versions").status == 200
+
+
 def test_a_list_holds_what_may_be_listed_below_a_prefix_and_nothing_beside_it(
     broker: BrokerProcess, alice: Operator, mallory: Operator
 ) -> None:

@@ -158,6 +158,20 @@ async def test_a_redis_that_evicts_is_not_begun_with_and_one_that_forgets_says_s
         redis_server.cli("CONFIG", "SET", "maxmemory", "0", "maxmemory-policy", "noeviction", "save", "")
 
 
+async def test_what_somebody_puts_beside_versions_in_redis_holds_up_neither_a_rewrap_nor_a_backup(
+    redis_server: RedisServer,
+) -> None:
+    async with vault_at(redis_server) as vault, redis.Redis.from_url(redis_server.url_with_password) as client:
+        await vault.write("a", fields(value="1"))
+        (key,) = [key async for key in client.scan_iter("zerotrust:{vault}:*", _type="hash")]
+        for field in (b"v" + b"9" * 5000, b"v01", b"v0", b"v\xd9\xa1", b"v1\n", b"v" + b"9" * 18):
+            await client.hset(key, field, b"junk")
+        done = await vault.rewrap()
+        assert (done.seen, done.broken) == (1, 0)
+        assert [dict(saved.versions).keys() async for saved in vault.saved()] == [{1}]
+        assert shown(await vault.read("a")) == {"value": "1"}
+
+
 async def test_a_redis_that_is_full_refuses_cleanly(redis_server: RedisServer) -> None:
     async with vault_at(redis_server) as vault:
         await vault.write("a", fields(value="1"))

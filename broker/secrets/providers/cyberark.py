@@ -15,6 +15,8 @@ from broker.remote.failure import Missing, Refused, RemoteFailure
 from broker.secrets.one_text import fields_of, text_of
 from broker.secrets.provider import Version, is_path
 
+_VERSION_DIGITS = 9
+
 
 class CyberArkProvider:
     """See ``Provider``."""
@@ -71,6 +73,7 @@ class CyberArkProvider:
 
 
 def _number(version: str) -> int:
-    if not (version.isascii() and version.isdecimal()):
+    # Longer ones are no numbers to Python (PYTHONINTMAXSTRDIGITS), nor to Conjur, whose twenty are counted from 1.
+    if not (version.isascii() and version.isdecimal() and len(version) <= _VERSION_DIGITS):
         raise Missing("Conjur's versions are numbers", reason="version_not_found")
     return int(version)

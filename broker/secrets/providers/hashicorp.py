@@ -21,6 +21,8 @@ from broker.secrets.provider import Version, is_path
 
 # Folders that one listing looks into: a request each.
 _FOLDERS_MAX = 500
+# Of a version that is asked for: KV counts in an int.
+_VERSION_DIGITS = 9
 
 
 class HashicorpProvider:
@@ -139,4 +141,4 @@ def _number(metadata: Json) -> int:
 
 
 def _is_count(version: str) -> bool:
-    return version.isascii() and version.isdigit() and not version.startswith("0")
+    return version.isascii() and version.isdigit() and not version.startswith("0") and len(version) <= _VERSION_DIGITS

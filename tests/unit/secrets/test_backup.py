@@ -163,6 +163,26 @@ async def test_without_a_key_of_its_own_it_does_not_open_and_shows_neither_value
     await vault.close()
 
 
+class Counting(LocalMaster):
+    asked = 0
+
+    async def unwrap(self, blob: bytes, *, context: bytes) -> bytes:
+        self.asked += 1
+        return await super().unwrap(blob, context=context)
+
+
+async def test_a_file_of_thousands_of_keys_asks_no_master_for_one_of_them(tmp_path: Path) -> None:
+    vault = await filled(tmp_path)
+    magic, header, rest = (await backup_of(vault)).split(b"\n", 2)
+    stated = orjson.loads(header)
+    stated["keys"] = [{"master": "m", "wrapped": "eA=="}] * 1000
+    master = Counting(keys=[b"m" * 32])
+    with pytest.raises(Damaged) as caught:
+        await verify(io.BytesIO(b"\n".join([magic, orjson.dumps(stated), rest])), masters=[master])
+    assert (caught.value.record, master.asked) == (0, 0)
+    await vault.close()
+
+
 async def test_a_restore_that_was_broken_off_is_finished_with_merge(tmp_path: Path) -> None:
     vault = await filled(tmp_path / "one")
     for number in range(20):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -224,6 +224,9 @@ async def test_what_is_no_version_is_refused(vault: Vault, version: str) -> None
         {"purpose": "x" * 1025},
         {"rotate_every": timedelta(0)},
         {"expires": START.replace(tzinfo=None)},
+        {"expires": datetime.fromisoformat("9999-12-31T23:59:59-01:00")},
+        {"expires": datetime.fromisoformat("0001-01-01T00:00:00+01:00")},
+        {"expires": datetime.fromisoformat("0999-12-31T23:59:59Z")},
         {"versions_kept": 0},
         {"versions_kept": 101},
         {"labels": {"a b": ""}},
