@@ -84,6 +84,10 @@ def test_only_the_decision_makes_a_grant() -> None:
     assert makers_of("Grant") == {"authz/policy.py"}
 
 
+def test_only_the_rules_about_secrets_make_a_permit() -> None:
+    assert makers_of("Permit") == {"authz/secrets.py"}
+
+
 def test_only_authentication_makes_a_principal_but_for_the_pattern_of_a_rule() -> None:
     # A session or job pass opens to the principal that was sealed into it.
     of_authentication = {"authn/identity.py", "authn/sealed.py"}
