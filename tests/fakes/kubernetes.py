@@ -11,24 +11,21 @@ import base64
 import binascii
 import json
 import re
-import ssl
 import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Any, Self
+from http.server import BaseHTTPRequestHandler
+from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests.fakes.certificates import ServerCertificate
-
-if TYPE_CHECKING:
-    from types import TracebackType
+from tests.fakes.https_server import HttpsServer
 
 AUDIENCE = "https://kubernetes.default.svc.cluster.local"
 SECRET_MAX = 1024 * 1024
@@ -75,7 +72,7 @@ class Request:
     body: bytes = field(repr=False)
 
 
-class FakeKubernetes:
+class FakeKubernetes(HttpsServer):
     """Use as a context manager. ``url`` is https with ``certificate``, which is also its own authority."""
 
     def __init__(self, certificate: ServerCertificate) -> None:
@@ -85,32 +82,13 @@ class FakeKubernetes:
         self.requests: list[Request] = []
         self.scripted: list[int] = []
         self.before: Callable[[str, str], None] = lambda _method, _path: None
-        self.answers = threading.Event()
-        self.answers.set()
         self.skew = 0.0
         self._accounts: dict[tuple[str, str], str] = {}
         self._revision = 1000
         self._pages: dict[str, tuple[list[dict[str, Any]], int]] = {}
         self._lock = threading.Lock()
         self._key = ec.generate_private_key(ec.SECP256R1())
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._server.daemon_threads = True
-        self._server.handle_error = lambda *_: None  # type: ignore[method-assign]
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(certificate.certificate, certificate.key)
-        self._server.socket = context.wrap_socket(self._server.socket, server_side=True, do_handshake_on_connect=False)
-        self.url = f"https://localhost:{self._server.server_port}"
-
-    def __enter__(self) -> Self:
-        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.answers.set()
-        self._server.shutdown()
-        self._server.server_close()
+        super().__init__(self._handler(), certificate=certificate)
 
     def now(self) -> float:
         return time.time() + self.skew

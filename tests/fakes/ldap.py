@@ -12,22 +12,19 @@ import contextlib
 import os
 import secrets
 import shutil
-import signal
 import socket
 import subprocess
 import time
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from tests.fakes.certificates import ServerCertificate
 from tests.fakes.realm import Realm, free_port
+from tests.fakes.server_process import ServerProcess
 
 BASE = "dc=example,dc=com"
 SERVICE = "ldap/localhost"
 
 START_SECONDS = 10.0  # It is up in 30 ms; a loaded build machine may need a hundred times that.
-STOP_SECONDS = 5.0
 COMMAND_SECONDS = 10.0
 POLL_SECONDS = 0.005
 PORT_ATTEMPTS = 20  # Another process may take a port between our choice and the server's bind.
@@ -80,7 +77,7 @@ class LdapError(Exception):
     """A program of OpenLDAP is missing, failed, or did not come up; the message holds what it said."""
 
 
-class LdapServer:
+class LdapServer(ServerProcess):
     """One running slapd.
 
     Attributes:
@@ -96,7 +93,6 @@ class LdapServer:
         self._realm = realm
         self._certificate = certificate
         self._password = secrets.token_urlsafe(24)
-        self._server: subprocess.Popen[bytes] | None = None
 
     @classmethod
     def start(
@@ -120,17 +116,6 @@ class LdapServer:
         server._run(["slapadd", "-q", "-f", str(server.folder / "slapd.conf")], text=f"{_SUFFIX}\n{entries}")
         server._start()
         return server
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.stop()
 
     @property
     def url(self) -> str:
@@ -164,27 +149,6 @@ class LdapServer:
         """How often it was asked for entries so far."""
         return self.log().count(" SRCH base=")
 
-    def freeze(self) -> None:
-        """Stops the process without closing anything: connections open and nobody answers."""
-        self._signal(signal.SIGSTOP)
-
-    def thaw(self) -> None:
-        """Lets a frozen server go on; it then answers what waited."""
-        self._signal(signal.SIGCONT)
-
-    def stop(self) -> None:
-        """Ends the server; its entries stay. Harmless when it has ended."""
-        if self._server is None:
-            return
-        self._server.send_signal(signal.SIGCONT)  # A frozen process would sleep through SIGTERM.
-        self._server.terminate()
-        try:
-            self._server.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._server.kill()
-            self._server.wait()
-        self._server = None
-
     def restart(self) -> None:
         """Ends the server and starts it on the same ports with the same entries.
 
@@ -197,7 +161,7 @@ class LdapServer:
 
     def renew(self) -> None:
         """Brings the server back to running, whatever was done to it; its entries stay as they are."""
-        if self._server is None or self._server.poll() is not None:
+        if not self.is_running:
             self.restart()
         else:
             self.thaw()
@@ -238,11 +202,6 @@ class LdapServer:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), START_SECONDS):
             return True
         return False
-
-    def _signal(self, number: signal.Signals) -> None:
-        if self._server is None:
-            raise LdapError("the server is not running; restart() it first")
-        self._server.send_signal(number)
 
     def _write_configuration(self) -> None:
         tls = ""

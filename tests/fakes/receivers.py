@@ -8,16 +8,13 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-import ssl
 import threading
 from collections.abc import Mapping
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Any, Self
+from http.server import BaseHTTPRequestHandler
+from typing import Any
 
 from tests.fakes.certificates import ServerCertificate
-
-if TYPE_CHECKING:
-    from types import TracebackType
+from tests.fakes.https_server import HttpsServer
 
 _EVENT_KEYS = {"time", "host", "source", "sourcetype", "index", "event", "fields"}
 _JSON = "application/json"
@@ -25,7 +22,7 @@ _JSON = "application/json"
 Answer = tuple[int, Mapping[str, Any]]
 
 
-class Receiver:
+class Receiver(HttpsServer):
     """Use as a context manager. ``taken`` are the records that were answered with success, in their order."""
 
     def __init__(self, *, certificate: ServerCertificate | None = None) -> None:
@@ -34,28 +31,7 @@ class Receiver:
         self.scripted: list[tuple[int, Mapping[str, str], bytes]] = []
         self.most_bytes = 1_000_000
         self.refuses: set[int] = set()
-        self.answers = threading.Event()
-        self.answers.set()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._server.daemon_threads = True
-        # A client that is killed is what tests do: no stack trace of it.
-        self._server.handle_error = lambda *_: None  # type: ignore[method-assign]
-        if certificate is not None:
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            context.load_cert_chain(certificate.certificate, certificate.key)
-            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
-        self.url = f"{'http' if certificate is None else 'https'}://localhost:{self._server.server_port}"
-
-    def __enter__(self) -> Self:
-        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.answers.set()
-        self._server.shutdown()
-        self._server.server_close()
+        super().__init__(self._handler(), certificate=certificate)
 
     @property
     def numbers(self) -> list[int]:

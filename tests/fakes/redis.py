@@ -11,19 +11,15 @@ import contextlib
 import os
 import secrets
 import shutil
-import signal
 import socket
 import subprocess
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
 
-if TYPE_CHECKING:
-    from types import TracebackType
+from tests.fakes.server_process import ServerProcess
 
 START_SECONDS = 10.0  # It is up in 10 ms; a loaded build machine may need a hundred times that.
-STOP_SECONDS = 5.0
 COMMAND_SECONDS = 10.0
 POLL_SECONDS = 0.005
 PORT_ATTEMPTS = 20  # Another process may take the port between our choice and the server's bind.
@@ -34,7 +30,7 @@ class RedisError(Exception):
     """A Redis program is missing, failed, or did not come up; the message holds what it said."""
 
 
-class RedisServer:
+class RedisServer(ServerProcess):
     """One running redis-server.
 
     Attributes:
@@ -50,7 +46,6 @@ class RedisServer:
         self.port = 0
         self._socket_folder: str | None = None
         self._settings: dict[str, str] = {}
-        self._server: subprocess.Popen[bytes] | None = None
 
     @classmethod
     def start(cls, folder: Path, *, settings: dict[str, str] | None = None) -> RedisServer:
@@ -68,17 +63,6 @@ class RedisServer:
         server._settings = dict(settings or {})
         server._start()
         return server
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     @property
     def url(self) -> str:
@@ -99,27 +83,6 @@ class RedisServer:
         self._socket_folder = self._socket_folder or tempfile.mkdtemp(prefix="redis-")
         return Path(self._socket_folder) / "redis.sock"
 
-    def freeze(self) -> None:
-        """Stops the process without closing anything: connections open and nobody answers."""
-        self._signal(signal.SIGSTOP)
-
-    def thaw(self) -> None:
-        """Lets a frozen server go on; it then answers what waited."""
-        self._signal(signal.SIGCONT)
-
-    def stop(self) -> None:
-        """Ends the server and forgets all data; harmless when it has ended."""
-        if self._server is None:
-            return
-        self._server.send_signal(signal.SIGCONT)  # A frozen process would sleep through SIGTERM.
-        self._server.terminate()
-        try:
-            self._server.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._server.kill()
-            self._server.wait()
-        self._server = None
-
     def restart(self) -> None:
         """Ends the server and starts an empty one with the same addresses and password.
 
@@ -132,7 +95,7 @@ class RedisServer:
 
     def renew(self) -> None:
         """Brings the server back to running and empty, whatever was done to it; 3 ms when it runs."""
-        if self._server is None or self._server.poll() is not None:
+        if not self.is_running:
             self.restart()
             return
         self.thaw()
@@ -226,11 +189,6 @@ class RedisServer:
             with probe.makefile("rb") as answers:
                 return answers.readline() == b"+OK\r\n" and answers.readline() == b"+PONG\r\n"
         return False
-
-    def _signal(self, number: signal.Signals) -> None:
-        if self._server is None:
-            raise RedisError("the server is not running; restart() it first")
-        self._server.send_signal(number)
 
     def _log(self) -> str:
         try:

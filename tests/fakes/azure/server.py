@@ -10,14 +10,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-import ssl
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 from unittest.mock import patch
 from urllib.parse import parse_qsl, urlsplit
 
@@ -25,6 +23,7 @@ from tests.fakes.azure import entra
 from tests.fakes.azure.vault import KeyVault
 from tests.fakes.azure.wire import Answer, Asked, Refusal
 from tests.fakes.certificates import server_certificate
+from tests.fakes.https_server import HttpsServer
 
 _HTTPS = 443
 # A hang ends by itself, so that a forgotten one cannot hold a test run for ever.
@@ -41,7 +40,7 @@ class _Fault:
     value: str
 
 
-class AzureCloud:
+class AzureCloud(HttpsServer):
     """``with AzureCloud(folder) as cloud``: running. ``calls`` are host, method and path of each request, in their order."""
 
     def __init__(self, folder: Path, *, vault: str = "zerotrust") -> None:
@@ -53,26 +52,7 @@ class AzureCloud:
         self._open: set[int] = set()
         certificate = server_certificate(folder, "ecdsa-sha256", host=self.vault.host, also=(entra.HOST,))
         self.ca_file = certificate.certificate
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._server.daemon_threads = True
-        # A client that leaves is what tests do: no stack trace of it.
-        self._server.handle_error = lambda *_: None  # type: ignore[method-assign]
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(certificate.certificate, certificate.key)
-        # Each connection's handshake in its own thread, or one silent client would hold up all others.
-        self._server.socket = context.wrap_socket(self._server.socket, server_side=True, do_handshake_on_connect=False)
-        self.port = self._server.server_port
-
-    def __enter__(self) -> Self:
-        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._awake.set()
-        self._server.shutdown()
-        self._server.server_close()
+        super().__init__(self._handler(), certificate=certificate)
 
     @property
     def secret(self) -> str:
