@@ -2,14 +2,33 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 _FILE_MODE = 0o600
 
 
+def open_lock(path: Path) -> int:
+    """A descriptor to be locked, of a file beside the one that is replaced, which is another one each time. Raises OSError."""
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, _FILE_MODE)
+
+
+@contextlib.contextmanager
+def one_writer(path: Path) -> Iterator[None]:
+    """Inside, no other process of this host that asks here writes to ``path``; waits for whoever does. Raises OSError."""
+    lock = open_lock(path.with_suffix(".lock"))
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
+
+
 def replace_file(path: Path, content: bytes) -> os.stat_result:
-    """Put a private file into the place of what is there. For one writer at a time: whoever calls holds a lock.
+    """Put a private file into the place of what is there. For one writer at a time: whoever calls holds a lock (``one_writer``).
 
     The new file is synced before it takes the old one's name, and the name is synced before this returns.
 

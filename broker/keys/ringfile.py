@@ -12,16 +12,15 @@ import hashlib
 import logging
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
-from broker.core.stable_file import replace_file
+from broker.core.stable_file import one_writer, open_lock, replace_file
 from broker.keys.keyring import Entry, Ring, decoded, encoded
 
 NAME = "keyring"
 _HEAD = b"zerotrust keyring v1 sha256:"
 _DIRECTORY_MODE = 0o700
-_FILE_MODE = 0o600
 # Bytes. A year of daily versions with their tombstones takes two hundred thousand.
 _SIZE_MAX = 16 << 20
 
@@ -73,7 +72,7 @@ class RingFile:
         """Use the folder until ``close``, so that nobody else of this host believes to be alone."""
         with contextlib.suppress(OSError):  # a folder that takes nothing has nothing to be destroyed in it
             self.path.parent.mkdir(mode=_DIRECTORY_MODE, parents=True, exist_ok=True)
-            self._use = _opened_lock(self.path.with_suffix(".use"))
+            self._use = open_lock(self.path.with_suffix(".use"))
             fcntl.flock(self._use, fcntl.LOCK_SH)
 
     def is_ours_alone(self) -> bool:
@@ -111,7 +110,7 @@ class RingFile:
             OSError: What was there is.
         """
         self.path.parent.mkdir(mode=_DIRECTORY_MODE, parents=True, exist_ok=True)
-        with self._alone():
+        with one_writer(self.path):
             try:
                 there = Ring.of(self.read())
                 is_there = self._seen is not None
@@ -124,20 +123,7 @@ class RingFile:
                 self._replace(wanted)
             return wanted
 
-    @contextlib.contextmanager
-    def _alone(self) -> Iterator[None]:
-        lock = _opened_lock(self.path.with_suffix(".lock"))
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(lock)
-
     def _replace(self, ring: Ring) -> None:
         body = b"".join(encoded(entry) + b"\n" for entry in sorted(ring, key=lambda entry: entry.name))
         status = replace_file(self.path, _HEAD + hashlib.sha256(body).hexdigest().encode() + b"\n" + body)
         self._seen = (status.st_ino, status.st_mtime_ns)
-
-
-def _opened_lock(path: Path) -> int:
-    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, _FILE_MODE)

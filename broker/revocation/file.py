@@ -8,22 +8,19 @@ synced before anybody hears of it. Instances of one host may share a folder; eac
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import logging
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
-from broker.core.stable_file import replace_file
+from broker.core.stable_file import one_writer, replace_file
 from broker.keys.envelope import CannotOpen, Envelope, armoured, unarmoured
 from broker.revocation.ledger import Entry, Ledger, decoded, encoded
 
 _NAME = "revocations"
 _CONTEXT = b"revocations/v1"
 _DIRECTORY_MODE = 0o700
-_FILE_MODE = 0o600
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 # Bytes. A hundred thousand entries take fourteen million.
 _SIZE_MAX = 64 << 20
@@ -65,7 +62,7 @@ class LedgerFile:
         """
         if not self.path.exists():
             return frozenset()
-        with self._alone():
+        with one_writer(self.path):
             entries, blob = self._read()
             if blob and not self._envelope.is_newest(blob):
                 self._replace(encoded(sorted(entries)))
@@ -107,7 +104,7 @@ class LedgerFile:
             OSError: They are not there, and what was there is.
         """
         self.path.parent.mkdir(mode=_DIRECTORY_MODE, parents=True, exist_ok=True)
-        with self._alone():
+        with one_writer(self.path):
             try:
                 ledger = Ledger(self.read())
                 is_new = not self.path.exists()
@@ -119,17 +116,6 @@ class LedgerFile:
             if ledger.take(entries) or is_new:
                 self._replace(encoded(sorted(ledger)))
             return list(ledger)
-
-    @contextlib.contextmanager
-    def _alone(self) -> Iterator[None]:
-        lock = os.open(
-            self.path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, _FILE_MODE
-        )
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(lock)
 
     def _replace(self, plaintext: bytes) -> None:
         sealed = armoured(self._envelope.seal(plaintext, context=_CONTEXT))

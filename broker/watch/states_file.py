@@ -6,7 +6,6 @@ a cold start and a line in the log, nothing more.
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 from collections.abc import Iterable
@@ -16,7 +15,7 @@ from pathlib import Path
 import orjson
 
 from broker.core.clock import Clock
-from broker.core.stable_file import replace_file
+from broker.core.stable_file import one_writer, replace_file
 from broker.core.workers import Workers
 from broker.keys.envelope import CannotOpen, armoured, unarmoured
 from broker.keys.hierarchy import DailyEnvelope
@@ -24,7 +23,6 @@ from broker.watch.states import InProcess, Name, Shelf, State
 
 _NAME = "watch-states"
 _CONTEXT = b"watch-states/v1"
-_LOCK_MODE = 0o600
 # A killed broker forgets this much.
 _EVERY = timedelta(minutes=5)
 # Bytes; all shelves full take a quarter of it.
@@ -107,12 +105,6 @@ class StatesFile:
     def _write(self, states: Iterable[tuple[Name, State]]) -> None:
         rows = [(name.shelf.value, name.of, state.version, state.text.decode()) for name, state in states]
         sealed = self._envelope.now().seal(orjson.dumps(rows), context=_CONTEXT)
-        lock = os.open(
-            self._path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, _LOCK_MODE
-        )
-        try:
-            # Of two brokers on one host the later one's word stands.
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        # Of two brokers on one host the later one's word stands.
+        with one_writer(self._path):
             replace_file(self._path, armoured(sealed))
-        finally:
-            os.close(lock)
