@@ -19,6 +19,7 @@ from broker.assembly.entrance import entry_of
 from broker.assembly.gauges import add_gauges
 from broker.assembly.keys import Keys
 from broker.assembly.keys import add_gauges as add_key_gauges
+from broker.assembly.notification import left_spool
 from broker.assembly.recording import Recording, recording_of
 from broker.assembly.reload import PolicyReload, Source
 from broker.assembly.revocation import denies_of, epochs_of
@@ -145,9 +146,8 @@ def assemble(settings: Settings, checked: Checked, *, keys: Keys, source: Source
     audit = keys.audit = recording.audit
     epochs = epochs_of(settings, hierarchy=hierarchy, client=client, metrics=metrics, clock=clock)
     holds = Holds(epochs=epochs)
-    for store in (epochs, recording.notifier):
-        if store is not None:
-            keys.replica.register(store)
+    for store in (epochs, recording.notifier or left_spool(settings, hierarchy=hierarchy)):
+        keys.replica.register(store)
     cache = cache_of(
         settings.redis,
         hierarchy=hierarchy,
@@ -210,6 +210,8 @@ def assemble(settings: Settings, checked: Checked, *, keys: Keys, source: Source
         hierarchy=hierarchy,
         entry=entry,
         holds=holds,
+        audit=audit,
+        metrics=metrics,
         clock=clock,
     )
     feed(checked.base, path=settings.aws.credentials_secret, vault=secrets.source)

@@ -26,7 +26,7 @@ from broker.watch.channels.webhook import Webhook
 from broker.watch.gathering import Gathering
 from broker.watch.metrics import Metrics
 from broker.watch.notice import Notice, notice_of, rank
-from broker.watch.spool import Letter, SpoolFile
+from broker.watch.spool import LeftSpool, Letter, SpoolFile
 from broker.watch.wording import BrokenTemplate, Escape, Wording, plain
 
 _PLACE = "security.breach_notification.channels"
@@ -130,6 +130,11 @@ def notifier_of(
         lambda: float(len(notifier.failing)),
     )
     return notifier
+
+
+def left_spool(settings: Settings, *, hierarchy: KeyHierarchy) -> LeftSpool:
+    """What a broker with somebody to tell has left here, for one without."""
+    return LeftSpool(spool=_spool(settings, hierarchy))
 
 
 class Postbox:

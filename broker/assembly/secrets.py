@@ -11,6 +11,7 @@ from broker.assembly.check import Checked
 from broker.assembly.entrance import Entry
 from broker.assembly.providers import External, external
 from broker.assembly.vault import vault_of
+from broker.audit.log import AuditLog
 from broker.authn.signature import Signatures
 from broker.authz.policies import Policies
 from broker.config.model import Settings
@@ -19,8 +20,11 @@ from broker.issuing.secrets import SecretDesk
 from broker.keys.hierarchy import KeyHierarchy
 from broker.remote.failure import RemoteFailure
 from broker.revocation.holds import Holds
+from broker.secrets.alarm import VaultAlarm
+from broker.secrets.census import Census
 from broker.secrets.provider import Provider
 from broker.secrets.vault import Vault
+from broker.watch.metrics import Metrics
 
 # Of the last use a minute may be lost with the process; the records of the audit log have it all the same.
 _NOTE_EVERY_SECONDS = 60.0
@@ -37,11 +41,16 @@ class Secrets:
     vault: Vault | None
     policies: Policies
     other: External | None
+    alarm: VaultAlarm
+    census: Census | None
 
     @property
     def background(self) -> Sequence[Callable[[], Awaitable[None]]]:
         """What goes on beside requests."""
-        return [self._keep_noting] if self.other is None else self.other.background
+        if self.other is not None:
+            return self.other.background
+        counting = [self.census.keep_counting] if self.census is not None else []
+        return [self._keep_noting, self.alarm.keep_telling, *counting]
 
     @property
     def source(self) -> Provider:
@@ -78,13 +87,18 @@ def secrets_of(
     hierarchy: KeyHierarchy,
     entry: Entry,
     holds: Holds,
+    audit: AuditLog,
+    metrics: Metrics,
     clock: Clock,
 ) -> Secrets:
     """As configured."""
     policies, other = checked.policies, external(settings.secrets, keys=checked.keys, base=checked.base, clock=clock)
+    alarm, census = VaultAlarm(audit=audit, clock=clock), None
     provider: Provider
     if other is None:
-        provider = vault = vault_of(settings, hierarchy=hierarchy, clock=clock)
+        provider = vault = vault_of(settings, hierarchy=hierarchy, clock=clock, alarm=alarm)
+        census = Census(vault=vault, is_wanted=lambda: bool(policies.current.secret_rules))
+        _add_gauges(metrics, alarm, census)
     else:
         provider, vault = other.provider, None
     desk = SecretDesk(
@@ -101,4 +115,21 @@ def secrets_of(
         vault=vault,
         clock=clock,
     )
-    return Secrets(desk=desk, provider=provider, vault=vault, policies=policies, other=other)
+    return Secrets(
+        desk=desk, provider=provider, vault=vault, policies=policies, other=other, alarm=alarm, census=census
+    )
+
+
+def _add_gauges(metrics: Metrics, alarm: VaultAlarm, census: Census) -> None:
+    metrics.of_each(
+        "broker_secrets",
+        "Secrets in the integrated vault, by state, as of the last count, a few minutes ago",
+        "state",
+        lambda: census.states,
+    )
+    metrics.gauge(
+        "broker_secrets_rotation_overdue", "Secrets that want a new version, as of the same", lambda: census.overdue
+    )
+    metrics.counter(
+        "broker_vault_tampered", "Rows of the vault that were not what was put there", lambda: float(alarm.found)
+    )

@@ -7,15 +7,19 @@ from broker.config.model import Settings
 from broker.config.resolve import IntegratedBootstrap
 from broker.core.clock import Clock
 from broker.keys.hierarchy import KeyHierarchy, Use
+from broker.secrets.alarm import VaultAlarm
 from broker.secrets.store import Store
 from broker.secrets.store_redis import RedisVaultStore
 from broker.secrets.store_sqlite import SqliteStore
 from broker.secrets.vault import Vault
 
 
-def vault_of(settings: Settings | IntegratedBootstrap, *, hierarchy: KeyHierarchy, clock: Clock) -> Vault:
+def vault_of(
+    settings: Settings | IntegratedBootstrap, *, hierarchy: KeyHierarchy, clock: Clock, alarm: VaultAlarm | None = None
+) -> Vault:
     """Nothing is opened or asked yet."""
-    return Vault(store=store_of(settings), envelope=hierarchy.envelope(Use.VAULT_SEAL), clock=clock)
+    hears = {} if alarm is None else {"hear": alarm.hear}
+    return Vault(store=store_of(settings), envelope=hierarchy.envelope(Use.VAULT_SEAL), clock=clock, **hears)
 
 
 def store_of(settings: Settings | IntegratedBootstrap) -> Store:

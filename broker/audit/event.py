@@ -58,6 +58,7 @@ class Kind(enum.StrEnum):
     BACKUP_GOOD = "secrets_backup_verified"
     BACKUP_BAD = "secrets_backup_bad"
     TAMPER = "cache_tamper"
+    VAULT_TAMPER = "vault_tamper"
     ALERT = "alert"
     ELEVATION_REQUESTED = "elevation_requested"
     ELEVATION_APPROVED = "elevation_approved"

@@ -335,14 +335,14 @@ def nothing_alarming(facts: Facts) -> Answer:
     """No sign of an attack is on record."""
     bad = [
         f"{name}: {facts.log.events[name]}"
-        for name in ("cache_tamper", "external_id_not_enforced")
+        for name in ("cache_tamper", "vault_tamper", "external_id_not_enforced")
         if name in facts.log.events
     ]
     if not facts.log.records:
         return _open("There are no records in the period.")
     if bad:
         return _failed("Records of attacks, or of doors that stand open, want an answer.", *bad)
-    return _passed("No tampering with the cache and no role without its external ID is on record.")
+    return _passed("No tampering with cache or vault and no role without its external ID is on record.")
 
 
 def told(facts: Facts) -> Answer:

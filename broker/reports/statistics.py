@@ -36,6 +36,7 @@ _NOTABLE = frozenset(
         "key_succeeded",
         "recovery",
         "review_closed",
+        "vault_tamper",
     }
 )
 _NOTABLE_MAX = 500

@@ -167,20 +167,29 @@ class Due:
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """How many secrets there are, and of them archived, expired and overdue for rotation: what a gauge shows."""
+    """How many secrets there are in each state, of which a secret has one; and how many are overdue for rotation."""
 
-    secrets: int = 0
+    live: int = 0
     archived: int = 0
     expired: int = 0
+    damaged: int = 0
     overdue: int = 0
+
+    @property
+    def secrets(self) -> int:
+        """All of them."""
+        return self.live + self.archived + self.expired + self.damaged
 
     def and_(self, one: Metadata, *, now: datetime) -> Tally:
         """With one more."""
+        is_archived = one.archived is not None
+        is_expired = one.is_expired(now) and not is_archived
         return Tally(
-            self.secrets + 1,
-            self.archived + (one.archived is not None),
-            self.expired + one.is_expired(now),
-            self.overdue + (overdue(one, now=now) is not None),
+            live=self.live + (not is_archived and not is_expired),
+            archived=self.archived + is_archived,
+            expired=self.expired + is_expired,
+            damaged=self.damaged,
+            overdue=self.overdue + (overdue(one, now=now) is not None),
         )
 
 

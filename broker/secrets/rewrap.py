@@ -83,6 +83,7 @@ async def _swapped(rows: Rows, swaps: Sequence[Swap], done: Rewrapped) -> list[b
 
 async def _swap_of(rows: Rows, seals: Seals, name: bytes, kept: Snapshot, done: Rewrapped) -> Swap | None:
     """None where nothing is to be done, or nothing can be."""
+    what = name.hex()
     old = {number: blob for number, blob in kept.versions.items() if not seals.is_newest(blob)}
     try:
         if kept.use is not None and not seals.is_newest(kept.use) and (stamp := seals.used(name, kept.use)):
@@ -90,6 +91,7 @@ async def _swap_of(rows: Rows, seals: Seals, name: bytes, kept: Snapshot, done: 
         if not old and seals.is_newest(kept.head):
             return None
         metadata = seals.metadata(name, kept.head)
+        what = metadata.path
         known = {one.number for one in metadata.versions if one.destroyed is None}
         return Swap(
             name=name,
@@ -105,6 +107,7 @@ async def _swap_of(rows: Rows, seals: Seals, name: bytes, kept: Snapshot, done: 
         )
     except Malformed as error:
         _log.error("vault: %s; it stays as it is", error)
+        rows.hear(name, what, error)
         done.broken += 1
         return None
 

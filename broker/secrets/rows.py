@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from broker.keys.envelope import Envelope
@@ -12,12 +13,14 @@ from broker.secrets.encoding import check_path
 from broker.secrets.high_water import HighWaterMarks
 from broker.secrets.metadata import Metadata, Stamp, VersionInfo
 from broker.secrets.seals import Seals, new_header
-from broker.secrets.store import GENERATION_BYTES, Store, Swap, replaced
+from broker.secrets.store import GENERATION_BYTES, REPLACED, Store, Swap, replaced
 
 # Heads asked for at once, and opened before others get their turn: some megabytes at the worst, some milliseconds.
 PAGE = 64
 # A version goes only together with a head that says so, so that the second look finds out.
 _LOOKS = 4
+# What is wrong with all of them.
+_STORE = "the store"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +41,16 @@ class Saved:
     used: Stamp | None = None
 
 
+# Of a row, by its name and what people call it: it is not what was put there.
+Hear = Callable[[bytes, str, Malformed], None]
+
+
 class Rows:
     """Of one store."""
 
-    def __init__(self, *, store: Store, envelope: Envelope) -> None:
+    def __init__(self, *, store: Store, envelope: Envelope, hear: Hear) -> None:
         self.store = store
+        self.hear = hear
         self._envelope = envelope
         self._seals: Seals | None = None
         self._marks = HighWaterMarks()
@@ -69,7 +77,8 @@ class Rows:
             Malformed: What lies there is not what was put there last, as far as this shows.
         """
         check_path(path)
-        return await self._looked(lambda seals: seals.name(path), path=path)
+        with self._heard(await self.name(path), path):
+            return await self._looked(lambda seals: seals.name(path), path=path)
 
     async def there(self, path: str) -> Found:
         """The same where there is a secret. Raises Missing besides."""
@@ -85,10 +94,12 @@ class Rows:
             number = choose(found.metadata).number
             blob = await self.store.version(found.name, number)
             if blob is not None:
-                return found.metadata, (await self.seals()).text(found.metadata, number, blob)
+                with self._heard(found.name, path):
+                    return found.metadata, (await self.seals()).text(found.metadata, number, blob)
             if await self.store.head(found.name) == found.head:
                 break
-        raise _vanished(path, number)
+        with self._heard(found.name, path):
+            raise _vanished(path, number)
 
     async def saved(self, name: bytes) -> Saved | None:
         """All that lies under a name; None where it is gone meanwhile. Raises Malformed."""
@@ -116,7 +127,8 @@ class Rows:
             puts={number: seals.version(after, number, text) for number, text in (puts or {}).items()},
             drops=had - kept,
         )
-        (is_done,) = await self.store.swap([swap])
+        with self._heard(name, after.path):
+            (is_done,) = await self.store.swap([swap])
         if is_done:
             self._marks.check(name, revision=after.revision, path=after.path)
         return is_done
@@ -131,23 +143,46 @@ class Rows:
             if found.metadata.purged is None and found.metadata.path.startswith(beginning):
                 yield found.metadata
 
-    async def each(self) -> AsyncIterator[Found]:
-        """Everything that has a head, in the order of names. Raises Malformed for what does not open."""
-        await self._check_store()
+    async def each(
+        self, *, pause: float = 0.0, damaged: Callable[[Malformed], None] | None = None
+    ) -> AsyncIterator[Found]:
+        """Everything that has a head, in the order of names, with so many seconds for others behind each page.
+
+        What does not open is given to ``damaged``, or raised: Malformed.
+        """
+        with self._heard(b"", _STORE):
+            await self._check_store()
         after = b""
         while page := await self.store.heads(after, limit=PAGE):
             for name, head in page:
-                found = await self._sure(name, head)
+                try:
+                    with self._heard(name, name.hex()):
+                        found = await self._sure(name, head)
+                except Malformed as failure:
+                    if damaged is None or failure.reason == REPLACED:
+                        raise
+                    damaged(failure)
+                    continue
                 if found is not None:
                     yield found
             after = page[-1][0]
             # Others get their turn: opening a page takes no I/O to wait for.
-            await asyncio.sleep(0)
+            await asyncio.sleep(pause)
 
     # ---- inside ----
 
+    @contextmanager
+    def _heard(self, name: bytes, what: str) -> Iterator[None]:
+        try:
+            yield
+        except Malformed as failure:
+            of_all = failure.reason == REPLACED
+            self.hear(b"" if of_all else name, _STORE if of_all else what, failure)
+            raise
+
     async def _begun(self) -> Seals:
-        return Seals(envelope=self._envelope, header=await self.store.begin(new_header(self._envelope)))
+        with self._heard(b"", _STORE):
+            return Seals(envelope=self._envelope, header=await self.store.begin(new_header(self._envelope)))
 
     async def _check_store(self) -> None:
         """Raises Malformed: the store is not the one that was begun with. Nobody takes it for one without secrets."""

@@ -20,12 +20,14 @@ GENERATION_BYTES = 16
 # How a sealed row begins: enough for ``Envelope.is_newest``.
 BEGINNING_BYTES = HEADER_BYTES
 
+REPLACED = "replaced"
+
 
 def replaced() -> Malformed:
     """What a store raises that finds itself under another header than it was begun with."""
     return Malformed(
         "the vault's store was emptied, or another lies in its place — fix: restore it; restart the broker if that was you",
-        reason="replaced",
+        reason=REPLACED,
     )
 
 

@@ -17,7 +17,7 @@ from dataclasses import replace
 from broker.core.clock import Clock
 from broker.core.secret import Secret
 from broker.keys.envelope import Envelope
-from broker.remote.failure import Conflict, Missing
+from broker.remote.failure import Conflict, Malformed, Missing
 from broker.secrets import changes
 from broker.secrets.encoding import check_path, fields_as_bytes, fields_of
 from broker.secrets.metadata import (
@@ -34,7 +34,7 @@ from broker.secrets.metadata import (
 )
 from broker.secrets.provider import Version
 from broker.secrets.rewrap import Rewrapped, rewrapped
-from broker.secrets.rows import Rows, Saved
+from broker.secrets.rows import Hear, Rows, Saved
 from broker.secrets.store import Store
 from broker.secrets.unfit import Archived, Expired, Unfit
 from broker.secrets.uses import Uses
@@ -51,9 +51,11 @@ _NUMBER = re.compile(r"[1-9][0-9]{0,17}")
 class Vault:
     """See ``Provider`` for what it has in common with others' vaults. Every failure is of ``broker.remote.failure``."""
 
-    def __init__(self, *, store: Store, envelope: Envelope, clock: Clock) -> None:
-        """Take where rows lie, and what they are sealed with (``Use.VAULT_SEAL``)."""
-        self._rows = Rows(store=store, envelope=envelope)
+    def __init__(
+        self, *, store: Store, envelope: Envelope, clock: Clock, hear: Hear = lambda _name, _what, _failure: None
+    ) -> None:
+        """Take where rows lie, what they are sealed with (``Use.VAULT_SEAL``), and who hears of rows that somebody changed."""
+        self._rows = Rows(store=store, envelope=envelope, hear=hear)
         self._store = store
         self._clock = clock
         self._uses = Uses(store=store)
@@ -177,12 +179,13 @@ class Vault:
         found = [due async for one in self.catalogue() if (due := overdue(one, now=now)) is not None]
         return sorted(found, key=lambda due: (due.since, due.path))
 
-    async def tally(self) -> Tally:
-        """How many there are, and in which state."""
-        now, found = self._clock.now(), Tally()
-        async for one in self.catalogue():
-            found = found.and_(one, now=now)
-        return found
+    async def tally(self, *, pause: float = 0.0) -> Tally:
+        """How many there are, and in which state; with so many seconds for others behind each page."""
+        now, found, damaged = self._clock.now(), Tally(), list[Malformed]()
+        async for one in self._rows.each(pause=pause, damaged=damaged.append):
+            if one.metadata.purged is None:
+                found = found.and_(one.metadata, now=now)
+        return replace(found, damaged=len(damaged))
 
     async def note_uses(self) -> None:
         """Write down when secrets were last read; from time to time, so that reading costs no writing."""

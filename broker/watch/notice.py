@@ -261,6 +261,22 @@ def _tampered(event: Event) -> _Said:
     )
 
 
+def _vault_tampered(event: Event) -> _Said:
+    unrecorded = event.details.get("unrecorded", 0)
+    why = (
+        f"The vault's store does not hold what was put there: {event.details.get('found')}.",
+        "Somebody writes to it who should not, or an old copy was put in its place. Nothing was handed out of that row.",
+    )
+    more = (f"{unrecorded} more findings before this one are in no record.",) if unrecorded else ()
+    return _Said(
+        name="vault_tamper",
+        severity=Severity.HIGH,
+        happened=f"The vault was tampered with: {event.resource}",
+        why=(*why, *more),
+        do=("zerotrust-admin secrets verify-backup FILE", "zerotrust-admin secrets restore --help"),
+    )
+
+
 def _not_enforced(event: Event) -> _Said:
     tried = str(event.details.get("try", "")).replace("_", " ")
     return _Said(
@@ -320,6 +336,7 @@ def _not_denied(event: Event) -> _Said:
 _SAYINGS: Mapping[Kind, Callable[[Event], _Said]] = {
     Kind.ALERT: _alarm,
     Kind.TAMPER: _tampered,
+    Kind.VAULT_TAMPER: _vault_tampered,
     Kind.NOT_ENFORCED: _not_enforced,
     Kind.REVOKED: _revoked,
     Kind.AWS_DENY_FAILED: _not_denied,

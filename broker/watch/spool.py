@@ -7,6 +7,7 @@ next. Between taking it over and removing it a crash leaves it in both files: it
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import errno
 import fcntl
@@ -45,6 +46,19 @@ class Letter:
     def key(self) -> tuple[str, str]:
         """The same for the same letter, wherever it was found."""
         return self.channel, self.notice.id
+
+
+class LeftSpool:
+    """The files of a host whose broker tells nobody anything now: their keys stay for the day when it does again."""
+
+    name = "notifications"
+
+    def __init__(self, *, spool: SpoolFile) -> None:
+        self._spool = spool
+
+    async def reseal(self) -> frozenset[str]:
+        """See ``broker.keys.sealed``; nothing is sealed anew, for that is done by whoever takes the files over."""
+        return frozenset(await asyncio.to_thread(self._spool.seals))
 
 
 class SpoolFile:

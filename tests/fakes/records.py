@@ -31,6 +31,7 @@ _OWN: dict[Kind, list[dict[str, Any]]] = {
         )
     ],
     Kind.TAMPER: [{"success": False, "reason": "bad_seal", "details": {"unrecorded": 3}}],
+    Kind.VAULT_TAMPER: [{"success": False, "reason": "row_altered", "details": {"found": "it", "unrecorded": 3}}],
     Kind.NOT_ENFORCED: [{"success": False, "reason": "not_enforced", "details": {"hop": 2, "try": "none"}}],
     Kind.CONFIG_REFUSED: [{"success": False, "reason": "unusable", "principal": None}],
     Kind.REVOKED: [{"details": {"about": about}} for about in ("mallory@EXAMPLE.COM", "*")],

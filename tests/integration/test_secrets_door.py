@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import contextlib
 import json
+import sqlite3
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 
 from broker import wire, wire_secrets
+from tests.fakes.asker import get as fetch
 from tests.fakes.broker import BrokerProcess, configuration
 from tests.fakes.dpop import Prover
 from tests.fakes.operator import MARK, Answer, Operator, last, send
 from tests.fakes.realm import Realm
 from tests.fakes.request_signer import RequestSigner
+from tests.fakes.until import until
 
 NO_STS = "http://127.0.0.1:1"
 ALICE, MALLORY, ROOT = "alice@EXAMPLE.COM", "mallory@EXAMPLE.COM", "root/admin@EXAMPLE.COM"
@@ -365,3 +371,29 @@ def test_no_value_and_no_name_of_a_field_is_in_any_record_metric_or_log(broker: 
         assert value.encode() not in state
     assert 'broker_secret_requests_total{action="read",outcome="done"}' in metrics
     assert "team-a" not in metrics
+
+
+# ---- what operators see of all of them ----
+
+
+def test_a_row_that_somebody_altered_is_one_alarm_and_the_gauges_say_how_many_secrets_there_are(
+    broker: BrokerProcess, alice: Operator
+) -> None:
+    assert put(alice, broker, "team-a/altered").status == 200
+    state = Path(broker.settings["state"]["directory"])
+    with contextlib.closing(sqlite3.connect(state / "vault.sqlite")) as db:
+        (newest,) = db.execute("SELECT max(rowid) FROM secrets").fetchone()
+        (head,) = db.execute("SELECT head FROM secrets WHERE rowid = ?", (newest,)).fetchone()
+        db.execute("UPDATE secrets SET head = ? WHERE rowid = ?", (head[:-1] + bytes([head[-1] ^ 1]), newest))
+        db.commit()
+        for _ in range(3):
+            assert get(alice, broker, "team-a/altered").code == "secrets_rejected"
+        asyncio.run(until(lambda: any(record["event"] == "vault_tamper" for record in broker.records()), seconds=60))
+        (record,) = [record for record in broker.records() if record["event"] == "vault_tamper"]
+        assert (record["resource"], record["reason"], record["success"]) == ("team-a/altered", "row_altered", False)
+        db.execute("UPDATE secrets SET head = ? WHERE rowid = ?", (head, newest))
+        db.commit()
+    text = fetch(broker.url, "/metrics").text
+    assert "broker_vault_tampered_total 1.0" in text
+    assert 'broker_secrets{state="damaged"} 0.0' in text
+    assert "broker_secrets_rotation_overdue 0.0" in text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import random
 import sqlite3
 import subprocess
@@ -27,6 +28,7 @@ from tests.fakes.vault import fields, shown, vault_in, vault_over
 from tests.fakes.write_secrets_and_die import PATHS
 
 CANARY = "canary-of-the-vault"
+REDIS_KILLS = int(os.environ.get("KILLS", "5"))
 
 
 def redis_store(server: RedisServer) -> RedisVaultStore:
@@ -251,7 +253,7 @@ def test_killed_at_random_points_everything_that_was_acknowledged_is_there_and_n
         await vault.close()
 
     # A start of Python each; a script of Redis is cut by no kill of ours.
-    for _ in range(20 if kind == "sqlite" else 5):
+    for _ in range(20 if kind == "sqlite" else REDIS_KILLS):
         asyncio.run(look(acknowledged(place, after=chance.uniform(0, 0.05))))
     if kind == "sqlite":
         with contextlib.closing(sqlite3.connect(tmp_path / "vault.sqlite")) as db:

@@ -77,6 +77,7 @@ _MEANINGS: Mapping[Kind, _Meaning] = {
     Kind.AWS_DENY_FAILED: _Meaning(("iam",), ("change",)),
     Kind.NOT_ENFORCED: _Meaning(("configuration",), ("info",), kind="alert"),
     Kind.TAMPER: _Meaning(("intrusion_detection",), ("info",), kind="alert"),
+    Kind.VAULT_TAMPER: _Meaning(("intrusion_detection",), ("info",), kind="alert"),
     Kind.ALERT: _Meaning(("intrusion_detection",), ("info",), kind="alert"),
 }
 # Of a newer broker, whose records this one found unsent.

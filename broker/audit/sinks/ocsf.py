@@ -102,6 +102,7 @@ _MEANINGS: Mapping[Kind, _Meaning] = {
     Kind.BREAK_GLASS: _Meaning(_Class.DETECTION_FINDING, *_CREATE, _HIGH),
     Kind.NOT_ENFORCED: _Meaning(_Class.DETECTION_FINDING, *_CREATE, _HIGH),
     Kind.TAMPER: _Meaning(_Class.DETECTION_FINDING, *_CREATE, _HIGH),
+    Kind.VAULT_TAMPER: _Meaning(_Class.DETECTION_FINDING, *_CREATE, _HIGH),
     Kind.ALERT: _Meaning(_Class.DETECTION_FINDING, *_CREATE),
 }
 # What was done with a secret, where it was not read; undeleting and the like are updates.

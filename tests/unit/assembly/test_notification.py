@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from broker.assembly.notification import CHANNELS, Postbox, notifier_of, problems_of
+from broker.assembly.notification import CHANNELS, Postbox, left_spool, notifier_of, problems_of
 from broker.audit.event import Event, Kind
 from broker.audit.log import AuditLog
 from broker.audit.signer import signer_of
@@ -18,7 +18,8 @@ from broker.config.load import load
 from broker.config.model import Settings
 from broker.config.notification import ChannelEntry
 from broker.core.clock import SystemClock
-from broker.keys.hierarchy import KeyHierarchy
+from broker.keys.hierarchy import KeyHierarchy, KeyVersion
+from broker.keys.hierarchy import Kind as KeyKind
 from broker.watch.breach import Notifier
 from broker.watch.metrics import Metrics
 from tests.fakes.broker import configuration
@@ -118,3 +119,21 @@ def test_a_program_with_nothing_to_tell_leaves_nothing(settings: MakeSettings, t
     quiet = settings(SLACK)
     Postbox(quiet, hierarchy=KeyHierarchy(master=quiet.encryption.key_bytes())).leave()
     assert not (tmp_path / "state").exists()
+
+
+async def test_files_that_wait_while_nobody_is_told_keep_the_key_that_sealed_them(
+    settings: MakeSettings, tmp_path: Path
+) -> None:
+    old, new = KeyVersion(b"o" * 32), KeyVersion(b"n" * 32)
+    silent = settings(SLACK, enabled=False)
+    assert notifier(silent, tmp_path) is None
+    before, after = (KeyHierarchy.of(dict.fromkeys(KeyKind, keys)) for keys in ([old], [new, old]))
+    waiting = left_spool(silent, hierarchy=after)
+    assert await waiting.reseal() == frozenset()
+    postbox = Postbox(settings(SLACK), hierarchy=before)
+    postbox.observe(recorded(Event(action="probe", resource="arn", kind=Kind.NOT_ENFORCED, details={"try": "x"})))
+    postbox.leave()
+    assert await waiting.reseal() == {old.id}
+    for file in (tmp_path / "state").glob("notifications-*"):
+        file.unlink()
+    assert await waiting.reseal() == frozenset()
