@@ -192,6 +192,10 @@ class Tally:
             overdue=self.overdue + (overdue(one, now=now) is not None),
         )
 
+    def beside(self, damaged: int) -> Tally:
+        """With so many besides that do not open."""
+        return Tally(self.live, self.archived, self.expired, self.damaged + damaged, self.overdue)
+
 
 def overdue(one: Metadata, *, now: datetime) -> Due | None:
     """Whether a new version is due."""

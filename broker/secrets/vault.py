@@ -185,7 +185,7 @@ class Vault:
         async for one in self._rows.each(pause=pause, damaged=damaged.append):
             if one.metadata.purged is None:
                 found = found.and_(one.metadata, now=now)
-        return replace(found, damaged=len(damaged))
+        return found.beside(len(damaged))
 
     async def note_uses(self) -> None:
         """Write down when secrets were last read; from time to time, so that reading costs no writing."""
