@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ValidationInfo
+from pydantic import BaseModel, ValidationInfo
 
 from broker.config.fault import fault
 from broker.config.values import AsText, matching, parse_https, split_url
@@ -32,13 +32,14 @@ Url = Annotated[str, AsText(parse_https)]
 
 def _azure(text: str) -> str:
     """The SDK takes nothing else, on loopback either; and a vault or an authority has no folders."""
+    text = parse_https(text)
     url = split_url(text)
     if url.scheme != "https" or url.path.strip("/") or url.query or url.fragment:
         raise fault("is not the https:// URL of a server alone", "write https://NAME.vault.azure.net")
     return text
 
 
-AzureUrl = Annotated[Url, AfterValidator(_azure)]
+AzureUrl = Annotated[str, AsText(_azure)]
 Region = Annotated[str, matching(r"[a-z]{2,}(-[a-z]+)+-[0-9]{1,2}", "is not an AWS region", "write eu-central-1")]
 # AWS KMS API Reference, Encrypt, KeyId: an id, an ARN, `alias/NAME`, an alias's ARN.
 KmsKey = Annotated[
