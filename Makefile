@@ -44,6 +44,7 @@ check: setup lint types contracts  ## format, lint, types, contracts, unit tests
 bench: setup  ## the product against its peers, as ratios of the same run
 	@requirements/system.sh demo bench
 	@$(BIN)/python -m bench
+	@$(BIN)/python -m bench.vault
 
 lint: setup  ## format and style of everything, without changing it
 	$(BIN)/ruff format --check .

@@ -157,6 +157,30 @@ def test_under_load_at_two_brokers_no_request_fails_and_everything_is_sealed_ane
     assert all("root" in json.dumps(one["principal"]) for one in rotated)
 
 
+def test_rotations_commanded_at_both_brokers_at_the_same_moment_lose_nothing_and_agree(place: Place) -> None:
+    before = sealing(place.keys("status"), "data")
+
+    def rotate(broker: BrokerProcess) -> str:
+        done = place.root.admin("keys", "rotate", "data", "--json", "--url", broker.url)
+        assert done.returncode == 0, done.stderr
+        return str(done.stdout)
+
+    def seals_at(broker: BrokerProcess) -> str:
+        done = place.root.admin("keys", "status", "--json", "--url", broker.url)
+        assert done.returncode == 0, done.stderr
+        return sealing(json.loads(done.stdout), "data")
+
+    with ThreadPoolExecutor(2) as threads:
+        # A process of zerotrust-admin for each.
+        assert all(threads.map(rotate, place.brokers))
+    until(lambda: before not in (found := {seals_at(one) for one in place.brokers}) and len(found) == 1)
+    session = cookie(place.alice, place.brokers[0])
+    assert {status(credentials(one, session))[0] for one in place.brokers} == {200}
+    assert all(get(one.url, "/readyz").body["dependencies"]["keys"] == {"status": "ok"} for one in place.brokers)
+    held = {version["id"] for version in place.keys("status")["kinds"]["data"]["versions"]}
+    assert seals_at(place.brokers[1]) in held
+
+
 def test_no_key_lies_in_redis_or_on_a_disk(place: Place) -> None:
     hierarchy = place.hierarchy()
     keys = [version.key for versions in hierarchy._versions.values() for version in versions]
