@@ -52,7 +52,10 @@ def serve(config: Path) -> None:
     import uvloop  # noqa: PLC0415  # the other commands start without it
 
     from broker import daemon  # noqa: PLC0415
-    from broker.assembly import Source, assemble, check, keys_of  # noqa: PLC0415
+    from broker.assembly.broker import assemble  # noqa: PLC0415
+    from broker.assembly.check import check  # noqa: PLC0415
+    from broker.assembly.keys import keys_of  # noqa: PLC0415
+    from broker.assembly.reload import Source  # noqa: PLC0415
     from broker.config.load import load  # noqa: PLC0415
     from broker.core.clock import SystemClock  # noqa: PLC0415
     from broker.keys import memory  # noqa: PLC0415
@@ -107,7 +110,8 @@ def serve(config: Path) -> None:
 @_config
 def check_config(config: Path) -> None:
     """Say whether the broker would start with this configuration, and if not, all that is wrong."""
-    from broker.assembly import check, hierarchy_of  # noqa: PLC0415
+    from broker.assembly.check import check  # noqa: PLC0415
+    from broker.assembly.keys import hierarchy_of  # noqa: PLC0415
     from broker.config.load import load  # noqa: PLC0415
 
     try:

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from broker.assembly import hierarchy_of
+from broker.assembly.keys import hierarchy_of
 from broker.config.load import load
 from broker.core.clock import SystemClock
 from broker.keys.envelope import CannotOpen, unarmoured
