@@ -6,11 +6,12 @@ import asyncio
 import contextlib
 import os
 import random
+import signal
 import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -212,29 +213,48 @@ async def test_what_was_destroyed_is_gone_from_the_file_and_its_log(tmp_path: Pa
 # ---- killed ----
 
 
-def acknowledged(place: str, *, after: float) -> list[tuple[str, str, str]]:
-    """What a writer says before it is killed."""
-    writer = subprocess.Popen(
+@pytest.fixture
+def place(kind: str, tmp_path: Path, redis_server: RedisServer) -> str:
+    return str(tmp_path) if kind == "sqlite" else redis_server.url_with_password
+
+
+@pytest.fixture
+def writers(place: str) -> Iterator[subprocess.Popen[str]]:
+    with subprocess.Popen(
         [sys.executable, "-m", "tests.fakes.write_secrets_and_die", place],
-        stdout=subprocess.PIPE,
-        cwd=Path(__file__).parents[2],
-    )
-    assert writer.stdout is not None
-    first = writer.stdout.readline()
+        cwd=Path(__file__).parents[2], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        yield process
+        process.kill()
+
+
+def acknowledged(writers: subprocess.Popen[str], file: Path, *, after: float) -> list[tuple[str, str, str]]:
+    """What a writer writes down before it is killed."""
+    assert writers.stdin is not None
+    assert writers.stdout is not None
+    writers.stdin.write(f"{file}\n")
+    writers.stdin.flush()
+    pid = int(writers.stdout.readline())
+    deadline = time.monotonic() + 60
+    while not file.stat().st_size:
+        assert time.monotonic() < deadline, "nothing is written"
+        time.sleep(0.005)
     time.sleep(after)
-    writer.kill()
-    lines = (first + writer.stdout.read()).decode().splitlines(keepends=True)
-    writer.stdout.close()
-    writer.wait()
-    words = [line.split() for line in lines if line.endswith("\n")]
+    os.kill(pid, signal.SIGKILL)
+    assert writers.stdout.readline() == "\n", "it is dead"
+    words = [line.split() for line in file.read_text().splitlines()]
     return [(path, version, number) for path, version, number in words]
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "redis"])
 def test_killed_at_random_points_everything_that_was_acknowledged_is_there_and_nothing_is_half_written(
-    kind: str, tmp_path: Path, redis_server: RedisServer
+    kind: str,
+    writers: subprocess.Popen[str],
+    tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    redis_server: RedisServer,
 ) -> None:
-    place = str(tmp_path) if kind == "sqlite" else redis_server.url_with_password
+    said_in = tmp_path_factory.mktemp("said")
     chance = random.Random(20)  # noqa: S311  # when to kill
 
     async def look(said: list[tuple[str, str, str]]) -> None:
@@ -252,9 +272,9 @@ def test_killed_at_random_points_everything_that_was_acknowledged_is_there_and_n
         assert set(await vault.list("")) <= set(PATHS)
         await vault.close()
 
-    # A start of Python each; a script of Redis is cut by no kill of ours.
-    for _ in range(20 if kind == "sqlite" else REDIS_KILLS):
-        asyncio.run(look(acknowledged(place, after=chance.uniform(0, 0.05))))
+    # A script of Redis is cut by no kill of ours.
+    for life in range(20 if kind == "sqlite" else REDIS_KILLS):
+        asyncio.run(look(acknowledged(writers, said_in / str(life), after=chance.uniform(0, 0.05))))
     if kind == "sqlite":
         with contextlib.closing(sqlite3.connect(tmp_path / "vault.sqlite")) as db:
             assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
