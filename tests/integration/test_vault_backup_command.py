@@ -19,7 +19,7 @@ from click.testing import CliRunner
 from broker.admin.assembled import Assembled
 from broker.admin.cli import main
 from broker.assembly.backup import VaultFiles
-from broker.assembly.keeper import VaultKeeper
+from broker.assembly.resolver import VaultResolver
 from broker.core.clock import SystemClock
 from broker.keys.hierarchy import KeyHierarchy, Use
 from broker.secrets.store_sqlite import SqliteStore
@@ -33,7 +33,7 @@ _NOTHING: Any = None
 ASSEMBLED = Assembled(
     **{
         **dict.fromkeys(Assembled.__dataclass_fields__, _NOTHING),
-        "keeper": lambda sections: VaultKeeper(sections=sections),
+        "resolver": lambda sections: VaultResolver(sections=sections),
         "vault_files": lambda: VaultFiles(clock=SystemClock()),
     }
 )
