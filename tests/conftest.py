@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -55,6 +56,9 @@ def _isolate() -> None:
     for key in list(os.environ):
         if key in _FORGOTTEN or key.startswith(_FORGOTTEN_BEGINNINGS) or key.lower().endswith("_proxy"):
             del os.environ[key]
+    # Who starts the tests in a shell's background has them ignore it, and all that they start: it would never be interrupted.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     krb5 = HOME / "no-realm.conf"
     krb5.write_text(_NO_REALM)
     os.environ |= {

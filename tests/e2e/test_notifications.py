@@ -194,8 +194,9 @@ def test_a_refusal_for_good_degrades_and_is_counted(town: Town) -> None:
 
 def test_no_secret_of_a_channel_is_in_a_log_a_record_or_a_metric(town: Town) -> None:
     seen = [town.page("/metrics"), town.broker.output.read_text()]
-    seen += [path.read_text() for path in town.broker.audit_directory.iterdir() if path.is_file()]
-    seen += [path.read_text() for path in (town.broker.folder / "state").iterdir()]
+    # The vault's file is no text.
+    lies = [*town.broker.audit_directory.iterdir(), *(town.broker.folder / "state").iterdir()]
+    seen += [path.read_text(errors="replace") for path in lies if path.is_file()]
     assert not [secret for secret in CANARIES for text in seen if secret in text]
     done = town.broker.admin("audit", "verify")
     assert done.returncode == 0, done.stderr

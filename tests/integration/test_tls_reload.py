@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from tests.fakes.realm import Realm
 
 NO_STS = "http://127.0.0.1:1"
-RELOAD_SECONDS = 5.0
+# A second where nothing else runs: it starts a process that reads the configuration.
+RELOAD_SECONDS = 30.0
 
 
 @pytest.fixture
