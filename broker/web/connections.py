@@ -39,8 +39,6 @@ IDLE_WITHIN = timedelta(seconds=75)
 _GOODBYE_WITHIN = timedelta(seconds=2)
 _LOOK_EVERY = timedelta(seconds=0.5)
 
-# Connections that wait for accept(2); the kernel's net.core.somaxconn may be less.
-BACKLOG = 1024
 # Taken at one go, so that a flood of new ones does not hold up those that are in.
 _TAKEN_AT_ONCE = 16
 # After an accept(2) that failed for want of descriptors or memory.
