@@ -16,6 +16,7 @@ import stat
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -23,6 +24,8 @@ from broker.config.values import Listener, TcpListener, UnixListener
 
 # Promised: drained within 10 s. Handlers get this long, the audit's closing words the rest.
 _DRAIN = timedelta(seconds=8)
+# A defect that is there for good costs a line of the log a second, and no processor.
+_BEGUN_AGAIN_SECONDS = 1.0
 _CANCEL_EVERY_SECONDS = 0.1
 # Any local user may ask; who they are is Kerberos's word. On the operators' socket only root and the broker's group may.
 _SOCKET_MODE, _PRIVATE_SOCKET_MODE = 0o666, 0o660
@@ -84,8 +87,8 @@ async def run(
     await runner.setup()
     try:
         addresses = [await _listen(runner, listener, tls) for listener in listeners]
-        tasks = [asyncio.ensure_future(work()) for work in (*background, notify.keep_watchdog_fed)]
-        tasks.append(asyncio.ensure_future(_reload_when_told(service, look, notify)))
+        works = (*background, notify.keep_watchdog_fed, partial(_reload_when_told, service, look, notify))
+        tasks = [asyncio.ensure_future(_kept_going(work)) for work in works]
         # What is there now stays: the collector need not walk through it again, in the middle of somebody's request.
         gc.freeze()
         _log.info("listening on %s", " ".join(addresses))
@@ -99,6 +102,18 @@ async def run(
         await runner.cleanup()
         await service.close()
     _log.info("stopped")
+
+
+async def _kept_going(work: Callable[[], Awaitable[None]]) -> None:
+    """Until it ends by itself. A defect in what hears of revocations, say, must neither end that silently nor everything else."""
+    while True:
+        try:
+            await work()
+        except Exception:  # noqa: BLE001  # logged with its trace, and begun again
+            _log.exception("a defect in the background: %s is begun again", getattr(work, "__qualname__", work))
+            await asyncio.sleep(_BEGUN_AGAIN_SECONDS)
+        else:
+            return
 
 
 async def _end(tasks: Sequence[asyncio.Future[None]]) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from broker import daemon
 
 
@@ -24,3 +26,21 @@ async def test_a_task_that_loses_a_cancellation_is_told_again() -> None:
     await asyncio.sleep(0)
     await asyncio.wait_for(daemon._end([task]), timeout=5)
     assert (lost, task.cancelled()) == (2, True)
+
+
+async def test_what_fails_in_the_background_is_logged_and_begun_again(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(daemon, "_BEGUN_AGAIN_SECONDS", 0.001)
+    begun = 0
+
+    async def work() -> None:
+        nonlocal begun
+        begun += 1
+        if begun < 3:
+            raise ValueError("what nobody thought of")
+
+    await asyncio.wait_for(daemon._kept_going(work), timeout=30)
+    assert begun == 3
+    assert [record.exc_info is not None for record in caplog.records] == [True, True]
+    assert all("work is begun again" in record.getMessage() for record in caplog.records)
