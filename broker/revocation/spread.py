@@ -187,7 +187,7 @@ class Spread:
             return "not looked at"
         if any(peer.heard is not None and now - peer.heard > patience for peer in self._peers.values()):
             return "an instance is silent"
-        if any(now - peer.in_step > patience for peer in self._peers.values()):
+        if any(peer.heard is not None and now - peer.in_step > patience for peer in self._peers.values()):
             return "an instance knows other revocations"
         return None
 

@@ -324,6 +324,19 @@ async def test_an_instance_that_dies_is_missed_and_one_that_says_good_bye_is_not
         assert await one.ping() == "an instance is silent"
 
 
+async def test_who_said_good_bye_before_redis_forgot_everything_is_not_missed(
+    join: Join, server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spread, "_SILENT_AFTER", timedelta(seconds=1))
+    async with join("one") as one:
+        async with join("two"):
+            await until(lambda: others(one) == 1)
+        await until(lambda: others(one) == 0)
+        server.cli("FLUSHALL")
+        await asyncio.sleep(2.0)
+        assert await one.ping() is None
+
+
 async def test_the_beats_of_those_that_are_long_gone_are_taken_away(
     join: Join, server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
