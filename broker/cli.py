@@ -49,6 +49,8 @@ def main() -> None:
 def serve(config: Path) -> None:
     """Run until SIGTERM."""
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(message)s")
+    # It says of each repetition that there is one, and not of what; what comes of them all is said by us, once.
+    logging.getLogger("stamina").setLevel(logging.ERROR)
     import uvloop  # noqa: PLC0415  # the other commands start without it
 
     from broker import daemon  # noqa: PLC0415
@@ -56,6 +58,7 @@ def serve(config: Path) -> None:
     from broker.assembly.check import check  # noqa: PLC0415
     from broker.assembly.keys import keys_of  # noqa: PLC0415
     from broker.assembly.reload import Source  # noqa: PLC0415
+    from broker.assembly.resolver import VaultResolver  # noqa: PLC0415
     from broker.config.load import load  # noqa: PLC0415
     from broker.core.clock import SystemClock  # noqa: PLC0415
     from broker.keys import memory  # noqa: PLC0415
@@ -70,7 +73,7 @@ def serve(config: Path) -> None:
     for handler in logging.getLogger().handlers:
         handler.addFilter(LogCap(clock=clock))
     try:
-        settings = load(config, environ=environ, resolver=_resolver(None))
+        settings = load(config, environ=environ, resolver=VaultResolver())
     except ConfigurationError as error:
         _refuse(error)
 
@@ -193,8 +196,9 @@ def _own_keys(settings: Settings) -> Mapping[str, Any]:
 
 def _resolver(sections: frozenset[str] | None) -> Resolver:
     from broker.assembly.resolver import VaultResolver  # noqa: PLC0415
+    from broker.config.resolve import COMMAND_PATIENCE_SECONDS  # noqa: PLC0415
 
-    return VaultResolver(sections=sections)
+    return VaultResolver(sections=sections, patience=COMMAND_PATIENCE_SECONDS)
 
 
 def _sealed_value(settings: Settings, *, key: str, text: str) -> str:

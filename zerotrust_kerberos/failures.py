@@ -100,7 +100,7 @@ TABLE: dict[str, tuple[int, str, str]] = {
     "version_conflict": (EXIT_OTHER, "the secret was changed meanwhile", "{again}"),
     "secrets_rejected": (EXIT_OTHER, "the vault refused the broker", _LATER),
     "secrets_unavailable": (EXIT_OTHER, "the vault is not available", _LATER),
-    "keys_unavailable": (EXIT_OTHER, "the broker's master key is not available", _LATER),
+    "keys_unavailable": (EXIT_OTHER, "the broker's keys are not available", _LATER),
     "passes_unavailable": (EXIT_OTHER, "the broker cannot check job passes", _LATER),
     "revocations_unavailable": (EXIT_OTHER, "the broker cannot write the revocation down", _LATER),
     "approvals_unavailable": (EXIT_OTHER, "the broker cannot check what was approved", _LATER),

@@ -56,20 +56,27 @@ def settings_of(config: Path, *, signs: bool = False, secrets_of: frozenset[str]
 
 
 def keys_of(jwks: Path | None, config: Path) -> Mapping[str, Any]:
-    """The public keys of records that are named, or the configured ones; or the end. An HSM is not asked for its own."""
-    return read_jwks(jwks) if jwks else jwks_of(*signers_of(settings_of(config).encryption.all_key_bytes()))
+    """The public keys of records that are named, or the configured ones; or the end. An HSM that signs is not asked."""
+    if jwks:
+        return read_jwks(jwks)
+    settings = settings_of(config)
+    return _held_keys(settings) if settings.encryption.master.is_local else own_keys(settings)
 
 
 def own_keys(settings: Settings) -> Mapping[str, Any]:
-    """The configured keys' public halves, for checkpoints too; or the end, where an HSM does not show its own."""
-    if not settings.encryption.hsm.enabled:
-        return jwks_of(*signers_of(settings.encryption.all_key_bytes()))
+    """The configured keys' public halves, for checkpoints too; or the end, where an HSM or a master key elsewhere is away."""
+    if settings.encryption.master.is_local and not settings.encryption.hsm.enabled:
+        return _held_keys(settings)
     assembled = click.get_current_context().find_object(Assembled)
     assert assembled is not None  # noqa: S101  # the program's entry point gives it
     try:
         return assembled.own_keys(settings)
     except ConfigurationError as error:
         fail(str(error.problems[0]))
+
+
+def _held_keys(settings: Settings) -> Mapping[str, Any]:
+    return jwks_of(*signers_of(settings.encryption.all_key_bytes()))
 
 
 def read_jwks(path: Path) -> Mapping[str, Any]:

@@ -193,7 +193,13 @@ def _created(path: Path) -> BinaryIO:
 
 def _require_the_brokers_account(directory: Path) -> None:
     """Files of another account would lock the broker out of its own records and its own vault."""
-    owner = directory.stat().st_uid
+    try:
+        owner = directory.stat().st_uid
+    except FileNotFoundError:
+        raise VaultFileProblem(
+            f"{directory} is not there, where it is recorded — fix: install -d -m 700 -o ACCOUNT {directory}, "
+            "with the broker's account"
+        ) from None
     if owner != os.geteuid():
         raise VaultFileProblem(
             f"{directory} belongs to user id {owner} — fix: run it as that account: sudo -u '#{owner}' zerotrust-admin ..."

@@ -16,7 +16,7 @@ from pydantic.fields import FieldInfo
 from broker.config.elevation import SwitchOrText
 from broker.config.fields import FILE, SECRET, Kind, Shape, elsewhere_keys, keys, leaves, shape
 from broker.config.model import Settings
-from broker.config.resolve import PATIENCE_SECONDS
+from broker.config.resolve import COMMAND_PATIENCE_SECONDS, PATIENCE_SECONDS
 from broker.config.sessions import Document
 from broker.config.values import ONE_OR_MANY, duration_text
 
@@ -78,7 +78,8 @@ key is an error.
 
 `redis: {{password_secret: "zerotrust/redis#password"}}` is the field `password` of the secret `zerotrust/redis` in the vault of
 the section `secrets`. `#FIELD` may be left out where the secret has one field, or one called `value`. All references are
-read once, at the start and at each reload, within {PATIENCE_SECONDS} seconds; `check-config` reads them too. What leads to
+read once, at the start and at each reload, within {PATIENCE_SECONDS} seconds, and by `check-config` within
+{COMMAND_PATIENCE_SECONDS}. What leads to
 the vault cannot stand in it: `secrets.*`, and with the provider `integrated` `encryption.*`, `state.*` or `redis.*`. AWS Secrets
 Manager is asked with the credentials of the section `aws` (`environment`, `file`, `profile` or `default`), so what signs cannot
 stand there. A secret that is not there, or has not this key's form, is an error like any other (78); a vault that does not

@@ -31,6 +31,8 @@ from broker.core.secret import Secret, Unasked
 # For a vault that does not answer. A start that fails after this is tried again by systemd without end: five of them take longer
 # than the minute of StartLimitIntervalSec.
 PATIENCE_SECONDS = 12
+# Of a command, which somebody waits for: with its own start it is over in ten.
+COMMAND_PATIENCE_SECONDS = 6
 SEALED = "enc:v1:"
 _REFERENCE = re.compile(r"([^#\s]+)(?:#([^#\s]+))?")
 _FORM = "write PATH#FIELD, or PATH of a secret with one field"

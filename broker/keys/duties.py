@@ -108,7 +108,10 @@ class Duties:
 
         Raises:
             KeysFailed: It is not kept, or not everybody knows it yet: then it does not seal.
+            MasterUnavailable: There was nothing to wrap it with, and the master wraps nothing now.
         """
+        # An operator may be quicker than the first round of duties, or ask another instance than the one whose turn it is.
+        await self._need_a_kek()
         now = self._replica.now()
 
         def make(ring: Ring) -> list[Entry]:

@@ -236,7 +236,7 @@ class Replica:
                 self._in_step = None
                 await self._courier.put({entry.name: encoded(entry) for entry in made})
         except (OSError, NotShared, MasterUnavailable) as error:
-            raise KeysFailed(str(error) or type(error).__name__) from error
+            raise KeysFailed(_said(error)) from error
         finally:
             self.install()
         return made
@@ -387,3 +387,9 @@ class Replica:
         if self.faults.get(what) != why:
             _log.warning("keys: %s: %s", what, why)
         self.faults[what] = why
+
+
+def _said(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename or 'the state directory'}: {error.strerror}"
+    return str(error) or type(error).__name__

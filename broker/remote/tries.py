@@ -68,13 +68,15 @@ async def tried(ask: Callable[[], Awaitable[_T]], *, twice: bool = True) -> _T:
 
 
 @asynccontextmanager
-async def bounded(seconds: float | None = None) -> AsyncIterator[None]:
+async def bounded(seconds: float | None = None, *, url: str | None = None) -> AsyncIterator[None]:
     """What is asked inside, all of it together, is over in so many seconds (``PATIENCE``), or ``Unreachable``."""
     try:
         async with asyncio.timeout(PATIENCE if seconds is None else seconds):
             yield
     except TimeoutError as error:
-        raise Unreachable("no answer in time", reason="timeout") from error
+        # In the words of a single try that is late: whoever tells a failure once must know it again.
+        where = f" from {url}" if url else ""
+        raise Unreachable(f"no answer{where} in time", reason="timeout") from error
 
 
 def _worth_it(kind: type[Unreachable]) -> Callable[[Exception], bool | float]:

@@ -55,7 +55,7 @@ TABLE: dict[type[errors.BrokerError], Answer] = {
     errors.StsDenied: Answer(502, "AWS refused", "tell the broker's administrator the request id"),
     errors.SecretsRejected: Answer(502, "The vault refused", "tell the broker's administrator the request id"),
     errors.SecretsUnavailable: Answer(503, "The vault is not available", "try again in a moment"),
-    errors.KeysUnavailable: Answer(503, "The master key is not available", "tell the broker's administrator"),
+    errors.KeysUnavailable: Answer(503, "The keys are not available", "tell the broker's administrator"),
     errors.StsUnavailable: Answer(503, "AWS is not available", "try again in a moment"),
     errors.AuditUnavailable: Answer(503, "The audit log is not available", "tell the broker's administrator"),
     errors.ReplayGuardUnavailable: Answer(503, "The replay guard is not available", "try again in a moment"),

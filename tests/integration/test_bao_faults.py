@@ -12,7 +12,7 @@ import pytest
 
 from broker.core.clock import SystemClock
 from broker.core.secret import Secret
-from broker.remote.failure import Unreachable
+from broker.remote.failure import Refused, Unreachable
 from broker.remote.hashicorp.vault import Vault
 from broker.remote.tries import PATIENCE
 from broker.secrets.providers.hashicorp import HashicorpProvider
@@ -84,11 +84,19 @@ async def test_a_frozen_vault_holds_nobody_up_and_goes_on_where_it_was(scene: Sc
         await asyncio.sleep(0.05)
         ticks += 1
     assert {getattr(outcome, "reason", None) for outcome in await waiting} == {"timeout"}
+    said = {str(outcome) for outcome in await waiting} | {await scene.provider.ping()}
+    assert said == {f"no answer from {scene.server.url} in time"}, "a log that tells it once must know it again"
     assert time.monotonic() - began < AT_MOST
     assert ticks > 10  # the loop went on meanwhile
     assert "time" in str(await scene.provider.ping())
     scene.server.thaw()
     await scene.works()
+
+
+async def test_what_the_vault_says_of_a_refusal_is_one_line_without_its_frame(scene: Scene) -> None:
+    with pytest.raises(Refused) as refusal:
+        await scene.vault.ask("GET", "sys/policies/acl", is_repeatable=True)
+    assert str(refusal.value) == "the vault refuses it: permission denied; check the policies of the broker's token"
 
 
 async def test_a_vault_that_is_frozen_before_the_first_login_is_a_failure_in_time(bao: BaoServer) -> None:

@@ -162,6 +162,17 @@ def test_when_the_master_key_is_lost_the_recovery_key_opens_it(backed_up: tuple[
     assert asyncio.run(contents(other))[2] == {"password": CANARY}
 
 
+def test_a_machine_without_a_folder_for_records_is_told_how_to_make_one(
+    backed_up: tuple[Machine, Path], tmp_path: Path
+) -> None:
+    other = Machine(tmp_path / "two", key=KEY)
+    (other.folder / "audit").rmdir()
+    said = other.admin("restore", str(backed_up[1]), code=1)
+    assert (
+        f"audit is not there, where it is recorded — fix: install -d -m 700 -o ACCOUNT {other.folder / 'audit'}" in said
+    )
+
+
 def test_a_tried_backup_is_evidence_in_the_reports_and_a_damaged_one_is_named_and_is_none(
     backed_up: tuple[Machine, Path], realm: Realm, tmp_path: Path
 ) -> None:

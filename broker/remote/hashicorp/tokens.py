@@ -101,7 +101,7 @@ class Tokens:
 
     async def _log_in(self, now: float) -> _Held:
         # A KDC can be silent for longer than anybody waits; whoever comes next tries again.
-        async with bounded(_LOGIN_AT_MOST):
+        async with bounded(_LOGIN_AT_MOST, url=self._wire.url):
             given = await self._login.log_in(self._wire)
         self._held = _Held(given, at=now, full=given.lasts)
         return self._held

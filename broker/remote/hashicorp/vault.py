@@ -45,7 +45,7 @@ class Vault:
         """
         seconds = LONGEST_TRY if is_repeatable else _THINK_SECONDS
         once = partial(self._wire.ask, method, path, body, seconds=seconds, accept=accept)
-        async with bounded():
+        async with bounded(url=self._wire.url):
             return await self._ask(once, is_repeatable=is_repeatable)
 
     async def keep_logged_in(self) -> None:
@@ -55,7 +55,7 @@ class Vault:
     async def ping(self) -> str | None:
         """None while it serves us, else what is wrong, within two seconds."""
         try:
-            async with bounded(_PING_SECONDS):
+            async with bounded(_PING_SECONDS, url=self._wire.url):
                 await self._pinged()
         except RemoteFailure as failure:
             return str(failure)

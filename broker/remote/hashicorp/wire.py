@@ -8,6 +8,7 @@ environment and ~/.netrc, so neither is let near them. No redirect is followed: 
 from __future__ import annotations
 
 import json
+import re
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -42,6 +43,7 @@ _CHUNK = 64 * 1024
 _WORDS_MAX = 200
 _ELSEWHERE = "what answers there sends elsewhere, where a token is not sent"
 # By status, and where that is not listed by its hundred.
+_COUNTED = re.compile(r"^\d+ errors? occurred: \* ")
 _FAILURES: Mapping[int, tuple[type[RemoteFailure], str, str]] = {
     100: (Malformed, "what answers there is no vault ({status})", "malformed"),
     200: (Malformed, "what answers there is no vault ({status})", "malformed"),
@@ -206,7 +208,12 @@ def _document(kind: str, content: bytes) -> Json | None:
 
 def _errors(document: Json | None) -> list[str]:
     errors = document.get("errors") if document else None
-    return [error for error in errors if isinstance(error, str)] if isinstance(errors, list) else []
+    return [_in_one_line(error) for error in errors if isinstance(error, str)] if isinstance(errors, list) else []
+
+
+def _in_one_line(error: str) -> str:
+    """Without the frame that the servers put around several errors, and around one as well."""
+    return _COUNTED.sub("", " ".join(error.split())).replace(" * ", "; ")
 
 
 def _failure(status: int, errors: list[str]) -> RemoteFailure:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from broker import cli
 from broker.assembly import resolver
 from broker.config.resolve import Bootstrap, Unread
 from broker.core.secret import Secret
@@ -37,3 +38,7 @@ def test_what_is_leased_is_refused_for_it_would_end_with_the_visit(monkeypatch: 
     assert isinstance(answer, Unread)
     assert answer.what == "stands in a secret that is leased, and would end at once"
     assert vault.is_closed
+
+
+def test_a_command_is_over_in_ten_seconds_where_a_vault_does_not_answer_its_own_start_included() -> None:
+    assert cli._resolver(None)._patience <= 10 - 3

@@ -94,6 +94,13 @@ async def test_what_was_rotated_is_there_after_a_restart_and_no_key_lies_on_the_
     assert (tmp_path / "keyring").stat().st_mode & 0o777 == 0o600
 
 
+async def test_an_operator_who_rotates_before_the_first_round_of_duties_is_obeyed(tmp_path: Path) -> None:
+    instance = await Instance.of(tmp_path, clock=SetClock()).open()
+    version = await instance.duties.rotate(Kind.DATA)
+    again = await Instance.of(tmp_path, clock=SetClock()).open()
+    assert again.keeper.hierarchy.sealing(Kind.DATA) == version
+
+
 async def test_a_new_version_seals_nothing_before_everybody_had_time_to_hear_of_it(tmp_path: Path) -> None:
     clock = SetClock()
     pace = Pace(ripe=timedelta(seconds=3), grace=timedelta(seconds=6))
@@ -244,7 +251,7 @@ async def test_a_disk_that_takes_nothing_stops_rotation_and_nothing_else(tmp_pat
     folder.rename(tmp_path / "away")
     folder.write_text("a file in the way")
     await instance.look()
-    with pytest.raises(KeysFailed):
+    with pytest.raises(KeysFailed, match=rf"^{folder}\S*: [A-Z][a-z ]+$"):
         await instance.duties.rotate(Kind.DATA)
     clock.time += timedelta(days=31)
     await instance.look(2)
