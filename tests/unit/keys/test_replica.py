@@ -98,7 +98,7 @@ async def test_an_operator_who_rotates_before_the_first_round_of_duties_is_obeye
     instance = await Instance.of(tmp_path, clock=SetClock()).open()
     version = await instance.duties.rotate(Kind.DATA)
     again = await Instance.of(tmp_path, clock=SetClock()).open()
-    assert again.keeper.hierarchy.sealing(Kind.DATA) == version
+    assert again.replica.hierarchy.sealing(Kind.DATA) == version
 
 
 async def test_a_new_version_seals_nothing_before_everybody_had_time_to_hear_of_it(tmp_path: Path) -> None:
