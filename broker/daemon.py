@@ -87,7 +87,8 @@ async def run(
     await runner.setup()
     try:
         addresses = [await _listen(runner, listener, tls) for listener in listeners]
-        works = (*background, notify.keep_watchdog_fed, partial(_reload_when_told, service, look, notify))
+        reload = partial(_reload_when_told, service, look, notify)
+        works: list[Callable[[], Awaitable[None]]] = [*background, notify.keep_watchdog_fed, reload]
         tasks = [asyncio.ensure_future(_kept_going(work)) for work in works]
         # What is there now stays: the collector need not walk through it again, in the middle of somebody's request.
         gc.freeze()
