@@ -78,7 +78,9 @@ async def known(folder: Path, url: str, life: int) -> set[str]:
     await instance.look(3)
     held = {version.id for version in instance.replica.opened.ring.versions(Kind.DATA)}
     assert await epochs.reseal() <= held
-    assert await epochs.reseal() == {instance.replica.hierarchy.sealing(Kind.DATA)}
+    # Who was killed before it entered anybody has left nothing that needs a key.
+    newest = {instance.replica.hierarchy.sealing(Kind.DATA)} if epochs.entries else set()
+    assert await epochs.reseal() == newest
     await epochs.close()
     await instance.replica.close()
     await client.aclose()
