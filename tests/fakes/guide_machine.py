@@ -1,7 +1,8 @@
 """The machine of the guide, in namespaces of its own: ``/etc/zerotrust``, and a real vault at https://vault.example.com:8200.
 
-``unshare --mount --net python -m tests.fakes.guide_machine FOLDER`` reads a JSON object from stdin, ``{"config": YAML, "code":
-PYTHON, "vault": {PATH: FIELDS}, "show": EXPRESSION}``, runs the code as it stands, and prints what the expression is then.
+``unshare --mount --propagation=unchanged --net python -m tests.fakes.guide_machine FOLDER`` reads a JSON object from stdin,
+``{"config": YAML, "code": PYTHON, "vault": {PATH: FIELDS}, "show": EXPRESSION}``, runs the code as it stands, and prints what the
+expression is then.
 """
 
 from __future__ import annotations
@@ -41,6 +42,9 @@ class _Vault(BaoServer):
 def furnish(folder: Path, config: str) -> None:
     """An /etc of our own, over the machine's."""
     raise_loopback()
+    if Path("/").is_mount():
+        # Nothing of this is seen outside. In a chroot / is no mount point; what holds it is out of reach and mostly private.
+        run("mount", "--make-rprivate", "/")
     run("mount", "-t", "tmpfs", "tmpfs", str(folder))
     for name in ("upper", "work"):
         (folder / name).mkdir()

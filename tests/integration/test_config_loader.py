@@ -22,7 +22,17 @@ def on_the_guides_machine(folder: Path, config: str, *, show: str = SHOW, login:
     """What the guide's program has in the end."""
     asked = {"config": config, "code": guide.python("ConfigLoader"), "vault": vault, "show": show, "login": login}
     done = subprocess.run(
-        ["unshare", *AS_ROOT, "--mount", "--net", sys.executable, "-m", "tests.fakes.guide_machine", str(folder)],
+        [
+            "unshare",
+            *AS_ROOT,
+            "--mount",
+            "--propagation=unchanged",
+            "--net",
+            sys.executable,
+            "-m",
+            "tests.fakes.guide_machine",
+            str(folder),
+        ],
         input=json.dumps(asked),
         capture_output=True,
         text=True,
