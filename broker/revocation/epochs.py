@@ -110,7 +110,6 @@ class Epochs:
         if held:
             self._ledger.take(entries)
         await self._kept(entries)
-        self._ledger.take(entries)
         return self._spread is None or await self._spread.tell(entries)
 
     @property
@@ -136,7 +135,6 @@ class Epochs:
 
     async def _amend(self, entry: Entry) -> None:
         await self._kept([entry])
-        self._ledger.take([entry])
         if self._spread is not None:
             await self._spread.tell([entry])
 
@@ -204,21 +202,22 @@ class Epochs:
     async def _look_at_disk(self) -> None:
         with contextlib.suppress(RevocationsUnavailable):
             if not self._is_kept or await self._on_disk(self._file.is_changed):
-                self._ledger.take(await self._kept())
+                await self._kept()
 
     def _take(self, heard: Iterable[Entry]) -> None:
         if self._ledger.take(heard):
             self._is_kept = False
 
-    async def _kept(self, further: Sequence[Entry] = ()) -> list[Entry]:
-        """All of it, and these, on stable storage; with what others put there."""
+    async def _kept(self, further: Sequence[Entry] = ()) -> None:
+        """All of it, and these, on stable storage; from here on they count, with what others put there."""
         entries, now = [*self._ledger, *further], int(self._clock.now().timestamp())
         self._is_kept = True
         try:
-            return await self._on_disk(lambda: self._file.keep(entries, now=now))
+            found = await self._on_disk(lambda: self._file.keep(entries, now=now))
         except RevocationsUnavailable:
             self._is_kept = False
             raise
+        self._ledger.take(found)
 
     async def _on_disk(self, job: Callable[[], _T]) -> _T:
         if self._hung is not None and not self._hung.done():

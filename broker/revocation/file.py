@@ -25,6 +25,9 @@ _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 # Bytes. A hundred thousand entries take fourteen million.
 _SIZE_MAX = 64 << 20
 
+# Inode and time of change (ns): which file it was.
+_Seen = tuple[int, int]
+
 _log = logging.getLogger(__name__)
 
 
@@ -43,7 +46,7 @@ class LedgerFile:
     def __init__(self, *, directory: Path, envelope: Envelope) -> None:
         self.path = directory / _NAME
         self._envelope = envelope
-        self._seen: tuple[int, int] | None = None
+        self._seen: _Seen | None = None
 
     def read(self) -> list[Entry]:
         """What it holds; nothing where there is none.
@@ -52,10 +55,14 @@ class LedgerFile:
             Damaged: It is altered, cut, or sealed with another key.
             OSError: It cannot be read.
         """
-        return self._read()[0]
+        entries, _, seen = self._read()
+        self._seen = seen or self._seen
+        return entries
 
     def reseal(self) -> frozenset[str]:
         """Seal it with the newest key, where an older one did; the ids of the versions that are needed to read it.
+
+        It counts as unread by us all the same: what somebody else wrote into it nobody here has heard yet.
 
         Raises:
             Damaged, OSError: As ``read``.
@@ -63,16 +70,16 @@ class LedgerFile:
         if not self.path.exists():
             return frozenset()
         with one_writer(self.path):
-            entries, blob = self._read()
+            entries, blob, _ = self._read()
             if blob and not self._envelope.is_newest(blob):
                 self._replace(encoded(sorted(entries)))
             return frozenset(filter(None, [self._envelope.version_of(self._read()[1])]))
 
-    def _read(self) -> tuple[list[Entry], bytes]:
+    def _read(self) -> tuple[list[Entry], bytes, _Seen | None]:
         try:
             descriptor = os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         except FileNotFoundError:
-            return [], b""
+            return [], b"", None
         with os.fdopen(descriptor, "rb") as file:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
@@ -84,8 +91,7 @@ class LedgerFile:
         except CannotOpen as error:
             what = "was sealed with another key" if error.reason == "unknown_key" else "was altered or cut short"
             raise Damaged(self.path, what) from error
-        self._seen = (status.st_ino, status.st_mtime_ns)
-        return entries, blob
+        return entries, blob, (status.st_ino, status.st_mtime_ns)
 
     def is_changed(self) -> bool:
         """Whether it is not as we last read or wrote it: somebody else wrote it, or took it away."""
@@ -114,13 +120,13 @@ class LedgerFile:
                 ledger, is_new = Ledger(), True
             ledger.forget(now)
             if ledger.take(entries) or is_new:
-                self._replace(encoded(sorted(ledger)))
+                self._seen = self._replace(encoded(sorted(ledger)))
             return list(ledger)
 
-    def _replace(self, plaintext: bytes) -> None:
+    def _replace(self, plaintext: bytes) -> _Seen:
         sealed = armoured(self._envelope.seal(plaintext, context=_CONTEXT))
         status = replace_file(self.path, sealed)
-        self._seen = (status.st_ino, status.st_mtime_ns)
+        return status.st_ino, status.st_mtime_ns
 
 
 def problems_of(file: LedgerFile, *, must_be_writable: bool) -> list[str]:

@@ -17,7 +17,7 @@ from broker.keys.hierarchy import KeyHierarchy
 from broker.revocation import epochs as module
 from broker.revocation.epochs import Epochs
 from broker.revocation.ledger import EVERY_ROLE, Kind, Subject
-from tests.fakes.epochs import epochs_without_redis
+from tests.fakes.epochs import epochs_without_redis, ledger_file
 
 KEYS = KeyHierarchy(master=b"m" * 32)
 ALICE = Principal.parse("alice@R")
@@ -87,3 +87,22 @@ async def test_each_revocation_raises_the_epoch_again(epochs: Epochs) -> None:
         seen.add(epochs.of(ALICE))
     assert len(seen) == 5
     assert max(seen) == epochs.of(ALICE)
+
+
+async def test_whoever_revokes_somebody_hears_whom_another_of_this_host_revoked_a_moment_ago(epochs: Epochs) -> None:
+    directory = epochs._file.path.parent
+    sibling = Epochs(file=ledger_file(directory, KEYS), spread=None, clock=SystemClock())
+    await sibling.enter([HOLD], by="root")
+    await epochs.enter([Subject(Kind.USER, "bob@R")], by="root")
+    with pytest.raises(Revoked):
+        epochs.require(ALICE)
+
+
+async def test_a_pass_over_the_seals_keeps_no_revocation_from_being_heard(epochs: Epochs) -> None:
+    directory = epochs._file.path.parent
+    sibling = Epochs(file=ledger_file(directory, KEYS), spread=None, clock=SystemClock())
+    await sibling.enter([HOLD], by="root")
+    await epochs.reseal()
+    await epochs._look_at_disk()
+    with pytest.raises(Revoked):
+        epochs.require(ALICE)

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from broker.keys.hierarchy import KeyHierarchy
+from broker.keys.hierarchy import KeyHierarchy, KeyVersion, Use
+from broker.keys.hierarchy import Kind as KeyKind
 from broker.revocation.file import Damaged, LedgerFile, problems_of
 from broker.revocation.ledger import Entry, Kind, Subject
 from tests.fakes.epochs import ledger_file
@@ -188,3 +189,18 @@ def test_file_and_name_are_synced_before_anybody_hears_of_it(file: LedgerFile, m
     monkeypatch.setattr(Path, "rename", rename)
     file.keep([entry("alice@R")], now=0)
     assert done == ["file", "name", "folder"]
+
+
+def test_sealing_anew_is_not_reading_what_another_wrote_meanwhile(tmp_path: Path) -> None:
+    hierarchy = KeyHierarchy(master=b"m" * 32)
+    one, two = (
+        LedgerFile(directory=tmp_path / "state", envelope=hierarchy.envelope(Use.REVOCATION_SEAL)) for _ in range(2)
+    )
+    one.keep([entry("alice@R")], now=0)
+    assert two.reseal()
+    assert two.is_changed()
+    hierarchy.take({kind: [KeyVersion(b"n" * 32), KeyVersion(b"m" * 32)] for kind in KeyKind})
+    assert two.reseal() == {KeyVersion(b"n" * 32).id}
+    assert two.is_changed()
+    assert one.is_changed()
+    assert two.read() == [entry("alice@R")]
