@@ -42,9 +42,8 @@ class _Vault(BaoServer):
 def furnish(folder: Path, config: str) -> None:
     """An /etc of our own, over the machine's."""
     raise_loopback()
-    if Path("/").is_mount():
-        # Nothing of this is seen outside. In a chroot / is no mount point; what holds it is out of reach and mostly private.
-        run("mount", "--make-rprivate", "/")
+    # Nothing of this is seen outside. In a chroot / is no mount point; what holds it is out of reach and mostly private.
+    run("sh", "-c", "mount --make-rprivate / || ! mountpoint -q /")
     run("mount", "-t", "tmpfs", "tmpfs", str(folder))
     for name in ("upper", "work"):
         (folder / name).mkdir()
