@@ -120,6 +120,8 @@ class RingFile:
                 there, is_there = Ring(), False
             wanted = alter(there)
             if wanted != there or not is_there:
+                # Until it is written, what others put there has reached nobody here: the next look must find it changed.
+                self._seen = None
                 self._replace(wanted)
             return wanted
 
