@@ -17,6 +17,11 @@ def descriptors(pid: int | None) -> int:
     return len(_command("ls", "-1", f"/proc/{pid}/fd").split())
 
 
+def sockets(pid: int | None) -> int:
+    """How many of them are sockets. Files come and go by themselves: the vault's are opened when it is first looked at."""
+    return _command("ls", "-l", f"/proc/{pid}/fd").count(b"socket:[")
+
+
 def shown(pid: int | None, name: str) -> bytes:
     """The contents of ``/proc/PID/NAME``."""
     return _command("cat", f"/proc/{pid}/{name}")
