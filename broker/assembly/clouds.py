@@ -5,10 +5,9 @@ from __future__ import annotations
 import importlib.util
 from uuid import uuid4
 
+from broker.assembly.remote import azure
 from broker.config.model import Settings
 from broker.config.secrets import ProviderConfig
-from broker.core.file_secret import current
-from broker.core.secret import Secret
 from broker.remote.aws import AwsClient
 from broker.secrets.provider import Provider
 from broker.secrets.providers.aws import SecretsManager
@@ -49,16 +48,7 @@ def secrets_manager(config: ProviderConfig, *, base: BaseCredentials | None) -> 
 def key_vault(config: ProviderConfig) -> Provider:
     """Azure Key Vault."""
     # An extra of its own: who keeps nothing there needs none of it.
-    from broker.remote.azure import PUBLIC_AUTHORITY, AzureLogin, AzureVault  # noqa: PLC0415
     from broker.remote.azure_secrets import AzureSecrets  # noqa: PLC0415
     from broker.secrets.providers.azure import KeyVault  # noqa: PLC0415
 
-    given = config.client_secret or Secret("")  # the configuration has it
-    login = AzureLogin(
-        tenant_id=config.tenant_id or "",
-        client_id=config.client_id or "",
-        client_secret=lambda: current(given),
-        authority=config.authority or PUBLIC_AUTHORITY,
-        ca_file=config.ca_file,
-    )
-    return KeyVault(secrets=AzureSecrets(AzureVault(config.vault_url or "", login=login)))
+    return KeyVault(secrets=AzureSecrets(azure(config)))

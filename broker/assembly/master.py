@@ -7,16 +7,14 @@ import importlib.util
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 
 from broker.assembly.aws import credentials_of
 from broker.assembly.hsm import hsm_problems, token_of
+from broker.assembly.remote import azure, hashicorp
 from broker.config.model import Settings
 from broker.config.resolve import IntegratedBootstrap
 from broker.core.clock import Clock
 from broker.core.errors import ConfigurationError
-from broker.core.file_secret import current
-from broker.core.secret import Secret
 from broker.keys.master.aws_kms import AwsKmsMaster
 from broker.keys.master.distant import DistantMaster
 from broker.keys.master.local import LocalMaster
@@ -24,10 +22,7 @@ from broker.keys.master.pkcs11 import Pkcs11Master
 from broker.keys.master.port import MasterKey, MasterRefused, MasterUnavailable
 from broker.keys.master.vault_transit import VaultTransitMaster
 from broker.remote.aws import AwsClient, AwsKms
-from broker.remote.hashicorp.login import AppRole, Given, Kubernetes, Login
 from broker.remote.hashicorp.transit import Transit
-from broker.remote.hashicorp.vault import Vault
-from broker.remote.hashicorp.wire import Wire
 
 # So long a start waits for a master that is away: longer than a vault takes to elect a leader, and shorter than systemd's
 # patience with a start (TimeoutStartSec=30), so that it ends with our words and not with a signal.
@@ -35,8 +30,6 @@ START = timedelta(seconds=20)
 _PAUSE = timedelta(seconds=1)
 # What is wrapped to see whether it can be.
 _PROBE = b"zerotrust/master-is-there/v1"
-# Where a Kubernetes pod finds the token of its service account.
-_SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
 _TRANSIT = "transit"
 # Tokens are for STS alone; and what stands in a vault is read when the master key has opened it.
 _NO_KEYS_YET = frozenset({"web_identity", "secret"})
@@ -133,43 +126,26 @@ def _aws_kms(settings: Settings | IntegratedBootstrap, clock: Clock) -> _Made:
 
 def _vault_transit(settings: Settings | IntegratedBootstrap, clock: Clock) -> _Made:
     config = settings.encryption.master.config
-    wire = Wire(url=config.url or "", ca_file=config.ca_file, namespace=config.namespace, clock=clock)
-    vault = Vault(wire=wire, login=_login(settings), clock=clock)
+    vault = hashicorp(config, negotiate=_without_keytab, clock=clock)
     key, mount = config.key_name or "", config.mount_path or _TRANSIT
     name = "/".join(filter(None, (config.namespace, mount, key)))
     master = VaultTransitMaster(transit=Transit(vault=vault, key=key, mount=mount), name=name, clock=clock)
     return master, (vault.keep_logged_in,)
 
 
-def _login(settings: Settings | IntegratedBootstrap) -> Login:
-    config, nothing = settings.encryption.master.config, Secret("")  # the configuration has what its way needs
-    if config.auth_method == "approle":
-        mount = config.auth_path or "approle"
-        return AppRole(role_id=config.role_id or "", secret_id=config.secret_id or nothing, mount=mount)
-    if config.auth_method == "kubernetes":
-        jwt = config.service_account_file or _SERVICE_ACCOUNT
-        return Kubernetes(role=config.role or "", jwt_file=jwt, mount=config.auth_path or "kubernetes")
-    return Given(config.token or nothing)
+async def _without_keytab() -> bytes:
+    raise AssertionError("its section names no login by Kerberos")
 
 
 def _azure_key_vault(settings: Settings | IntegratedBootstrap, clock: Clock) -> _Made:
     # The packages are an extra; master_problems() has looked for them.
     from broker.keys.master.azure_key import AzureKeyMaster  # noqa: PLC0415
-    from broker.remote.azure import PUBLIC_AUTHORITY, AzureLogin, AzureVault  # noqa: PLC0415
     from broker.remote.azure_key import AzureKey  # noqa: PLC0415
 
     config = settings.encryption.master.config
-    secret = config.client_secret or Secret("")
-    login = AzureLogin(
-        tenant_id=config.tenant_id or "",
-        client_id=config.client_id or "",
-        client_secret=lambda: current(secret),
-        authority=config.authority or PUBLIC_AUTHORITY,
-        ca_file=config.ca_file,
-    )
-    url, name = config.vault_url or "", config.key_name or ""
-    key = AzureKey(name, vault=AzureVault(url, login=login))
-    return AzureKeyMaster(key=key, name=f"{url}/keys/{name}", clock=clock), ()
+    name = config.key_name or ""
+    key = AzureKey(name, vault=azure(config))
+    return AzureKeyMaster(key=key, name=f"{config.vault_url or ''}/keys/{name}", clock=clock), ()
 
 
 _MAKERS: Mapping[str, Callable[[Settings | IntegratedBootstrap, Clock], _Made]] = {

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from urllib.parse import urlsplit
 
 from broker.assembly.clouds import key_vault, secrets_manager
+from broker.assembly.remote import SERVICE_ACCOUNT, Negotiate, hashicorp
 from broker.authn.initiator import Initiator
 from broker.authn.keytab import AcceptorKeys
 from broker.config.secrets import ProviderConfig, Secrets
@@ -19,9 +19,6 @@ from broker.core.clock import Clock
 from broker.core.secret import Secret
 from broker.remote.conjur import Conjur
 from broker.remote.failure import Refused
-from broker.remote.hashicorp.login import AppRole, Given, Kerberos, Kubernetes, Login
-from broker.remote.hashicorp.vault import Vault
-from broker.remote.hashicorp.wire import Wire
 from broker.remote.kubernetes import Cluster, token_of_file
 from broker.secrets.cached import CachedProvider
 from broker.secrets.provider import Provider
@@ -30,8 +27,6 @@ from broker.secrets.providers.hashicorp import HashicorpProvider
 from broker.secrets.providers.kubernetes import KubernetesProvider
 from broker.sts.base import BaseCredentials
 
-# Where a Kubernetes pod finds the token of its service account.
-_SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
 # The engine that `vault server -dev` and most guides mount.
 _KV_MOUNT = "secret"
 
@@ -72,7 +67,7 @@ def external(
 def _hashicorp(parts: Parts) -> External:
     config = parts.config
     provider = HashicorpProvider(
-        vault=hashicorp_vault(parts),
+        vault=hashicorp(config, negotiate=_negotiate(parts), clock=parts.clock),
         mount=config.mount_path or _KV_MOUNT,
         leased_mounts=config.leased_mounts or (),
         clock=parts.clock,
@@ -80,30 +75,7 @@ def _hashicorp(parts: Parts) -> External:
     return External(provider, [provider.keep_logged_in])
 
 
-def hashicorp_vault(parts: Parts) -> Vault:
-    """Vault or OpenBao, logged in as the configuration says when it is first asked."""
-    config = parts.config
-    wire = Wire(url=config.url or "", ca_file=config.ca_file, namespace=config.namespace, clock=parts.clock)
-    return Vault(wire=wire, login=_login(parts), clock=parts.clock)
-
-
-def _login(parts: Parts) -> Login:
-    config = parts.config
-    nothing = Secret("")  # the configuration has what its way needs
-    match config.auth_method:
-        case "approle":
-            mount = config.auth_path or "approle"
-            return AppRole(role_id=config.role_id or "", secret_id=config.secret_id or nothing, mount=mount)
-        case "kubernetes":
-            jwt = config.service_account_file or _SERVICE_ACCOUNT
-            return Kubernetes(role=config.role or "", jwt_file=jwt, mount=config.auth_path or "kubernetes")
-        case "kerberos":
-            return Kerberos(_negotiate(parts), mount=config.auth_path or "kerberos")
-        case _:
-            return Given(config.token or nothing)
-
-
-def _negotiate(parts: Parts) -> Callable[[], Awaitable[bytes]]:
+def _negotiate(parts: Parts) -> Negotiate:
     """Tickets of the broker's own principal for ``HTTP/HOST`` of the vault, in the broker's realm."""
     if parts.keys is None:
         return _without_keys
@@ -129,7 +101,7 @@ def _kubernetes(parts: Parts) -> External:
     given = config.token
     cluster = Cluster(
         url=config.url or "",
-        token=token_of_file(config.service_account_file or _SERVICE_ACCOUNT) if given is None else lambda: given,
+        token=token_of_file(config.service_account_file or SERVICE_ACCOUNT) if given is None else lambda: given,
         ca_file=str(config.ca_file) if config.ca_file else None,
     )
     return External(KubernetesProvider(cluster=cluster, namespace=config.namespace or ""))
