@@ -158,12 +158,8 @@ class SecretDesk:
         )
 
     async def destroy(self, ask: Ask, wanted: Wanted, *, versions: Sequence[int] | None) -> None:
-        """The values of these versions are gone for ever; which must be said. Raises like ``read``."""
-        if not versions:
-            unsaid = BadRequest(reason="versions_missing", hint='say which: {"versions": [1, 2]}')
-            await self.misunderstood(ask, wanted, "destroy", unsaid)
-            raise unsaid
-        path, named = wanted.path, versions
+        """The values of these versions are gone for ever; the vault wants to be told which. Raises like ``read``."""
+        path, named = wanted.path, versions or ()
         await self._change(
             ask, wanted, "destroy", lambda vault, by: vault.destroy(path, named, by=by), versions=versions
         )

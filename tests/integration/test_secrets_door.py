@@ -135,7 +135,7 @@ def test_a_version_is_deleted_brought_back_destroyed_and_each_step_has_its_own_a
     assert post(alice, broker, "team-a/life:undelete").status == 200
     assert get(alice, broker, "team-a/life").json["version"] == "2"
     unsaid = post(alice, broker, "team-a/life:destroy")
-    assert (unsaid.status, last(broker)["reason"]) == (400, "versions_missing")
+    assert (unsaid.status, last(broker)["reason"]) == (400, "secret_unfit_version")
     assert post(alice, broker, "team-a/life:destroy", wire_secrets.versions([2])).status == 200
     assert (get(alice, broker, "team-a/life").status, last(broker)["reason"]) == (404, "secret_destroyed")
     assert (post(alice, broker, "team-a/life:undelete").status, last(broker)["reason"]) == (404, "secret_destroyed")
