@@ -14,11 +14,17 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from zerotrust_kerberos.commands import Call
     from zerotrust_kerberos.settings import Settings
     from zerotrust_kerberos.watch import Watch
 
 # Characters. AWS keeps session tokens below 4096; a role ARN has at most 2048.
 _VALUE_MAX = 16 * 1024
+
+
+def command(call: Call) -> str:
+    """``zerotrust credential-process``. Raises as ``credential_process`` does."""
+    return credential_process(call.asking(), call.watch)
 
 
 def credential_process(settings: Settings, watch: Watch) -> str:

@@ -10,14 +10,13 @@ from zerotrust_kerberos.failures import Failure, clean
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from zerotrust_kerberos.settings import Settings
-    from zerotrust_kerberos.watch import Watch
+    from zerotrust_kerberos.commands import Call
 
 
-def whoami(settings: Settings, watch: Watch, *, as_json: bool) -> str:
+def whoami(call: Call) -> str:
     """``principal: alice@EXAMPLE.COM`` and so on, one member a line, in the broker's order."""
-    members = object_of(ask(settings, watch, method="GET", path=wire.WHOAMI_PATH))
-    if as_json:
+    members = object_of(ask(call.asking(), call.watch, method="GET", path=wire.WHOAMI_PATH))
+    if "json" in call.switches:
         return json.dumps(members)
     if not isinstance(members.get("principal"), str):
         raise Failure("unexpected_answer", "principal is missing")
@@ -35,10 +34,10 @@ def _accounts(accounts: object) -> list[str]:
     return lines
 
 
-def roles(settings: Settings, watch: Watch, *, as_json: bool) -> str:
+def roles(call: Call) -> str:
     """The names of the roles, one a line."""
-    members = object_of(ask(settings, watch, method="GET", path=wire.ROLES_PATH))
-    if as_json:
+    members = object_of(ask(call.asking(), call.watch, method="GET", path=wire.ROLES_PATH))
+    if "json" in call.switches:
         return json.dumps(members)
     found = members.get("roles")
     if not isinstance(found, list):

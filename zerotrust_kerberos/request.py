@@ -14,24 +14,24 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from zerotrust_kerberos.settings import Settings
-    from zerotrust_kerberos.watch import Watch
+    from zerotrust_kerberos.commands import Call
 
 
-def request(settings: Settings, watch: Watch, *, duration: str | None, as_json: bool) -> str:
+def command(call: Call) -> str:
     """``ID pending: 0 of 2 approvals, until 2026-01-31T12:34:56Z``.
 
     Raises:
         Failure: Nobody was asked.
     """
+    settings = call.settings()
     if settings.role is None or settings.reason is None:
         raise Failure("usage", "request needs --role and --reason")
     members: dict[str, object] = {"role": settings.role, "reason": settings.reason}
     members |= {} if settings.scope is None else {"scope": settings.scope}
-    members |= {} if duration is None else {"duration": duration}
-    answer = ask(settings, watch, method="POST", path=wire.REQUESTS_PATH, body=json.dumps(members).encode())
+    members |= {"duration": call.options["duration"]} if "duration" in call.options else {}
+    answer = ask(call.asking(), call.watch, method="POST", path=wire.REQUESTS_PATH, body=json.dumps(members).encode())
     found = object_of(answer)
-    if as_json:
+    if "json" in call.switches:
         return json.dumps(found)
     needed, approvals = found.get("needed"), found.get("approvals")
     if not isinstance(needed, int) or not isinstance(approvals, list):

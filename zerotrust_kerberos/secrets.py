@@ -11,6 +11,7 @@ import sys
 import time
 
 from broker.wire_secrets import PREFIX
+from zerotrust_kerberos import output
 from zerotrust_kerberos.ask import ask
 from zerotrust_kerberos.delivery import deliver, masked
 from zerotrust_kerberos.failures import Failure, clean
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from typing import NoReturn
 
+    from zerotrust_kerberos.commands import Call
     from zerotrust_kerberos.settings import Settings
 
 _PATH_CHARS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.@-/")
@@ -44,6 +46,31 @@ class Wish:
         self.name = name if equals else path.rpartition("/")[2]
         if not path or not _PATH_CHARS.issuperset(path) or path.startswith("/") or not self.name:
             raise Failure("usage", f"{text} is not NAME=PATH#FIELD")
+
+
+def execute_command(call: Call) -> NoReturn:
+    """``zerotrust exec``. Raises as ``execute`` does."""
+    wishes = [Wish(text) for text in call.many.get("secret", ())]
+    if not wishes:
+        raise Failure("usage", "exec needs --secret NAME=PATH, and a command behind --")
+    execute(wishes, call.program, call.asking(), call.watch, mask=call.options.get("mask", ""))
+
+
+def fetch_command(call: Call) -> str:
+    """``zerotrust fetch``; with ``--renew`` it stays. Raises as ``fetch`` does."""
+    wishes = [Wish(text) for text in call.words]
+    if not wishes or "to" not in call.options:
+        raise Failure("usage", "fetch needs --to DIR, and the paths of secrets")
+    wanted, mask = call.settings(), call.options.get("mask", "")
+
+    def once(watch: Watch) -> str:
+        watch.start(wanted.timeout)
+        return fetch(wishes, call.options["to"], wanted, watch, on_disk="disk" in call.switches, mask=mask)
+
+    if "renew" in call.options:
+        # Each time in a process that its watch may end.
+        keep_fetching(lambda: output.printed(call.place, once), seconds_of(call.options["renew"]))
+    return once(call.watch)
 
 
 def values(wishes: Sequence[Wish], settings: Settings, watch: Watch) -> dict[str, str]:
@@ -111,7 +138,6 @@ def execute(
     watch: Watch,
     *,
     mask: str,
-    write: Callable[[str], None],
 ) -> NoReturn:
     """Become ``command``, with the values in its environment and nowhere else.
 
@@ -124,7 +150,7 @@ def execute(
     found = values(wishes, settings, watch)
     if any("\0" in value for value in found.values()):
         raise Failure("usage", "a value with a NUL fits into no environment: use fetch")
-    write(_masks(found, mask))
+    output.put(_masks(found, mask))
     try:
         os.execvpe(command[0], list(command), {**os.environ, **found})  # noqa: S606  # what the user asked to be run
     except OSError as error:

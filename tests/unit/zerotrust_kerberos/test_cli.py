@@ -11,7 +11,9 @@ import pytest
 
 import broker
 import zerotrust_kerberos
-from zerotrust_kerberos import cli
+from zerotrust_kerberos import cli, watch
+from zerotrust_kerberos.commands import COMMANDS
+from zerotrust_kerberos.manual import USAGE
 
 ROOT = Path(zerotrust_kerberos.__file__).parents[1]
 
@@ -63,13 +65,13 @@ def test_version_is_data(words: list[str], capfd: pytest.CaptureFixture[str]) ->
 @pytest.mark.parametrize("words", [["help"], ["-h"], ["--help"], ["credential-process", "--help"], ["roles", "-h"]])
 def test_help_is_data_when_it_was_asked_for(words: list[str], capfd: pytest.CaptureFixture[str]) -> None:
     assert cli.run(words) == 0
-    assert capfd.readouterr() == (cli.USAGE, "")
+    assert capfd.readouterr() == (USAGE, "")
 
 
-@pytest.mark.parametrize("command", cli._OPTIONS)
+@pytest.mark.parametrize("command", COMMANDS)
 def test_help_knows_every_command_and_option(command: str) -> None:
-    assert f"  {command} " in cli.USAGE
-    assert all(option in cli.USAGE for option in cli._OPTIONS[command])
+    assert f"  {command} " in USAGE
+    assert all(option in USAGE for option in COMMANDS[command].options)
 
 
 @pytest.mark.parametrize(
@@ -93,7 +95,7 @@ def test_wrong_usage_is_one_line_and_exit_2(
     words: list[str], capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ZEROTRUST_BROKER_URL", "http://localhost:1")
-    monkeypatch.setattr(cli.Watch, "start", lambda *_: None)  # its thread would outlive the test and end pytest
+    monkeypatch.setattr(watch.Watch, "start", lambda *_: None)  # its thread would outlive the test and end pytest
     assert cli.run(words) == 2
     out, err = capfd.readouterr()
     assert out == ""

@@ -1,0 +1,187 @@
+"""The commands of ``zerotrust``: where each lives and what it takes.
+
+One table. The command line is read by it, and help, completion and manual pages are made of it and of the words in ``manual``.
+A command is a function of one ``Call`` that returns what is to be printed; its module is imported when it is asked for.
+"""
+
+from __future__ import annotations
+
+import os
+
+from zerotrust_kerberos import settings
+from zerotrust_kerberos.failures import Failure
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from zerotrust_kerberos.failures import Place
+    from zerotrust_kerberos.settings import Settings
+    from zerotrust_kerberos.watch import Watch
+
+# What stands behind an option: a value, of which the last counts; values, of which all count; nothing.
+VALUE, MANY, SWITCH = "value", "many", "switch"
+
+# Where the broker is. Their values are settings of the same names, but for --broker, which is broker_url.
+SHARED = {"--broker": VALUE, "--ca-file": VALUE, "--timeout": VALUE}
+
+
+class Command:
+    """One command.
+
+    Attributes:
+        home: Module and function, ``module:function``, of this package.
+        options: Each option and its kind.
+        words: Names of the words that stand alone, in order; one in brackets may be left out, and ``...`` stands for any number.
+        program: Whether words of another program follow behind ``--``; None where they may.
+    """
+
+    __slots__ = ("home", "options", "program", "words")
+
+    def __init__(
+        self,
+        home: str,
+        options: Mapping[str, str],
+        *,
+        words: Sequence[str] = (),
+        program: bool | None = False,
+    ) -> None:
+        self.home = home
+        self.options = options
+        self.words = words
+        self.program = program
+
+
+_ROLE = {"--role": VALUE, "--scope": VALUE, "--reason": VALUE}
+
+COMMANDS = {
+    "credential-process": Command("credential_process:command", {**SHARED, **_ROLE}),
+    "request": Command("request:command", {**SHARED, **_ROLE, "--duration": VALUE, "--json": SWITCH}),
+    "roles": Command("questions:roles", {**SHARED, "--json": SWITCH}),
+    "whoami": Command("questions:whoami", {**SHARED, "--json": SWITCH}),
+    "exec": Command("secrets:execute_command", {**SHARED, "--secret": MANY, "--mask": VALUE}, program=True),
+    "fetch": Command(
+        "secrets:fetch_command",
+        {**SHARED, "--to": VALUE, "--renew": VALUE, "--mask": VALUE, "--disk": SWITCH},
+        words=("...",),
+    ),
+    "version": Command("manual:version", {}),
+    "help": Command("manual:help_command", {}, words=("[what]",)),
+}
+ALIASES = {"--version": "version", "-h": "help", "--help": "help"}
+
+
+class Call:
+    """A command line that was understood.
+
+    Attributes:
+        name: The command.
+        options: Values by the option's name without its dashes; the last one counts.
+        many: Those of options that count each time.
+        switches: Options without a value, without their dashes.
+        words: What stands alone.
+        program: What stands behind ``--``.
+        watch: Ends the process in time once it is started.
+        place: What lines on stderr talk about.
+    """
+
+    __slots__ = ("many", "name", "options", "place", "program", "switches", "watch", "words")
+
+    def __init__(self, name: str, *, watch: Watch, place: Place) -> None:
+        self.name = name
+        self.options: dict[str, str] = {}
+        self.many: dict[str, list[str]] = {}
+        self.switches: set[str] = set()
+        self.words: list[str] = []
+        self.program: list[str] = []
+        self.watch = watch
+        self.place = place
+
+    def settings(self, **more: str) -> Settings:
+        """Where the broker is, and what is wanted of it; ``more`` goes before the options.
+
+        Raises:
+            Failure: ``configuration`` or ``usage``.
+        """
+        flags = {
+            ("broker_url" if name == "broker" else name.replace("-", "_")): value
+            for name, value in self.options.items()
+        }
+        wanted = settings.load({**flags, **more}, os.environ)
+        self._locate(wanted)
+        return wanted
+
+    def asking(self, **more: str) -> Settings:
+        """The same, and from now on the command ends in time: for commands that ask one thing and end."""
+        wanted = self.settings(**more)
+        self.watch.start(wanted.timeout)
+        return wanted
+
+    def _locate(self, wanted: Settings) -> None:
+        """Fill in what the lines on stderr talk about."""
+        broker, place = wanted.broker, self.place
+        place.host, place.spn = broker.host, wanted.spn
+        named = [option for option in SHARED if option[2:] in self.options and option != "--timeout"]
+        place.flags = [part for option in named for part in (option, self.options[option[2:]])]
+        trust = ("--cacert", wanted.ca_file) if wanted.ca_file and broker.scheme == "https" else ()
+        socket = ("--unix-socket", broker.path) if broker.path else ()
+        place.curl = ("curl", "-v", *trust, *socket, f"http://{broker.authority}" if broker.path else broker.url)
+
+
+def read(words: Sequence[str], *, watch: Watch, place: Place) -> tuple[Command, Call]:
+    """Take a command line apart: ``--name value`` and ``--name=value``.
+
+    Raises:
+        Failure: ``usage``.
+    """
+    name = ALIASES.get(words[0], words[0]) if words else ""
+    if name not in COMMANDS:
+        raise Failure("usage", f"no command {name}" if name else "no command")
+    command, call = COMMANDS[name], Call(name, watch=watch, place=place)
+    # What stands behind -- is another program's.
+    at = words.index("--") if "--" in words else len(words)
+    ours, call.program = words[1:at], list(words[at + 1 :])
+    if any(word in {"-h", "--help"} for word in ours):
+        call = Call("help", watch=watch, place=place)
+        call.words = [name]
+        return COMMANDS["help"], call
+    if command.program is not None and command.program != bool(call.program):
+        raise Failure("usage", f"{name} needs -- and a command" if command.program else f"{name} takes no --")
+    _sort(command, call, ours)
+    _count(command, call)
+    return command, call
+
+
+def _sort(command: Command, call: Call, words: Sequence[str]) -> None:
+    """Options, switches and words, each to its place."""
+    rest = iter(words)
+    for word in rest:
+        if not word.startswith("-") and command.words:
+            call.words.append(word)
+            continue
+        option, equals, value = word.partition("=")
+        kind, name = command.options.get(option), option[2:]
+        if kind is None:
+            raise Failure("usage", f"{call.name} does not take {option}")
+        if kind == SWITCH:
+            if equals:
+                raise Failure("usage", f"{option} takes no value")
+            call.switches.add(name)
+            continue
+        given = value if equals else next(rest, "")
+        if not given:
+            raise Failure("usage", f"{option} needs a value")
+        if kind == MANY:
+            call.many.setdefault(name, []).append(given)
+        else:
+            call.options[name] = given
+
+
+def _count(command: Command, call: Call) -> None:
+    if "..." in command.words:
+        return
+    least = sum(1 for word in command.words if not word.startswith("["))
+    if len(call.words) < least:
+        raise Failure("usage", f"{call.name} needs {command.words[len(call.words)].upper()}")
+    if len(call.words) > len(command.words):
+        raise Failure("usage", f"{call.name} does not take {call.words[len(command.words)]}")
