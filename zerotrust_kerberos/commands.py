@@ -1,7 +1,8 @@
 """The commands of ``zerotrust``: where each lives and what it takes.
 
 One table. The command line is read by it, and help, completion and manual pages are made of it and of the words in ``manual``.
-A command is a function of one ``Call`` that returns what is to be printed; its module is imported when it is asked for.
+A command is a function of one ``Call`` that returns what is to be printed; its module is imported when it is asked for. A new one
+is a row here, a page in ``manual`` and its module.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ class Command:
     Attributes:
         home: Module and function, ``module:function``, of this package.
         options: Each option and its kind.
-        words: Names of the words that stand alone, in order; one in brackets may be left out, and ``...`` stands for any number.
+        words: Names of the words that stand alone, in order; one in brackets may be left out, and a last one
+            with ``...`` stands for any number, at least one without brackets.
         program: Whether words of another program follow behind ``--``; None where they may.
     """
 
@@ -55,18 +57,23 @@ class Command:
 _ROLE = {"--role": VALUE, "--scope": VALUE, "--reason": VALUE}
 
 COMMANDS = {
+    # Credentials.
     "credential-process": Command("credential_process:command", {**SHARED, **_ROLE}),
+    # What one may have.
     "request": Command("request:command", {**SHARED, **_ROLE, "--duration": VALUE, "--json": SWITCH}),
     "roles": Command("questions:roles", {**SHARED, "--json": SWITCH}),
     "whoami": Command("questions:whoami", {**SHARED, "--json": SWITCH}),
+    # Programs, and what they are given.
     "exec": Command("secrets:execute_command", {**SHARED, "--secret": MANY, "--mask": VALUE}, program=True),
     "fetch": Command(
         "secrets:fetch_command",
         {**SHARED, "--to": VALUE, "--renew": VALUE, "--mask": VALUE, "--disk": SWITCH},
-        words=("...",),
+        words=("secret...",),
     ),
-    "version": Command("manual:version", {}),
-    "help": Command("manual:help_command", {}, words=("[what]",)),
+    # Signing in.
+    # Set up and help.
+    "version": Command("help:version", {}),
+    "help": Command("help:command", {}, words=("[what]",)),
 }
 ALIASES = {"--version": "version", "-h": "help", "--help": "help"}
 
@@ -178,10 +185,8 @@ def _sort(command: Command, call: Call, words: Sequence[str]) -> None:
 
 
 def _count(command: Command, call: Call) -> None:
-    if "..." in command.words:
-        return
     least = sum(1 for word in command.words if not word.startswith("["))
     if len(call.words) < least:
         raise Failure("usage", f"{call.name} needs {command.words[len(call.words)].upper()}")
-    if len(call.words) > len(command.words):
+    if len(call.words) > len(command.words) and not any("..." in word for word in command.words):
         raise Failure("usage", f"{call.name} does not take {call.words[len(command.words)]}")

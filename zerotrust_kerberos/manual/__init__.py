@@ -1,0 +1,36 @@
+"""What the commands do, in words: a page a command, from which help, completion and manual pages are made.
+
+The page of ``some-command`` is ``PAGE`` of ``manual/some_command.py``. Which options and words there are stands in
+``commands`` alone; a page says what they mean.
+"""
+
+from __future__ import annotations
+
+import importlib
+
+from zerotrust_kerberos.commands import COMMANDS
+from zerotrust_kerberos.manual.page import Page
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+# What each command that asks the broker takes.
+SHARED_OPTIONS: Mapping[str, tuple[str, str]] = {
+    "--broker": ("URL", "https://HOST[:PORT], http://HOST[:PORT] (this machine only) or unix:/PATH"),
+    "--ca-file": ("FILE", "certificates to trust instead of the system's"),
+    "--timeout": ("SECONDS", "for everything together, at most 10"),
+}
+
+
+def of(name: str) -> Page:
+    """The page of a command of ``COMMANDS``."""
+    module = importlib.import_module(f"zerotrust_kerberos.manual.{name.replace('-', '_')}")
+    found: Page = module.PAGE
+    return found
+
+
+def options(name: str) -> dict[str, tuple[str, str]]:
+    """What each option of a command wants and does, its own first: ``{"--role": ("ROLE", "the role")}``."""
+    taken = COMMANDS[name].options
+    return {**of(name).options, **{option: words for option, words in SHARED_OPTIONS.items() if option in taken}}
