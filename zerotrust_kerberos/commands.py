@@ -59,6 +59,11 @@ _ROLE = {"--role": VALUE, "--scope": VALUE, "--reason": VALUE}
 COMMANDS = {
     # Credentials.
     "credential-process": Command("credential_process:command", {**SHARED, **_ROLE}),
+    "env": Command(
+        "env:command",
+        {**SHARED, "--format": VALUE, "--unset": SWITCH, "--scope": VALUE, "--reason": VALUE},
+        words=("[role]",),
+    ),
     # What one may have.
     "request": Command("request:command", {**SHARED, **_ROLE, "--duration": VALUE, "--json": SWITCH}),
     "roles": Command("questions:roles", {**SHARED, "--json": SWITCH}),
@@ -122,6 +127,22 @@ class Call:
         """The same, and from now on the command ends in time: for commands that ask one thing and end."""
         wanted = self.settings(**more)
         self.watch.start(wanted.timeout)
+        return wanted
+
+    def asking_for_role(self) -> Settings:
+        """The same, with the role that the first word names; without one it is the settings'."""
+        return self._with_role(self.asking(**self._role()))
+
+    def settings_for_role(self) -> Settings:
+        """As ``settings``, with the role that the first word names."""
+        return self._with_role(self.settings(**self._role()))
+
+    def _role(self) -> dict[str, str]:
+        return {"role": self.words[0]} if self.words else {}
+
+    def _with_role(self, wanted: Settings) -> Settings:
+        if wanted.role is None:
+            raise Failure("usage", f"{self.name} needs ROLE", fix="zerotrust roles")
         return wanted
 
     def _locate(self, wanted: Settings) -> None:

@@ -35,11 +35,20 @@ def credential_process(settings: Settings, watch: Watch) -> str:
     """
     if settings.role is None:
         raise Failure("usage", "credential-process needs --role", fix="zerotrust roles")
+    return process_line(obtained(settings, watch))
+
+
+def obtained(settings: Settings, watch: Watch) -> bytes:
+    """The broker's body with the credentials of the settings' role, as it came.
+
+    Raises:
+        Failure: No credentials were given, or not by the broker.
+    """
     # The settings admit no character in a name that JSON would escape.
     scope = f',"scope":"{settings.scope}"' if settings.scope is not None else ""
     reason = f',"reason":{_quoted(settings.reason)}' if settings.reason is not None else ""
     body = f'{{"role":"{settings.role}"{scope}{reason}}}'.encode("ascii")
-    return process_line(ask(settings, watch, method="POST", path=wire.CREDENTIALS_PATH, body=body))
+    return ask(settings, watch, method="POST", path=wire.CREDENTIALS_PATH, body=body)
 
 
 def _quoted(reason: str) -> str:

@@ -61,6 +61,12 @@ def say(text: str) -> None:
         return
 
 
+def tell(text: str) -> None:
+    """Talk that is for somebody at a terminal, and noise in a script's log."""
+    if os.isatty(_STDERR):
+        say(f"{text}\n")
+
+
 def _write(stream: TextIO | None, descriptor: int, text: str) -> None:
     if stream is None:
         # Closed since the start, so the number may belong to our own connection by now.
