@@ -17,6 +17,7 @@ from broker.issuing.explain import Explainer
 from broker.issuing.issue import Issuer
 from broker.issuing.keys import KeyDesk
 from broker.issuing.notify import NotificationTest
+from broker.issuing.overview import Overviews
 from broker.issuing.passes import PassOffice
 from broker.issuing.revoke import Revocations
 from broker.issuing.secrets import SecretDesk
@@ -50,6 +51,14 @@ def application(
     operators = operators_door(settings.admin, entry=entry, keys=checked.signing_keys, clock=clock)
     return build(
         issuer=issuer,
+        overviews=Overviews(
+            entrance=entrance,
+            sessions=entry.sessions,
+            policies=policies,
+            boxes=elevation.boxes,
+            holds=holds,
+            clock=clock,
+        ),
         explainer=Explainer(entrance=entrance, policies=policies, boxes=elevation.boxes, holds=holds, clock=clock),
         office=PassOffice(entrance=entrance, passes=entry.passes, policies=policies, holds=holds, clock=clock),
         operators=operators,
@@ -73,6 +82,7 @@ def application(
         trusted_proxies=settings.server.trusted_proxies or (),
         limit=entry.limits.address,
         tls=checked.tls,
+        clock=clock,
     )
 
 

@@ -57,8 +57,17 @@ class Boxes:
         is_boxed = policy.uses_boxes and any(
             rule.require.needs_box for rule in policy.rules_for(identity, address, role)
         )
-        if not is_boxed:
-            return Evidence(reason=reason)
+        return await self._evidence(identity, reason) if is_boxed else Evidence(reason=reason)
+
+    async def all_evidence(self, identity: Identity, *, address: Address | None) -> Evidence:
+        """The same, for whatever role somebody may have."""
+        policy = self._policies.current
+        is_boxed = policy.uses_boxes and any(
+            rule.require.needs_box for rule in policy.rules_naming(identity) if rule.allows_from(address)
+        )
+        return await self._evidence(identity, None) if is_boxed else Evidence()
+
+    async def _evidence(self, identity: Identity, reason: str | None) -> Evidence:
         user, unknown = str(identity.principal), None
         found: list[_Found] = [(request, []) for request in self._reviews.broken_by(user)]
         try:

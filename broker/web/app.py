@@ -11,6 +11,7 @@ from aiohttp.typedefs import Handler, Middleware
 
 from broker import wire, wire_elevation, wire_operators, wire_secrets
 from broker.core import errors
+from broker.core.clock import Clock
 from broker.issuing.alerts import Alerts
 from broker.issuing.elevate import Elevation
 from broker.issuing.explain import Explainer
@@ -18,6 +19,7 @@ from broker.issuing.issue import Issuer
 from broker.issuing.keys import KeyDesk
 from broker.issuing.notify import NotificationTest
 from broker.issuing.operators import OperatorsDoor
+from broker.issuing.overview import Overviews
 from broker.issuing.passes import PassOffice
 from broker.issuing.review import Reviews
 from broker.issuing.revoke import Revocations
@@ -31,7 +33,9 @@ from broker.web.health import Health
 from broker.web.keys import KeysDoor
 from broker.web.negotiate import REQUEST_ID, TLS, prove_ourselves
 from broker.web.passes import Passes
+from broker.web.portal.actions import Actions
 from broker.web.portal.page import Page
+from broker.web.portal.render import Templates
 from broker.web.requests import Requests, ReviewsDoor
 from broker.web.secrets import Secrets
 from broker.web.sessions import Sessions
@@ -49,6 +53,7 @@ Limit = Callable[[Address | None], Awaitable[None]]
 def build(
     *,
     issuer: Issuer,
+    overviews: Overviews,
     explainer: Explainer,
     office: PassOffice,
     operators: OperatorsDoor,
@@ -65,11 +70,13 @@ def build(
     trusted_proxies: Sequence[Network],
     limit: Limit,
     tls: ServerTls | None,
+    clock: Clock,
 ) -> web.Application:
     """The application.
 
     Args:
         issuer: The broker itself.
+        overviews: What the page shows.
         explainer: What tells people where they stand.
         office: What makes and ends job passes.
         operators: What lets operators in.
@@ -86,8 +93,11 @@ def build(
         trusted_proxies: Whose word on a client's address counts.
         limit: Raises where an address asks too often.
         tls: The TLS side of the listeners, where there is one.
+        clock: The time, to say how long things last.
     """
-    page = Page(issuer=issuer)
+    templates = Templates()
+    page = Page(overviews=overviews, templates=templates)
+    actions = Actions(issuer=issuer, elevation=elevation, templates=templates, clock=clock)
     credentials = Credentials(issuer=issuer)
     sessions = Sessions(issuer=issuer)
     passes = Passes(office=office)
@@ -138,7 +148,15 @@ def build(
         ("DELETE", a_secret, vault.delete),
         ("POST", a_secret, vault.post),
         ("GET", "/", page.show),
+        ("POST", f"{guards.FORMS}console", actions.console),
+        ("POST", f"{guards.FORMS}credentials", actions.credentials),
+        ("POST", f"{guards.FORMS}requests", actions.ask_for),
+        ("POST", f"{guards.FORMS}requests/{_ELEVATION}/approve", actions.approve),
+        ("POST", f"{guards.FORMS}requests/{_ELEVATION}/deny", actions.deny),
+        ("POST", f"{guards.FORMS}sign-out", actions.sign_out),
+        ("GET HEAD", "/signed-out", page.signed_out),
         ("GET HEAD", "/page.css", page.style),
+        ("GET HEAD", "/page.js", page.script),
         ("GET HEAD", "/icon.svg", page.icon),
         ("GET HEAD", "/healthz", health.alive),
         ("GET HEAD", "/readyz", health.ready),
@@ -174,7 +192,9 @@ def _answer_errors(page: Page, health: Health, *, https: bool) -> Middleware:
         except Exception:  # noqa: BLE001  # logged with its trace; the client gets 500 and no detail
             _log.exception("request %s: a defect", request[REQUEST_ID])
             response = _problem(request, errors.InternalError(), page)
-        response.headers.update(headers)
+        for name, value in headers.items():
+            # A page with forms says itself where they go.
+            response.headers.setdefault(name, value)
         response.headers["X-Request-Id"] = request[REQUEST_ID]
         prove_ourselves(request, response)
         if health.draining:
@@ -205,7 +225,7 @@ def _guard(
         # After the guards: another site's page must not use up what its visitor's address may ask.
         if request.path not in guards.PROBES:
             await limit(address)
-        if health.draining and request.path.startswith("/v1/"):
+        if health.draining and request.path.startswith(("/v1/", guards.FORMS)):
             raise errors.Draining
         return await handler(request)
 

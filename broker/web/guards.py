@@ -21,7 +21,10 @@ _NO_PAGES = (wire_operators.PREFIX, wire_secrets.SECRETS_PATH)
 _FOREIGN_SITES = frozenset({"cross-site", "same-site"})
 # What curl -d sends when nobody says otherwise. It is read as JSON like the other; the header that no foreign page can
 # set is what keeps pages out, not the media type.
-_CURL_DEFAULT = "application/x-www-form-urlencoded"
+_FORM = "application/x-www-form-urlencoded"
+# Forms of our own page, which works without a script and so cannot set the header. They count for a session only, and carry
+# what only its page can have (``portal.forms``).
+FORMS = "/page/"
 # Probes come by address, and these two answer anybody the same.
 PROBES = frozenset({"/healthz", "/readyz"})
 # host [":" port], RFC 9110 section 7.2. User information or a path in it is nobody's typing.
@@ -61,12 +64,15 @@ def check(
         raise HostNotAllowed
     _refuse_foreign_pages(request)
     is_changing = request.method in _CHANGING
+    if is_changing and request.path.startswith(FORMS):
+        _require_own_form(request)
+        return
     if (is_changing or request.path.startswith(_NO_PAGES)) and (
         headers.get(wire.REQUEST_HEADER) != wire.REQUEST_HEADER_VALUE
     ):
         raise CrossSiteBlocked(reason="request_header_missing")
     if is_changing:
-        if request.body_exists and request.content_type not in (wire.JSON, _CURL_DEFAULT):
+        if request.body_exists and request.content_type not in (wire.JSON, _FORM):
             raise UnsupportedMediaType
         if hdrs.CONTENT_ENCODING in headers:
             raise UnsupportedMediaType(hint="send the body as it is, without Content-Encoding")
@@ -101,6 +107,18 @@ def _refuse_foreign_pages(request: web.Request) -> None:
     scheme, _, authority = origin.lower().partition("://")
     if scheme not in ("http", "https") or authority != request.headers.get(hdrs.HOST, "").lower():
         raise CrossSiteBlocked(reason="foreign_origin", hint="open the broker's address yourself")
+
+
+def _require_own_form(request: web.Request) -> None:
+    """A form that a page of ours sends, and says so: every browser names the origin of a form (Fetch, "append a request Origin").
+
+    ``same-origin`` and nothing else: ``none`` is somebody's typing, and nobody types a form.
+    """
+    headers = request.headers
+    if hdrs.ORIGIN not in headers or headers.get("Sec-Fetch-Site", "same-origin") != "same-origin":
+        raise CrossSiteBlocked(reason="form_not_ours", hint="open the broker's page yourself, and do it there")
+    if request.content_type != _FORM or hdrs.CONTENT_ENCODING in headers:
+        raise UnsupportedMediaType(hint="use the buttons of the page")
 
 
 def _host(header: str) -> str:

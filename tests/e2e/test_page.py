@@ -83,15 +83,16 @@ def test_with_a_ticket_the_page_shows_who_i_am_what_i_may_have_and_what_to_paste
         assert response.status == 200
         assert page.title() == "AWS roles of alice@EXAMPLE.COM"
         assert page.inner_text("h1") == "alice@EXAMPLE.COM"
-        assert page.inner_text("h3") == "developer"
-        pasted = page.inner_text("pre")
+        assert page.inner_text("h4") == "developer"
+        page.click(".profile summary")
+        pasted = page.inner_text(".profile pre")
         assert "[profile developer]" in pasted
         helper = f"zerotrust credential-process --broker {house.broker.url} --role developer"
         assert f"credential_process = {helper}" in pasted
         assert "readonly" not in page.content()
         # The style sheet passed the Content-Security-Policy, and nothing sticks out, on a telephone either.
         assert page.evaluate("getComputedStyle(document.querySelector('.roles')).listStyleType") == "none"
-        for width in (1000, 360):
+        for width in (1000, 320):
             page.set_viewport_size({"width": width, "height": 700})
             assert page.evaluate("document.documentElement.scrollWidth") <= width
 
@@ -99,7 +100,8 @@ def test_with_a_ticket_the_page_shows_who_i_am_what_i_may_have_and_what_to_paste
 def test_what_the_page_says_to_paste_works_as_it_stands(browser: Open, house: House, alice: dict[str, str]) -> None:
     with browser(alice) as page:
         page.goto(house.broker.url)
-        command = page.inner_text("pre").partition("credential_process = ")[2].split()
+        page.click(".profile summary")
+        command = page.inner_text(".profile pre").partition("credential_process = ")[2].split()
     done = house.helper(alice, *command[1:])
     assert json.loads(done.stdout)["AccessKeyId"].startswith("ASIA")
 
@@ -120,7 +122,7 @@ def test_somebody_without_roles_is_told_whom_to_ask(browser: Open, house: House,
         page.goto(house.broker.url)
         assert page.inner_text("h1") == "mallory@EXAMPLE.COM"
         assert page.inner_text("h2") == "You have no roles"
-        assert page.query_selector("pre") is None
+        assert page.query_selector(".profile") is None
 
 
 def test_a_page_of_another_origin_makes_the_browser_send_no_ticket_and_gets_nothing(

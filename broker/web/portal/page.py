@@ -3,66 +3,70 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib.resources import files
 
-import jinja2
 from aiohttp import hdrs, web
 
-from broker.core.clock import rfc3339
 from broker.core.errors import AuthFailed, AuthRequired, BrokerError
-from broker.issuing.issue import Issuer
+from broker.issuing.overview import Overview, Overviews
 from broker.web import cookie, problems
 from broker.web.negotiate import ask_of
-
-_HERE = files(__package__ or "broker.web.portal")
+from broker.web.portal import forms, view
+from broker.web.portal.render import Templates, asset
 
 
 class Page:
     """Renders; decides nothing."""
 
-    def __init__(self, *, issuer: Issuer) -> None:
-        self._issuer = issuer
-        self._style = _HERE.joinpath("page.css").read_bytes()
-        self._icon = _HERE.joinpath("icon.svg").read_bytes()
-        environment = jinja2.Environment(
-            loader=jinja2.FunctionLoader(lambda name: _HERE.joinpath(name).read_text(encoding="utf-8")),
-            autoescape=True,
-            undefined=jinja2.StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
-        self._known = environment.get_template("known.html")
-        self._refused = environment.get_template("refused.html")
+    def __init__(self, *, overviews: Overviews, templates: Templates) -> None:
+        self._overviews = overviews
+        self._templates = templates
 
     async def show(self, request: web.Request) -> web.Response:
         """The page of somebody who came with a ticket or a cookie. A browser asks its user's ticket for a cookie here.
 
-        Otherwise it would answer our challenge with a ticket at every single request.
+        Otherwise it would answer our challenge with a ticket at every single request; and the forms of the page count for a
+        session only. ``?q=`` is what is looked for, ``?role=`` a role that is asked about.
         """
-        standing = await self._issuer.standing(ask_of(request), action="open_page", remember=True)
-        html = self._known.render(
-            principal=str(standing.identity.principal),
-            ticket_end=rfc3339(standing.identity.ticket_end),
-            roles=standing.roles,
+        ask = ask_of(request)
+        query, about = (request.query.get(name, "")[: view.QUERY_MAX].strip() for name in ("q", "role"))
+        overview = await self._overviews.of(ask, about=about or None)
+        response = self._templates.page(
+            "home.html",
+            overview=overview,
+            accounts=view.accounts(overview, query=query),
+            to_decide=view.to_decide(overview),
+            decided=view.decided(overview),
+            own=view.own(overview),
+            query=query,
+            asked_about=about,
             broker=f"{request.scheme}://{request.host}",
+            form=_token(request, overview),
         )
-        response = web.Response(text=html, content_type="text/html")
-        if standing.cookie is not None:
-            cookie.give(response, standing.cookie)
+        if overview.cookie is not None:
+            cookie.give(response, overview.cookie)
         return response
+
+    async def signed_out(self, _: web.Request) -> web.Response:
+        """Where one is after signing out: a page that asks for no ticket, or one would be in again."""
+        return self._templates.page("signed_out.html")
 
     async def style(self, _: web.Request) -> web.Response:
         """The style sheet, the same for everybody."""
-        return web.Response(body=self._style, content_type="text/css")
+        return asset("page.css", "text/css; charset=utf-8")
+
+    async def script(self, _: web.Request) -> web.Response:
+        """The script, the same for everybody; the page works without."""
+        return asset("page.js", "text/javascript; charset=utf-8")
 
     async def icon(self, _: web.Request) -> web.Response:
         """The mark in the browser's tab."""
-        return web.Response(body=self._icon, content_type="image/svg+xml")
+        return asset("icon.svg", "image/svg+xml")
 
     def problem(self, error: BrokerError, *, status: int, headers: Mapping[str, str], request_id: str) -> web.Response:
         """An error as a page. The 401 is the help page: a browser shows it to whoever has no ticket to offer."""
         answer = problems.TABLE[type(error)]
-        html = self._refused.render(
+        html = self._templates.html(
+            "refused.html",
             title=answer.title,
             hint=error.hint or answer.hint,
             code=error.code,
@@ -71,3 +75,12 @@ class Page:
         )
         all_headers = {**headers, hdrs.CONTENT_TYPE: "text/html; charset=utf-8"}
         return web.Response(body=html.encode(), status=status, headers=all_headers)
+
+
+def _token(request: web.Request, overview: Overview) -> str | None:
+    """For the forms of this page; None where the browser has no session, and then there are none."""
+    if overview.cookie is not None:
+        return forms.token_of(overview.cookie.value.reveal())
+    session = cookie.of(request)
+    # A header that was sent along is who this page is for, and then a cookie is perhaps somebody else's.
+    return None if session is None or hdrs.AUTHORIZATION in request.headers else forms.token_of(session)

@@ -1,7 +1,8 @@
-"""The page escapes what it shows, whoever managed to be called that."""
+"""The page escapes what it shows, whoever managed to be called that, and has forms for a session only."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 from ipaddress import ip_address
@@ -12,19 +13,36 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 
+from broker.authz.elevation import Approval, Request, Standing, State
+from broker.authz.explain import Verdict
 from broker.core.errors import AccessDenied, AuthRequired
 from broker.core.identity import Identity, SealedSession
 from broker.core.principal import Principal
 from broker.core.roles import Hop, Role, RoleArn, RoleName
+from broker.core.scope import Scope, ScopeName
 from broker.core.secret import Secret
-from broker.issuing.issue import Standing
+from broker.issuing.boxes import Seen
+from broker.issuing.explain import Prospect
+from broker.issuing.overview import Offer, Overview, Way
 from broker.web.address import ADDRESS
 from broker.web.guards import SECURITY_HEADERS
 from broker.web.negotiate import REQUEST_ID, TLS
+from broker.web.portal import render
 from broker.web.portal.page import Page
 
 MARKUP = "<script>alert(1)</script>\"'&<img src=x onerror=alert(1)>"
 ARN = RoleArn.parse('arn:aws:iam::111122223333:role/a<b>&"/Developer')
+NOW = datetime(2026, 1, 31, 2, 1, tzinfo=UTC)
+COOKIE = SealedSession(value=Secret("canary-session"), lifetime=timedelta(hours=10))
+ROLE = Role(
+    name=RoleName(MARKUP),
+    chain=(Hop(arn=ARN, external_id="x-1"),),
+    duration=timedelta(hours=1),
+    scopes=(Scope(name=ScopeName(MARKUP), policy=None, policy_arns=()),),
+    account_alias=MARKUP,
+)
+WAY = Way(longest=timedelta(hours=2), reason=MARKUP, approvals=2, approvers=MARKUP)
+OFFER = Offer(role=ROLE, verdict=Verdict.ALLOWED, hint=MARKUP, reason=None, box=None, approval=None, glass=None)
 
 
 class Elements(HTMLParser):
@@ -32,20 +50,26 @@ class Elements(HTMLParser):
 
     def __init__(self, html: str) -> None:
         super().__init__()
-        self.tags: set[str] = set()
+        self.tags: list[str] = []
         self.attributes: set[str] = set()
+        self.sources: list[str | None] = []
+        self.hidden: dict[str, str | None] = {}
         self.text = ""
         self.feed(html)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.add(tag)
+        self.tags.append(tag)
         self.attributes |= {name for name, _ in attrs}
+        found = dict(attrs)
+        self.sources += [found[name] for name in ("src", "href", "action", "formaction") if name in found]
+        if found.get("type") == "hidden":
+            self.hidden[str(found["name"])] = found["value"]
 
     def handle_data(self, data: str) -> None:
         self.text += data
 
 
-def page_for(principal: Principal, *roles: Role, cookie: SealedSession | None = None) -> Page:
+def overview_of(principal: Principal, *offers: Offer, **more: Any) -> Overview:
     identity = Identity(
         principal=principal,
         ticket_end=datetime(2026, 1, 31, 12, tzinfo=UTC),
@@ -56,60 +80,136 @@ def page_for(principal: Principal, *roles: Role, cookie: SealedSession | None = 
         mutual_token=None,
         groups_unknown=MARKUP,
     )
-
-    async def standing(*_: object, **__: object) -> Standing:
-        return Standing(identity=identity, roles=list(roles), cookie=cookie)
-
-    return Page(issuer=cast("Any", SimpleNamespace(standing=standing)))
+    empty = Overview(identity=identity, now=NOW, offers=[*offers], requests=[], about=None, held=None, cookie=COOKIE)
+    return replace(empty, **more)
 
 
-async def answered(page: Page, host: str = "localhost") -> web.Response:
+def request_of(state: State, **more: Any) -> Seen:
+    asked = Request(
+        id="0" * 32,
+        user=MARKUP,
+        person=MARKUP,
+        role=RoleName(MARKUP),
+        scope=ScopeName(MARKUP),
+        rule="r",
+        terms="t",
+        reason=MARKUP,
+        asked=NOW,
+        duration=timedelta(minutes=90),
+        needed=2,
+        epoch=0,
+    )
+    approval = Approval(user=MARKUP, person=MARKUP, at=NOW, epoch=0)
+    standing = Standing(request=asked, state=state, approvals=(approval,), ends=NOW + timedelta(hours=1))
+    return Seen(standing, **{"is_mine": True, "may_decide": True, **more})
+
+
+async def answered(overview: Overview, host: str = "localhost", path: str = "/") -> web.Response:
+    async def of(*_: object, **__: object) -> Overview:
+        return overview
+
+    page = Page(overviews=cast("Any", SimpleNamespace(of=of)), templates=render.Templates())
     app = web.Application()
     app[TLS] = None
-    request = make_mocked_request("GET", "/", headers={"Host": host}, app=app)
+    request = make_mocked_request("GET", path, headers={"Host": host}, app=app)
     request[REQUEST_ID], request[ADDRESS] = "0123", ip_address("127.0.0.1")
     return await page.show(request)
 
 
-async def shown(page: Page, host: str = "localhost") -> str:
-    response = await answered(page, host)
+async def shown(overview: Overview, host: str = "localhost", path: str = "/") -> str:
+    response = await answered(overview, host, path)
     assert isinstance(response.text, str)
     return response.text
 
 
-async def test_a_name_with_markup_stays_text() -> None:
-    role = Role(name=RoleName("dev"), chain=(Hop(arn=ARN, external_id="x-1"),), duration=timedelta(hours=1))
-    html = Elements(await shown(page_for(Principal((MARKUP,), MARKUP), role), host=MARKUP))
-    assert not {"script", "img", "b", "iframe"} & html.tags
+@pytest.mark.parametrize(
+    "more",
+    [
+        {},
+        {"verdict": Verdict.APPROVAL, "reason": MARKUP},
+        {"verdict": Verdict.APPROVAL, "approval": WAY, "glass": WAY},
+        {"verdict": Verdict.APPROVAL},
+        {"verdict": Verdict.STEP_UP},
+    ],
+    ids=["allowed", "with a reason", "to be asked for", "closed", "for a better ticket"],
+)
+async def test_whatever_has_markup_in_it_stays_text(more: dict[str, Any]) -> None:
+    requests = [request_of(state, is_mine=mine) for state in State for mine in (True, False)]
+    overview = overview_of(
+        Principal((MARKUP,), MARKUP),
+        replace(OFFER, **more),
+        requests=requests,
+        about=Prospect("denied", MARKUP),
+        held=MARKUP,
+    )
+    html = Elements(await shown(overview, host=MARKUP, path="/?role=%3Cscript%3Ealert(1)%3C/script%3E"))
+    assert (html.tags.count("script"), html.tags.count("img")) == (1, 1), "ours, and the mark"
+    assert not {"b", "iframe"} & {*html.tags}
     assert not any(name.startswith("on") for name in html.attributes)
+    assert "style" not in html.attributes
     assert "<script>alert(1)</script>" in html.text
 
 
 async def test_a_session_goes_into_a_cookie_that_no_script_reads_and_never_into_the_page() -> None:
-    cookie = SealedSession(value=Secret("canary-session"), lifetime=timedelta(hours=10))
-    response = await answered(page_for(Principal(("alice",), "R"), cookie=cookie))
+    response = await answered(overview_of(Principal(("alice",), "R"), OFFER))
     assert response.headers.getall("Set-Cookie") == [
         "__Host-zerotrust=canary-session; Path=/; Max-Age=36000; Secure; HttpOnly; SameSite=Strict"
     ]
     assert "canary" not in str(response.text)
-    assert "Set-Cookie" not in (await answered(page_for(Principal(("alice",), "R")))).headers
+    assert "Set-Cookie" not in (await answered(overview_of(Principal(("alice",), "R"), cookie=None))).headers
+
+
+async def test_without_a_session_there_is_no_form_that_does_anything() -> None:
+    assert "form" in Elements(await shown(overview_of(Principal(("alice",), "R"), OFFER))).hidden
+    html = await shown(overview_of(Principal(("alice",), "R"), OFFER, cookie=None))
+    assert 'method="post"' not in html
+    assert Elements(html).hidden == {}
+    assert "Your browser keeps no session" in html
 
 
 @pytest.mark.parametrize("error", [AuthRequired(hint=MARKUP), AccessDenied(hint=MARKUP)])
 def test_a_hint_with_markup_stays_text(error: AuthRequired | AccessDenied) -> None:
-    response = page_for(Principal(("a",), "R")).problem(error, status=401, headers={}, request_id=MARKUP)
+    page = Page(overviews=cast("Any", None), templates=render.Templates())
+    response = page.problem(error, status=401, headers={}, request_id=MARKUP)
     html = Elements(cast("bytes", response.body).decode())
-    assert not {"script", "img"} & html.tags
+    assert not {"script", "img"} & {*html.tags}
     assert MARKUP in html.text
 
 
-async def test_the_page_needs_no_script_and_loads_nothing_from_elsewhere() -> None:
-    html = await shown(page_for(Principal(("alice",), "EXAMPLE.COM")))
-    assert "You have no roles" in html
-    assert not {"script", "iframe", "object"} & Elements(html).tags
-    assert "//" not in html.replace("<!doctype html>", "").replace("http://", "", 1)
-    assert "style" not in Elements(html).attributes
-    csp = SECURITY_HEADERS["Content-Security-Policy"]
-    assert csp.startswith("default-src 'none';")
-    assert "unsafe" not in csp
-    assert "frame-ancestors 'none'" in csp
+async def test_the_page_loads_nothing_from_elsewhere_and_sends_nothing_there() -> None:
+    html = Elements(await shown(overview_of(Principal(("alice",), "EXAMPLE.COM"), OFFER)))
+    assert not {"iframe", "object", "style"} & {*html.tags}
+    assert all(str(source).startswith(("/", "#")) and not str(source).startswith("//") for source in html.sources)
+    for csp in (SECURITY_HEADERS["Content-Security-Policy"], render.POLICY):
+        assert csp.startswith("default-src 'none';")
+        assert "unsafe" not in csp
+        assert "frame-ancestors 'none'" in csp
+    assert "form-action 'self'" in render.POLICY
+    assert "trusted-types 'none'" in render.POLICY
+
+
+async def test_somebody_without_roles_is_told_so() -> None:
+    assert "You have no roles" in await shown(overview_of(Principal(("alice",), "EXAMPLE.COM")))
+
+
+async def test_without_a_script_the_server_finds_roles_by_any_of_their_names() -> None:
+    role = replace(ROLE, name=RoleName("deployer"), account_alias="web-prod")
+    overview = overview_of(Principal(("alice",), "R"), replace(OFFER, role=role))
+    for query in ("", "deploy", "WEB+deploy", "1111", "Developer"):
+        assert "<h4>deployer</h4>" in await shown(overview, path=f"/?q={query}")
+    assert "None of your roles matches" in await shown(overview, path="/?q=nothing")
+
+
+@pytest.mark.parametrize(
+    ("span", "words"),
+    [
+        (timedelta(seconds=59), "less than a minute"),
+        (timedelta(minutes=1), "1 min"),
+        (timedelta(hours=9, minutes=58, seconds=59), "9 h 58 min"),
+        (timedelta(days=1, minutes=1), "1 day 1 min"),
+        (timedelta(days=2), "2 days"),
+        (timedelta(seconds=-1), "no time"),
+    ],
+)
+def test_what_is_left_is_said_in_whole_minutes(span: timedelta, words: str) -> None:
+    assert render.in_words(span) == words

@@ -1,0 +1,216 @@
+"""Everything that the page shows somebody of themselves, found in one attempt: a ticket counts once.
+
+    known -> what may they have, and what stands between them and it -> requests of theirs, and those they may approve
+
+Nothing is issued. What is said of a role rests on ``decide()``; of a role that they name themselves it says no more than asking
+for it would.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from broker.audit.event import Event
+from broker.authn.session import Sessions
+from broker.authz.explain import Verdict, outcome
+from broker.authz.policies import Policies
+from broker.authz.policy import askable
+from broker.core.clock import Clock
+from broker.core.elevation import Box, Evidence
+from broker.core.errors import AccessDenied, ApprovalRequired, ApprovalsUnavailable, BrokerError, StepUpRequired
+from broker.core.identity import Identity, SealedSession
+from broker.core.roles import Role, RoleName
+from broker.issuing.ask import Ask, Entrance, printable
+from broker.issuing.boxes import Boxes, Seen
+from broker.issuing.elevate import SHORTEST_BOX
+from broker.issuing.explain import DENIED, Prospect
+from broker.revocation.holds import Holds
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """A way to have a role that a ticket alone does not give: whom to ask, for how long at the most, what a reason begins like.
+
+    ``approvals`` is how many others have to agree, ``approvers`` who they may be, in words; both empty where the glass is broken.
+    """
+
+    longest: timedelta
+    reason: str | None
+    approvals: int = 0
+    approvers: str = ""
+
+    @property
+    def durations(self) -> list[timedelta]:
+        """What may be asked for, the longest last."""
+        steps = (SHORTEST_BOX, *(timedelta(hours=hours) for hours in (1, 2, 4, 8)))
+        return [*(step for step in steps if step < self.longest), self.longest]
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A role that somebody may have, and what has to happen first.
+
+    ``reason`` is what a reason has to begin like (empty: like anything), where nothing else is missing; ``box`` the time box by
+    which the role is open now.
+    """
+
+    role: Role
+    verdict: Verdict
+    hint: str
+    reason: str | None
+    box: Box | None
+    approval: Way | None
+    glass: Way | None
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """One look at it, at ``now``.
+
+    ``requests`` is None where nobody can say; ``about`` is told of the role that was asked about by name; ``held`` is why
+    nothing at all is handed out to them just now.
+    """
+
+    identity: Identity
+    now: datetime
+    offers: list[Offer]
+    requests: list[Seen] | None
+    about: Prospect | None
+    held: str | None
+    cookie: SealedSession | None
+
+
+class Overviews:
+    """Answers the page."""
+
+    def __init__(
+        self,
+        *,
+        entrance: Entrance,
+        sessions: Sessions,
+        policies: Policies,
+        boxes: Boxes,
+        holds: Holds,
+        clock: Clock,
+    ) -> None:
+        self._entrance = entrance
+        self._sessions = sessions
+        self._policies = policies
+        self._boxes = boxes
+        self._holds = holds
+        self._clock = clock
+
+    async def of(self, ask: Ask, *, about: str | None = None) -> Overview:
+        """For the sender of a ticket, who is given a cookie with it, or the holder of a session.
+
+        Raises:
+            BrokerError: Nobody, not available, or not recorded.
+        """
+        async with self._entrance.attempt(ask, action="open_page", resource="self") as event:
+            identity = await self._entrance.known(ask, event)
+            cookie = None if ask.session is not None else self._sessions.for_browser(identity)
+            evidence = await self._boxes.all_evidence(identity, address=ask.address)
+            found = Overview(
+                identity=identity,
+                now=self._clock.now(),
+                offers=self._offers(ask, identity, evidence),
+                requests=await self._requests(identity),
+                about=None if about is None else self._about(ask, identity, evidence, about, event),
+                held=self._held(identity),
+                cookie=cookie,
+            )
+            event.shown()
+        return found
+
+    async def _requests(self, identity: Identity) -> list[Seen] | None:
+        try:
+            return await self._boxes.all_for(identity)
+        except ApprovalsUnavailable:
+            # Roles that need no approval are there all the same.
+            return None
+
+    def _held(self, identity: Identity) -> str | None:
+        try:
+            self._holds.require_none(identity)
+        except (ApprovalRequired, StepUpRequired) as error:
+            return error.hint
+        return None
+
+    def _offers(self, ask: Ask, identity: Identity, evidence: Evidence) -> list[Offer]:
+        return [
+            self._offer(ask, identity, evidence, role)
+            for role in self._policies.current.roles_for(identity, ask.address)
+        ]
+
+    def _offer(self, ask: Ask, identity: Identity, evidence: Evidence, role: Role) -> Offer:
+        verdict, hint, box = self._verdict(ask, identity, evidence, role.name)
+        is_closed = verdict is Verdict.APPROVAL
+        return Offer(
+            role=role,
+            verdict=verdict,
+            hint=hint,
+            reason=self._reason(ask, identity, role.name) if is_closed else None,
+            box=box,
+            approval=self._way(ask, identity, role.name, break_glass=False) if is_closed else None,
+            glass=self._way(ask, identity, role.name, break_glass=True) if is_closed else None,
+        )
+
+    def _verdict(
+        self, ask: Ask, identity: Identity, evidence: Evidence, role: RoleName
+    ) -> tuple[Verdict, str, Box | None]:
+        try:
+            verdict, why, grant = outcome(
+                self._policies.current,
+                identity=identity,
+                role=role,
+                address=ask.address,
+                now=self._clock.now(),
+                evidence=evidence,
+            )
+        except ApprovalsUnavailable:
+            return Verdict.APPROVAL, "nobody can say just now whether it was approved: try again in a moment", None
+        # A refusal's reason is for the record; an asker is told what to do.
+        hint = DENIED if verdict is Verdict.DENIED else why
+        return verdict, hint, grant.box if grant is not None else None
+
+    def _reason(self, ask: Ask, identity: Identity, role: RoleName) -> str | None:
+        for rule in self._policies.current.rules_for(identity, ask.address, role):
+            require = rule.require
+            if not require.needs_box and require.unmet(identity, now=self._clock.now()) is None:
+                return require.reason
+        return None
+
+    def _way(self, ask: Ask, identity: Identity, role: RoleName, *, break_glass: bool) -> Way | None:
+        try:
+            rule = askable(
+                self._policies.current,
+                identity=identity,
+                role=role,
+                scope=None,
+                address=ask.address,
+                now=self._clock.now(),
+                break_glass=break_glass,
+            )
+        except BrokerError:
+            # Not to be asked for, for whatever reason: the verdict says what to do.
+            return None
+        require = rule.require
+        if break_glass:
+            return Way(longest=require.time_box, reason=require.reason)
+        return Way(
+            longest=require.time_box,
+            reason=require.reason,
+            approvals=require.approval,
+            approvers=str(rule.approvers),
+        )
+
+    def _about(self, ask: Ask, identity: Identity, evidence: Evidence, name: str, event: Event) -> Prospect:
+        event.role = printable(name)
+        try:
+            self._holds.require_none(identity)
+        except (ApprovalRequired, StepUpRequired, AccessDenied) as error:
+            return Prospect(verdict="step_up", hint=error.hint or "")
+        verdict, hint, _ = self._verdict(ask, identity, evidence, RoleName(name))
+        event.details["verdict"] = verdict.value
+        return Prospect(verdict.value, hint)
