@@ -77,6 +77,20 @@ COMMANDS = {
     ),
     # Signing in.
     # Set up and help.
+    "configure": Command(
+        "profiles.command:command",
+        {
+            **SHARED,
+            "--diff": SWITCH,
+            "--print": SWITCH,
+            "--write": SWITCH,
+            "--prune": SWITCH,
+            "--template": VALUE,
+            "--region": VALUE,
+            "--output": VALUE,
+            "--from": VALUE,
+        },
+    ),
     "version": Command("help:version", {}),
     "help": Command("help:command", {}, words=("[what]",)),
 }
