@@ -113,24 +113,18 @@ def test_pruning_all_leaves_the_bytes_that_were_there(text: str) -> None:
     assert write(made, prune=True) == text
 
 
+_ADDED = ["", "\n", "# mine\n", "[profile z]\nregion = x\n", "\n[sso-session y]\n  a = b", "[profile z]\r\nregion = x"]
+
+
 @_FEW
-@given(files(), files())
+@given(files(), st.sampled_from(_ADDED))
 def test_what_is_added_behind_the_block_stays_as_it_is(text: str, more: str) -> None:
-    assume(not more.strip() or more.startswith("["))
-    made = write(text, DEVELOPER) + more
-    try:
-        check(made, PATH)
-    except Failure:
-        assume(False)  # the same section in both
-    again = write(made, DEVELOPER, AUDITOR)
-    assert again.endswith(more)
+    again = write(write(text, DEVELOPER) + more, DEVELOPER, AUDITOR)
     assert again.startswith(text)
-    gone = write(again, prune=True)
-    assert gone.startswith(text)
-    assert gone.endswith(more)
-    assert set(lines_of(gone)) - {"\n", "\r\n"} <= {
-        line.strip("\r\n") + end for line in lines_of(text + "\n" + more) for end in ("", "\n", "\r\n")
-    }
+    assert again.endswith(f"{block.END}\n{more}") or again.endswith(f"{block.END}\r\n{more}")
+    # Two lines never become one.
+    gap = "" if not text or text[-1] in "\r\n" or not more else "\r\n" if "\r\n" in text else "\n"
+    assert write(again, prune=True) == f"{text}{gap}{more}"
 
 
 @_FEW
