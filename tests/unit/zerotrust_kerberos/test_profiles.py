@@ -121,7 +121,7 @@ _ADDED = ["", "\n", "# mine\n", "[profile z]\nregion = x\n", "\n[sso-session y]\
 def test_what_is_added_behind_the_block_stays_as_it_is(text: str, more: str) -> None:
     again = write(write(text, DEVELOPER) + more, DEVELOPER, AUDITOR)
     assert again.startswith(text)
-    assert again.endswith(f"{block.END}\n{more}") or again.endswith(f"{block.END}\r\n{more}")
+    assert again.endswith((f"{block.END}\n{more}", f"{block.END}\r\n{more}"))
     # Two lines never become one.
     gap = "" if not text or text[-1] in "\r\n" or not more else "\r\n" if "\r\n" in text else "\n"
     assert write(again, prune=True) == f"{text}{gap}{more}"
