@@ -3,65 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, Request, sync_playwright
+from playwright.sync_api import Page, sync_playwright
 
 from tests.e2e.conftest import House
+from tests.fakes.browsers import CHROMIUM, CHROMIUM_ARGUMENTS, CHROMIUM_TRUST, LOCAL_STATE, chromium
 from tests.fakes.realm import Realm
 
-CHROMIUM = "/usr/bin/chromium"
-ARGUMENTS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--auth-server-allowlist=localhost",
-]
-# A new profile fails its first Negotiate challenge (-339); this is what Chromium notes once it has seen one.
-LOCAL_STATE = {"net": {"received_http_auth_negotiate_headers": True}}
-
 Open = Callable[..., AbstractContextManager[Page]]
-
-
-@contextmanager
-def chromium(profile: Path, env: dict[str, str], *, java_script: bool = True) -> Iterator[Page]:
-    """A page of a browser of its own; every request it makes is on loopback and its console is silent, or the test fails."""
-    profile.mkdir()
-    (profile / "Local State").write_text(json.dumps(LOCAL_STATE))
-    complaints: list[str] = []
-
-    def seen(request: Request) -> None:
-        if not request.url.startswith("http://localhost:"):
-            complaints.append(request.url)
-
-    with sync_playwright() as playwright:
-        context = playwright.chromium.launch_persistent_context(
-            str(profile),
-            executable_path=CHROMIUM,
-            args=ARGUMENTS,
-            env={"PATH": "/usr/bin:/bin", "HOME": str(profile), **env},
-            java_script_enabled=java_script,
-            viewport={"width": 1000, "height": 800},
-        )
-        try:
-            context.on("request", seen)
-            page = context.pages[0]
-            page.on("console", lambda message: complaints.append(message.text))
-            page.on("pageerror", lambda error: complaints.append(str(error)))
-            yield page
-        finally:
-            context.close()
-    # That a 401 was the answer is no complaint about the page.
-    assert [text for text in complaints if "401" not in text] == []
 
 
 @pytest.fixture
@@ -150,7 +104,7 @@ def test_a_page_of_another_origin_makes_the_browser_send_no_ticket_and_gets_noth
         context = playwright.chromium.launch_persistent_context(
             str(profile),
             executable_path=CHROMIUM,
-            args=ARGUMENTS,
+            args=[*CHROMIUM_ARGUMENTS, CHROMIUM_TRUST],
             env={"PATH": "/usr/bin:/bin", "HOME": str(profile), **alice},
         )
         try:
