@@ -6,6 +6,9 @@ What is read is an ordinary ``str``, because boto3 takes nothing else. Such copi
 
 from __future__ import annotations
 
+import calendar
+import time
+
 from broker.locked import AtRest, Wiped
 
 TYPE_CHECKING = False
@@ -21,15 +24,21 @@ class Credentials:
     Attributes:
         access_key_id: ``ASIA...``; no secret.
         expiration: When they end: ``2026-01-31T12:34:56Z``.
+        ends: The same in seconds since 1970.
         role_arn: Whose they are.
     """
 
-    __slots__ = ("_secret_access_key", "_session_token", "access_key_id", "expiration", "role_arn")
+    __slots__ = ("_secret_access_key", "_session_token", "access_key_id", "ends", "expiration", "role_arn")
 
     def __init__(self, members: Mapping[str, str]) -> None:
-        """``members`` of the broker's answer."""
+        """``members`` of the broker's answer.
+
+        Raises:
+            ValueError: ``Expiration`` is no such time.
+        """
         self.access_key_id = members["AccessKeyId"]
         self.expiration = members["Expiration"]
+        self.ends = calendar.timegm(time.strptime(self.expiration, "%Y-%m-%dT%H:%M:%SZ"))
         self.role_arn = members["RoleArn"]
         self._secret_access_key = AtRest(members["SecretAccessKey"].encode())
         self._session_token = AtRest(members["SessionToken"].encode())
@@ -43,6 +52,23 @@ class Credentials:
     def session_token(self) -> str:
         """The session token. Raises ``Wiped`` behind the ``with`` block."""
         return self._session_token.open().decode()
+
+    @property
+    def account_id(self) -> str:
+        """The account of the role: the fifth part of its ARN, or empty."""
+        return (self.role_arn.split(":") + [""] * 5)[4]
+
+    def copy(self) -> Credentials:
+        """The same, to be wiped without the other. Raises ``Wiped`` behind the ``with`` block."""
+        return Credentials(
+            {
+                "AccessKeyId": self.access_key_id,
+                "SecretAccessKey": self.secret_access_key,
+                "SessionToken": self.session_token,
+                "Expiration": self.expiration,
+                "RoleArn": self.role_arn,
+            }
+        )
 
     def wipe(self) -> None:
         """Overwrite both; once is enough."""

@@ -101,7 +101,10 @@ def _credentials(body: bytes, role_arn: str | None) -> Credentials:
     members = members_of(body, wire.SDK_MEMBERS)
     if role_arn not in (None, members["RoleArn"]):
         raise Failure("unexpected_answer", "these are another role's credentials")
-    return Credentials(members)
+    try:
+        return Credentials(members)
+    except ValueError as error:
+        raise Failure("unexpected_answer", "Expiration is not what AWS gives") from error
 
 
 def _asked(settings: Settings, method: str, path: str, body: bytes) -> bytes:
