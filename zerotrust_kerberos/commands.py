@@ -64,6 +64,7 @@ COMMANDS = {
         {**SHARED, "--format": VALUE, "--unset": SWITCH, "--scope": VALUE, "--reason": VALUE},
         words=("[role]",),
     ),
+    "serve": Command("agent.serve:command", {**SHARED, **_ROLE, "--token": VALUE, "--imds": SWITCH}),
     # What one may have.
     "request": Command("request:command", {**SHARED, **_ROLE, "--duration": VALUE, "--json": SWITCH}),
     "roles": Command("questions:roles", {**SHARED, "--json": SWITCH}),

@@ -44,11 +44,15 @@ def obtained(settings: Settings, watch: Watch) -> bytes:
     Raises:
         Failure: No credentials were given, or not by the broker.
     """
+    return ask(settings, watch, method="POST", path=wire.CREDENTIALS_PATH, body=question(settings))
+
+
+def question(settings: Settings) -> bytes:
+    """The body of ``POST /v1/credentials`` for the settings' role."""
     # The settings admit no character in a name that JSON would escape.
     scope = f',"scope":"{settings.scope}"' if settings.scope is not None else ""
     reason = f',"reason":{_quoted(settings.reason)}' if settings.reason is not None else ""
-    body = f'{{"role":"{settings.role}"{scope}{reason}}}'.encode("ascii")
-    return ask(settings, watch, method="POST", path=wire.CREDENTIALS_PATH, body=body)
+    return f'{{"role":"{settings.role}"{scope}{reason}}}'.encode("ascii")
 
 
 def _quoted(reason: str) -> str:

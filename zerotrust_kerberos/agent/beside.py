@@ -1,0 +1,125 @@
+"""An endpoint beside one command: a process of its own that ends with the one that started it.
+
+The command gets an address and the name of a file with a token in it, and no keys: it asks when it needs some, for as long as it
+runs, and gets such as last.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+from typing import NoReturn
+
+from zerotrust_kerberos.agent import hardened
+from zerotrust_kerberos.agent.source import credentials_of
+from zerotrust_kerberos.agent.staying import stay
+from zerotrust_kerberos.failures import TABLE, Failure, Place
+from zerotrust_kerberos.settings import Settings
+
+_READ = 65536
+
+
+class Beside:
+    """A running endpoint.
+
+    Attributes:
+        environment: What the command needs: ``AWS_CONTAINER_CREDENTIALS_FULL_URI`` and
+            ``AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE``.
+        pid: Of the endpoint's process.
+    """
+
+    def __init__(self, *, pid: int, environment: dict[str, str]) -> None:
+        self.pid = pid
+        self.environment = environment
+
+    def close(self) -> None:
+        """End it and wait until nothing of it is left; once only."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGTERM)
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(self.pid, 0)
+
+
+def serve_beside(
+    settings: Settings, *, scope: str | None = None, reason: str | None = None, place: Place | None = None
+) -> Beside:
+    """Start one for ``settings.role``; returns when it has credentials, some ten seconds later at most.
+
+    To be called before a watch is started, by the main thread of a process that stays, or that becomes the command.
+
+    Args:
+        settings: Where the broker is, and the role.
+        scope: Of the role, or all of it.
+        reason: For the record.
+        place: What the endpoint's lines talk about.
+
+    Raises:
+        Failure: There are no credentials, and nothing was started.
+    """
+    if settings.role is None:
+        raise Failure("usage", "a role is needed", fix="zerotrust roles")
+    talk = place or _place(settings)
+    ours, theirs = os.pipe()
+    parent, pid = os.getpid(), os.fork()
+    if pid == 0:
+        os.close(ours)
+        _child(settings, scope=scope, reason=reason, place=talk, parent=parent, pipe=theirs)
+    os.close(theirs)
+    with os.fdopen(ours, "rb") as answer:
+        said = answer.read()
+    if said.startswith(b"{"):
+        return Beside(pid=pid, environment=json.loads(said))
+    os.waitpid(pid, 0)
+    code, detail, fix, wait = json.loads(said or b'["output_failed","the endpoint ended at once",null,5]')
+    raise Failure(code if code in TABLE else "output_failed", detail, fix=fix, wait=wait)
+
+
+def _place(settings: Settings) -> Place:
+    place = Place(("whoami",))
+    place.host, place.spn = settings.broker.host, settings.spn
+    return place
+
+
+def _child(
+    settings: Settings, *, scope: str | None, reason: str | None, place: Place, parent: int, pipe: int
+) -> NoReturn:
+    """The endpoint's process. Ctrl-C is for the command; when that ends, we do."""
+    try:
+        os.setsid()
+        hardened.end_with(parent, signal.SIGTERM)
+        _let_go()
+        credentials = credentials_of(settings, scope=scope, reason=reason)
+        asyncio.run(
+            stay(
+                role=settings.role or "",
+                credentials=credentials,
+                place=place,
+                is_in_file=True,
+                has_imds=False,
+                ready=lambda environment: _say(pipe, environment),
+                told=lambda _line: None,  # the SDK prints it
+            )
+        )
+    except Failure as failure:
+        _say(pipe, [failure.code, failure.detail, failure.fix, failure.wait])
+    except OSError as error:
+        _say(pipe, ["output_failed", f"no endpoint: {error.strerror}", None, 5])
+    finally:
+        os._exit(0)
+
+
+def _let_go() -> None:
+    """Of what the command reads and writes: whoever reads from it waits for all who hold it."""
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (0, 1, 2):
+        os.dup2(nothing, descriptor)
+    os.close(nothing)
+
+
+def _say(pipe: int, what: object) -> None:
+    with contextlib.suppress(OSError):
+        os.write(pipe, json.dumps(what).encode())
+        os.close(pipe)
