@@ -79,9 +79,7 @@ def credentials_of(settings: Settings, *, scope: str | None, reason: str | None)
     async def credentials() -> bytes:
         # In the process that serves, and when it does: where the library is missing the first question says so.
         if not made:
-            made.append(
-                Source(settings, ask=obtained, takes_any_file=True, now=time.time, chance=random.random)
-            )
+            made.append(Source(settings, ask=obtained, takes_any_file=True, now=time.time, chance=random.random))
         cache = os.environ.get("KRB5CCNAME")
         return await made[0].credentials(role=settings.role or "", scope=scope, reason=reason, cache=cache)
 
