@@ -329,8 +329,8 @@ def explain_body(*, verdict: str, hint: str, account: str | None, role_arn: str 
 def roles_body(roles: Iterable[Mapping[str, object]]) -> bytes:
     """The roles that the caller may have, in the order given.
 
-    ``{"roles": [{"name", "account", "account_alias"?, "role_arn", "scopes": [NAME, ...], "needs": [WORD, ...]}, ...]}``;
-    needs are ``reason``, ``approval`` and ``break_glass``.
+    ``{"roles": [{"name", "account", "account_alias"?, "role_arn", "scopes": [NAME, ...], "needs": [WORD, ...], "production"},
+    ...]}``; needs are ``reason``, ``approval`` and ``break_glass``, production whether people must not mistake the account.
     """
     return _encode({"roles": [dict(role) for role in roles]})
 

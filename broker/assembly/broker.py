@@ -23,6 +23,7 @@ from broker.assembly.notification import left_spool
 from broker.assembly.recording import Recording, recording_of
 from broker.assembly.reload import PolicyReload, Source
 from broker.assembly.revocation import denies_of, epochs_of
+from broker.assembly.roll import Notes, notes_of
 from broker.assembly.secrets import Secrets, secrets_of
 from broker.assembly.shared import redis_client
 from broker.assembly.watch import watch_of
@@ -58,6 +59,7 @@ class Broker:
     connections: Connections
     health: Health
     issuer: Issuer
+    notes: Notes
     keys: Keys
     recording: Recording
     base: BaseCredentials
@@ -99,6 +101,7 @@ class Broker:
             self.policy.keep_giving_back,
             self.reviews.keep_packing,
             self.watch.keep_watching,
+            self.notes.uses.keep_noting,
             *self.secrets.background,
         ]
 
@@ -113,6 +116,7 @@ class Broker:
     async def close(self) -> None:
         """Let what is under way be recorded, then let everything go."""
         await self.issuer.drain()
+        await self.notes.uses.write()
         await self.watch.close()
         await self.recording.close()
         self.sts.close()
@@ -191,9 +195,9 @@ def assemble(settings: Settings, checked: Checked, *, keys: Keys, source: Source
         metrics=metrics,
         clock=clock,
     )
+    notes = notes_of(client, hierarchy=hierarchy, clock=clock)
     issuer = Issuer(
         entrance=entry.entrance,
-        sessions=entry.sessions,
         boxes=elevation.boxes,
         epochs=epochs,
         holds=holds,
@@ -201,6 +205,7 @@ def assemble(settings: Settings, checked: Checked, *, keys: Keys, source: Source
         cache=cache,
         sts=sts,
         console=console,
+        uses=notes.uses,
         audit=audit,
         clock=clock,
     )
@@ -242,6 +247,7 @@ def assemble(settings: Settings, checked: Checked, *, keys: Keys, source: Source
         checked,
         keys=keys,
         entry=entry,
+        notes=notes,
         issuer=issuer,
         elevation=elevation,
         epochs=epochs,
@@ -257,6 +263,7 @@ def assemble(settings: Settings, checked: Checked, *, keys: Keys, source: Source
         connections=connections_of(metrics),
         health=health,
         issuer=issuer,
+        notes=notes,
         keys=keys,
         recording=recording,
         base=checked.base,

@@ -9,6 +9,7 @@ from broker.assembly.elevation import Elevating
 from broker.assembly.entrance import Entry
 from broker.assembly.keys import Keys
 from broker.assembly.operators import operators_door
+from broker.assembly.roll import Notes
 from broker.config.model import Settings
 from broker.core.clock import Clock
 from broker.issuing.alerts import Alerts
@@ -21,6 +22,7 @@ from broker.issuing.overview import Overviews
 from broker.issuing.passes import PassOffice
 from broker.issuing.revoke import Revocations
 from broker.issuing.secrets import SecretDesk
+from broker.issuing.standing import Desk
 from broker.revocation.epochs import Epochs
 from broker.revocation.holds import Holds
 from broker.watch.breach import Notifier
@@ -36,6 +38,7 @@ def application(
     *,
     keys: Keys,
     entry: Entry,
+    notes: Notes,
     issuer: Issuer,
     elevation: Elevating,
     epochs: Epochs,
@@ -49,18 +52,28 @@ def application(
     """What users and operators ask, and the rooms that answer."""
     entrance, policies = entry.entrance, checked.policies
     operators = operators_door(settings.admin, entry=entry, keys=checked.signing_keys, clock=clock)
+    desk = Desk(
+        entrance=entrance,
+        sessions=entry.sessions,
+        passes=entry.passes,
+        epochs=epochs,
+        policies=policies,
+        roll=notes.roll,
+        uses=notes.uses,
+        clock=clock,
+    )
     return build(
         issuer=issuer,
+        desk=desk,
         overviews=Overviews(
-            entrance=entrance,
-            sessions=entry.sessions,
-            policies=policies,
-            boxes=elevation.boxes,
-            holds=holds,
-            clock=clock,
+            entrance=entrance, desk=desk, policies=policies, boxes=elevation.boxes, holds=holds, clock=clock
         ),
-        explainer=Explainer(entrance=entrance, policies=policies, boxes=elevation.boxes, holds=holds, clock=clock),
-        office=PassOffice(entrance=entrance, passes=entry.passes, policies=policies, holds=holds, clock=clock),
+        explainer=Explainer(
+            entrance=entrance, policies=policies, boxes=elevation.boxes, epochs=epochs, holds=holds, clock=clock
+        ),
+        office=PassOffice(
+            entrance=entrance, passes=entry.passes, policies=policies, holds=holds, roll=notes.roll, clock=clock
+        ),
         operators=operators,
         revocations=Revocations(
             operators=operators,

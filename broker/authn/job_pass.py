@@ -11,7 +11,7 @@ with a word that scanners for leaked secrets can look for.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
@@ -174,6 +174,15 @@ class JobPasses:
             PassesUnavailable: Nobody can write that down.
         """
         return await self._register.strike(identifier, principal)
+
+    async def in_force(self, lineages: Sequence[tuple[str, ...]], principal: Principal) -> list[bool]:
+        """Of each pass, by the ids of what it was made from and its own, whether it was not cancelled.
+
+        Raises:
+            PassesUnavailable: Nobody can say.
+        """
+        known = await self._register.known([one for lineage in lineages for one in lineage], principal)
+        return [known.issuperset(lineage) for lineage in lineages]
 
     def seal(self, job_pass: JobPass) -> Secret:
         """What its holder is given."""

@@ -58,18 +58,25 @@ class Register:
         await self._asked(lambda client: client.set(_PREFIX + identifier, tag, px=life))
 
     async def knows(self, identifiers: Sequence[str], principal: Principal) -> bool:
-        """Whether all of them are in force, and this principal's.
+        """Whether all of them are in force, and this principal's. Raises like ``known``."""
+        return (await self.known(identifiers, principal)).issuperset(identifiers)
+
+    async def known(self, identifiers: Sequence[str], principal: Principal) -> frozenset[str]:
+        """Those of them that are in force, and this principal's.
 
         Raises:
             PassesUnavailable: Nobody can say.
         """
+        if not identifiers:
+            return frozenset()
         names = [_PREFIX + identifier for identifier in identifiers]
         found = await self._asked(lambda client: client.mget(names))
         # In constant time: whoever could time us while they write entries would find a right one byte by byte.
-        return all(
-            isinstance(entry, bytes)
-            and any(hmac.compare_digest(entry, tag) for tag in self._tags(identifier, principal))
+        return frozenset(
+            identifier
             for entry, identifier in zip(found, identifiers, strict=True)
+            if isinstance(entry, bytes)
+            and any(hmac.compare_digest(entry, tag) for tag in self._tags(identifier, principal))
         )
 
     async def strike(self, identifier: str, principal: Principal) -> bool:

@@ -64,6 +64,7 @@ class Session:
     identity: Identity
     unopened: Unopened
     thumbprint: str | None
+    made: datetime
     ends: datetime
 
 
@@ -153,10 +154,17 @@ class Sessions:
         # A session from the future means that the clock was put back, so that its end would come too late.
         if now >= ends or now + sealed.CLOCK_SKEW < sealed.moment(members["made"]):
             raise _refused("expired", of=identity)
-        identifier = hashlib.sha256(unopened.text.encode()).hexdigest()[:_ID_CHARS]
+        identifier = _id_of(unopened.text)
         if members["epoch"] < self._epoch(identity.principal) or self._is_ended(identity.principal, identifier):
             raise _refused("ended", of=identity)
-        return Session(id=identifier, identity=identity, unopened=unopened, thumbprint=members["jkt"], ends=ends)
+        return Session(
+            id=identifier,
+            identity=identity,
+            unopened=unopened,
+            thumbprint=members["jkt"],
+            made=sealed.moment(members["made"]),
+            ends=ends,
+        )
 
     async def prove(self, session: Session, proof: UnverifiedProof | None) -> None:
         """Make sure that the sender holds the session's key, where it has one.
@@ -185,7 +193,11 @@ class Sessions:
             "jkt": thumbprint,
         }
         text = sealed.seal(members, envelope=self._envelope.now(), context=_context(kind))
-        return SealedSession(value=Secret(text), lifetime=ends - made)
+        return SealedSession(id=_id_of(text), value=Secret(text), made=made, lifetime=ends - made)
+
+
+def _id_of(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:_ID_CHARS]
 
 
 def _refused(what: str, *, of: Identity | None = None) -> AuthFailed:

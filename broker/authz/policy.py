@@ -33,6 +33,7 @@ from broker.core.roles import SHORTEST, Role, RoleName
 from broker.core.rule import END_GRAIN_SECONDS, LEFT, Address, Rule
 from broker.core.scope import Scope, ScopeName
 from broker.core.secret_rule import SecretRule
+from broker.core.step_up import StepUp
 from broker.core.tags import EVENT_TO_COME, Placeholder, SessionTag, Values, encoded, group_text, principal_text
 
 
@@ -126,10 +127,14 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Hindrance:
-    """Why a rule that names somebody and their role gives it to them not now. ``needed``: what would help, if anything can."""
+    """Why a rule that names somebody and their role gives it to them not now. ``needed``: what would help, if anything can.
+
+    ``step_up`` says the same of a ticket, for programs.
+    """
 
     reason: str
     needed: str | None = None
+    step_up: StepUp | None = None
 
 
 class _Wanted(NamedTuple):
@@ -211,7 +216,8 @@ def askable(
         BadRequest: They can have it without.
         StepUpRequired: There is one, for a stronger or fresher ticket.
     """
-    needed, is_given = None, False
+    needed: Hindrance | None = None
+    is_given = False
     chosen = policy.roles.get(role)
     for rule in policy.rules_for(identity, address, role):
         require = rule.require
@@ -223,9 +229,9 @@ def askable(
         unmet = require.unmet(identity, now=now)
         if unmet is None:
             return rule
-        needed = needed or unmet
+        needed = needed or Hindrance("ticket_too_weak", unmet, require.step_up(identity))
     if needed is not None:
-        raise _refusal(Hindrance("ticket_too_weak", needed), None)
+        raise _refusal(needed, None)
     if identity.groups_unknown is not None:
         raise DirectoryUnavailable(reason=identity.groups_unknown)
     if is_given and not break_glass:
@@ -255,7 +261,7 @@ def _weighed(rule: Rule, wanted: _Wanted) -> Hindrance | Box | None:
         return Hindrance("no_job_passes")
     needed = require.unmet(identity, now=wanted.now)
     if needed is not None:
-        return Hindrance("ticket_too_weak", needed)
+        return Hindrance("ticket_too_weak", needed, require.step_up(identity))
     if require.needs_box:
         return _box(rule, wanted) or _closed(rule)
     if require.reason is not None and not wanted.evidence.has_reason(require.reason):
@@ -306,7 +312,9 @@ def _refusal(found: Hindrance, unknown: str | None) -> BrokerError:
     """What to raise; ``unknown``: why nobody can say whether a box is open."""
     hint = f"this role needs {found.needed}"
     if found.reason == "ticket_too_weak":
-        return StepUpRequired(reason=found.reason, hint=f"{hint}: run kinit anew")
+        error = StepUpRequired(reason=found.reason, hint=f"{hint}: run kinit anew")
+        error.step_up = found.step_up
+        return error
     if found.reason in ("reason_missing", "reason_unfit"):
         return ApprovalRequired(reason=found.reason, hint=f'{hint}: give it with --reason, or as "reason"')
     if unknown is not None:

@@ -115,6 +115,15 @@ def _once(aliases: Mapping[str, str]) -> Mapping[str, str]:
     return aliases
 
 
+def _all_allowed(accounts: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+    allowed = info.data.get("allowed_accounts")
+    for account in accounts:
+        if allowed is not None and account not in allowed:
+            # A mark that is misspelt would be missing on the page, and nobody would know.
+            raise fault("is not among aws.allowed_accounts", "correct it, or take it out", shown=account)
+    return accounts
+
+
 def _per_second(rate: Rate) -> Rate:
     if rate.seconds != 1:
         # Calls leave evenly spaced: a few a minute would be further apart than a chain may take.
@@ -249,6 +258,11 @@ class Aws(Section):
     ] = Field(
         default_factory=dict,
         description='What people call accounts, shown beside their numbers: `{prod: "111122223333"}`.',
+    )
+    production_accounts: Annotated[tuple[AccountNumber, ...], AfterValidator(_all_allowed)] = Field(
+        default=(),
+        description="The accounts that people must not mistake for others, marked in `/v1/roles`, `zerotrust roles` and on the "
+        "page. It allows and forbids nothing.",
     )
     external_ids: ExternalIds | None = Field(
         default=None,

@@ -186,8 +186,15 @@ class RoleEntry(Section):
         description="Session policies that clients can ask for by name, to have less than the role.",
     )
 
-    def made(self, name: RoleName, *, hop: Callable[[HopEntry], Hop], alias: str | None = None) -> Role:
-        """The role as the other rooms know it; ``hop`` makes each of its hops, ``alias`` is that of its account."""
+    def made(
+        self,
+        name: RoleName,
+        *,
+        hop: Callable[[HopEntry], Hop],
+        alias: str | None = None,
+        production: bool = False,
+    ) -> Role:
+        """The role as the other rooms know it; ``hop`` makes each of its hops, the others are said of its account."""
         return Role(
             name=name,
             chain=tuple(map(hop, self.chain)),
@@ -195,6 +202,7 @@ class RoleEntry(Section):
             tags=tags_of(self.tags, transitive=self.transitive_tags, optional=self.optional_tags),
             scopes=scopes_of(self.scopes),
             account_alias=alias,
+            production=production,
         )
 
 

@@ -188,8 +188,14 @@ class Settings(Section):
     def roles(self) -> Mapping[RoleName, Role]:
         """The roles as the other rooms know them."""
         aliases = {account: alias for alias, account in self.aws.account_aliases.items()}
+        accounts = {name: entry.chain[-1].arn.account for name, entry in self.role_entries.items()}
         return {
-            name: entry.made(name, hop=self._given, alias=aliases.get(entry.chain[-1].arn.account))
+            name: entry.made(
+                name,
+                hop=self._given,
+                alias=aliases.get(accounts[name]),
+                production=accounts[name] in self.aws.production_accounts,
+            )
             for name, entry in self.role_entries.items()
         }
 

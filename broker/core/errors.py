@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from broker.core.principal import Principal
+from broker.core.step_up import StepUp
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,9 +205,10 @@ class DirectoryUnavailable(BrokerError):
 
 
 class StepUpRequired(BrokerError):
-    """Allowed, with a stronger or fresher ticket. The hint says which."""
+    """Allowed, with a stronger or fresher ticket. The hint says which, and so does ``step_up``; a new one where that is None."""
 
     code = "step_up_required"
+    step_up: StepUp | None = None
 
 
 class ApprovalRequired(BrokerError):

@@ -38,10 +38,17 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class SealedSession:
-    """What a client is given, to show it with later requests."""
+    """What a client is given, to show it with later requests. ``id`` is what it is called when it is ended; it opens nothing."""
 
+    id: str
     value: Secret
+    made: datetime
     lifetime: timedelta
+
+    @property
+    def ends(self) -> datetime:
+        """When it ends by itself."""
+        return self.made + self.lifetime
 
 
 @dataclass(frozen=True, slots=True)

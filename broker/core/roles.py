@@ -79,7 +79,7 @@ class Hop:
 class Role:
     """What a role name stands for. The last hop's credentials are the ones handed out.
 
-    ``account_alias`` is what the operator calls the account of the last hop.
+    ``account_alias`` is what the operator calls the account of the last hop; ``production``: whether they marked it so.
     """
 
     name: RoleName
@@ -88,6 +88,7 @@ class Role:
     tags: tuple[Tag, ...] = ()
     scopes: tuple[Scope, ...] = ()
     account_alias: str | None = None
+    production: bool = False
 
     @property
     def target(self) -> RoleArn:

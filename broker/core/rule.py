@@ -10,6 +10,7 @@ from broker.core.elevation import BOX_DEFAULT
 from broker.core.identity import Identity
 from broker.core.pattern import PrincipalPattern
 from broker.core.roles import SHORTEST, RoleName
+from broker.core.step_up import StepUp
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
@@ -51,6 +52,14 @@ class Requirements:
         if self.channel_binding and not identity.channel_bound:
             return "a client that binds the ticket to its TLS connection"
         return None
+
+    def step_up(self, identity: Identity, *, left: timedelta = LEFT) -> StepUp:
+        """All that a new ticket of somebody must have to meet them for ``left`` more: what this one has is lost with it."""
+        return StepUp(
+            indicators=tuple(sorted(self.indicators)),
+            max_ticket_age=None if self.max_ticket_age is None else self.max_ticket_age - left,
+            channel_binding=self.channel_binding and not identity.channel_bound,
+        )
 
     @property
     def needs_box(self) -> bool:

@@ -37,8 +37,9 @@ _ENDINGS = (Kind.REVOKED, Kind.RESTORED, Kind.ENDED)
 class Ask:
     """What a door knows of a request. ``identity`` is filled in once the asker is known, also if refused after that.
 
-    ``cookie`` is a browser's session, where the request is one that a cookie counts for. ``peer_uid`` is the account behind a
-    local socket, as the kernel says; it proves nothing about who asks. ``request`` is the whole, where it may be signed.
+    ``cookie`` is a browser's session, where the request is one that a cookie counts for; ``opened`` is what was shown of that
+    kind, once it opened. ``peer_uid`` is the account behind a local socket, as the kernel says; it proves nothing about who
+    asks. ``request`` is the whole, where it may be signed.
     """
 
     authorization: str | None
@@ -49,6 +50,7 @@ class Ask:
     address: Address | None
     binding: bytes | None
     identity: Identity | None = None
+    opened: Session | None = None
     peer_uid: int | None = None
     request: UnverifiedRequest | None = None
 
@@ -176,6 +178,7 @@ class Entrance:
         event.asked_by(opened.identity)
         await self._sessions.prove(opened, ask.proof)
         await self._let_in(opened.identity, ask)
+        ask.opened = opened
         return opened
 
     def require_still(self, identity: Identity) -> None:

@@ -9,12 +9,10 @@ on stable storage before ``issue`` returns or raises, whatever the outcome is.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
 from datetime import timedelta
 
-from broker.audit.event import Event, Kind
+from broker.audit.event import Event
 from broker.audit.log import AuditLog
-from broker.authn.session import Sessions
 from broker.authz.policies import Policies
 from broker.authz.policy import decide
 from broker.cache.refusals import Refusals
@@ -23,11 +21,11 @@ from broker.cache.single_flight import SingleFlight
 from broker.core.clock import Clock
 from broker.core.credentials import Credentials
 from broker.core.grant import Grant
-from broker.core.identity import Identity, SealedSession
-from broker.core.roles import Role, RoleName
+from broker.core.identity import Identity
 from broker.core.secret import Secret
 from broker.issuing.ask import Ask, Entrance, name_wanted, role_named, scope_named
 from broker.issuing.boxes import Boxes, name_box
+from broker.issuing.uses import Uses
 from broker.revocation.epochs import Epochs
 from broker.revocation.holds import Holds
 from broker.sts.client import StsClient
@@ -38,16 +36,6 @@ _NOTHING = timedelta(0)
 _OF_A_CONSOLE = 0.75
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """Who somebody is to the broker, what they may have, what each role needs beside a ticket; with a cookie, if asked for."""
-
-    identity: Identity
-    roles: list[Role]
-    cookie: SealedSession | None
-    needs: dict[RoleName, tuple[str, ...]] = field(default_factory=dict)
-
-
 class Issuer:
     """The broker itself, without its doors."""
 
@@ -55,7 +43,6 @@ class Issuer:
         self,
         *,
         entrance: Entrance,
-        sessions: Sessions,
         boxes: Boxes,
         epochs: Epochs,
         holds: Holds,
@@ -63,11 +50,11 @@ class Issuer:
         cache: CredentialCache,
         sts: StsClient,
         console: Console,
+        uses: Uses,
         audit: AuditLog,
         clock: Clock,
     ) -> None:
         self._entrance = entrance
-        self._sessions = sessions
         self._boxes = boxes
         self._epochs = epochs
         self._holds = holds
@@ -75,6 +62,7 @@ class Issuer:
         self._cache = cache
         self._sts = sts
         self._console = console
+        self._uses = uses
         self._audit = audit
         self._clock = clock
         self._flights: SingleFlight[tuple[Credentials, str]] = SingleFlight()
@@ -92,7 +80,9 @@ class Issuer:
             name_wanted(event, role, scope, reason)
             identity = await self._entrance.owner_of(ask, event, role=role)
             grant = await self._authorise(ask, identity, role, scope, reason)
-            return await self._credentials(grant, identity, event)
+            credentials = await self._credentials(grant, identity, event)
+        self._uses.had(identity.principal, event)
+        return credentials
 
     async def open_console(
         self,
@@ -110,36 +100,9 @@ class Issuer:
             identity = await self._entrance.known(ask, event)
             grant = await self._authorise(ask, identity, role, scope, reason)
             credentials = await self._credentials(grant, identity, event, at_least=grant.lifetime * _OF_A_CONSOLE)
-            return await self._console.url(credentials, destination=destination, issuer=issuer)
-
-    async def standing(self, ask: Ask, *, action: str, remember: bool = False) -> Standing:
-        """Who somebody is, and which roles are theirs; ``remember`` makes a cookie of a ticket. Raises like ``issue``."""
-        async with self._entrance.attempt(ask, action=action, resource="self") as event:
-            identity = await self._entrance.known(ask, event)
-            cookie = self._sessions.for_browser(identity) if remember and ask.session is None else None
-            event.shown()
-        policy = self._policies.current
-        roles = policy.roles_for(identity, ask.address)
-        needs = {role.name: policy.needs(identity, ask.address, role.name) for role in roles}
-        return Standing(identity=identity, roles=roles, needs=needs, cookie=cookie)
-
-    async def open_session(self, ask: Ask) -> SealedSession:
-        """A session for the sender of a ticket; a session makes no session. Raises like ``issue``."""
-        async with self._entrance.attempt(ask, action="open_session", resource="self") as event:
-            made = await self._sessions.made(await self._entrance.by_ticket(ask, event), proof=ask.proof)
-            event.shown()
-        return made
-
-    async def end_session(self, ask: Ask) -> None:
-        """End the session that is shown, at every instance, for whoever has a copy of it. Raises like ``issue``.
-
-        Raises:
-            RevocationsUnavailable: It goes on.
-        """
-        async with self._entrance.attempt(ask, action="end_session", resource="current") as event:
-            shown = await self._entrance.by_session(ask, event)
-            await self._epochs.end_session(shown.identity.principal, shown.id, until=int(shown.ends.timestamp()))
-            event.done(Kind.ENDED)
+            url = await self._console.url(credentials, destination=destination, issuer=issuer)
+        self._uses.had(identity.principal, event)
+        return url
 
     async def drain(self) -> None:
         """Wait for the chains under way, so that what AWS made is recorded."""

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from broker.audit.event import Event
-from broker.authn.session import Sessions
 from broker.authz.explain import Verdict, outcome
 from broker.authz.policies import Policies
 from broker.authz.policy import askable
@@ -25,6 +24,7 @@ from broker.issuing.ask import Ask, Entrance, printable
 from broker.issuing.boxes import Boxes, Seen
 from broker.issuing.elevate import SHORTEST_BOX
 from broker.issuing.explain import DENIED, Prospect
+from broker.issuing.standing import Belongings, Desk
 from broker.revocation.holds import Holds
 
 
@@ -79,6 +79,7 @@ class Overview:
     about: Prospect | None
     held: str | None
     cookie: SealedSession | None
+    belongings: Belongings
 
 
 class Overviews:
@@ -88,14 +89,14 @@ class Overviews:
         self,
         *,
         entrance: Entrance,
-        sessions: Sessions,
+        desk: Desk,
         policies: Policies,
         boxes: Boxes,
         holds: Holds,
         clock: Clock,
     ) -> None:
         self._entrance = entrance
-        self._sessions = sessions
+        self._desk = desk
         self._policies = policies
         self._boxes = boxes
         self._holds = holds
@@ -109,7 +110,7 @@ class Overviews:
         """
         async with self._entrance.attempt(ask, action="open_page", resource="self") as event:
             identity = await self._entrance.known(ask, event)
-            cookie = None if ask.session is not None else self._sessions.for_browser(identity)
+            cookie = await self._desk.remembered(identity, ask)
             evidence = await self._boxes.all_evidence(identity, address=ask.address)
             found = Overview(
                 identity=identity,
@@ -119,6 +120,7 @@ class Overviews:
                 about=None if about is None else self._about(ask, identity, evidence, about, event),
                 held=self._held(identity),
                 cookie=cookie,
+                belongings=await self._desk.belongings(identity, ask, made=cookie),
             )
             event.shown()
         return found
@@ -210,7 +212,7 @@ class Overviews:
         try:
             self._holds.require_none(identity)
         except (ApprovalRequired, StepUpRequired, AccessDenied) as error:
-            return Prospect(verdict="step_up", hint=error.hint or "")
+            return Prospect(RoleName(name), verdict="step_up", hint=error.hint or "")
         verdict, hint, _ = self._verdict(ask, identity, evidence, RoleName(name))
         event.details["verdict"] = verdict.value
-        return Prospect(verdict.value, hint)
+        return Prospect(RoleName(name), verdict.value, hint)

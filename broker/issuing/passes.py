@@ -13,6 +13,8 @@ from datetime import timedelta
 from broker.audit.event import Event, Kind
 from broker.authn import job_pass
 from broker.authn.job_pass import JobPass, JobPasses, Network
+from broker.authn.roll import Kind as Noting
+from broker.authn.roll import Note, Roll
 from broker.authz.policies import Policies
 from broker.authz.policy import decide, delegable_until
 from broker.core.clock import Clock, rfc3339
@@ -35,12 +37,13 @@ class PassOffice:
     """What can be done with job passes beside using them."""
 
     def __init__(
-        self, *, entrance: Entrance, passes: JobPasses, policies: Policies, holds: Holds, clock: Clock
+        self, *, entrance: Entrance, passes: JobPasses, policies: Policies, holds: Holds, roll: Roll, clock: Clock
     ) -> None:
         self._entrance = entrance
         self._holds = holds
         self._passes = passes
         self._policies = policies
+        self._roll = roll
         self._clock = clock
 
     async def make(
@@ -67,6 +70,7 @@ class PassOffice:
                 until=until,
             )
             await self._passes.enter(made)
+            await self._note(made, ask)
             return self._handed_out(made, event, Kind.DELEGATED)
 
     async def renew(self, ask: Ask) -> Made:
@@ -78,6 +82,7 @@ class PassOffice:
             now, role = self._clock.now(), role_named(renewed.role)
             decide(self._policies.current, identity=renewed.identity, role=role, address=ask.address, now=now)
             self._holds.require_none(renewed.identity)
+            await self._note(renewed, ask)
             return self._handed_out(renewed, event, Kind.RENEWED)
 
     async def narrow(self, ask: Ask, *, networks: tuple[Network, ...] | None, lifetime: timedelta | None) -> Made:
@@ -89,6 +94,7 @@ class PassOffice:
             narrowed = self._passes.narrowed(shown, networks=networks, lifetime=lifetime)
             event.details["made_from"] = shown.id
             await self._passes.enter(narrowed)
+            await self._note(narrowed, ask)
             return self._handed_out(narrowed, event, Kind.ATTENUATED)
 
     async def cancel(self, ask: Ask, *, identifier: str) -> None:
@@ -111,6 +117,19 @@ class PassOffice:
             event.role = shown.role
             await self._passes.cancel(shown.id, shown.identity.principal)
             event.done(Kind.CANCELLED)
+
+    async def _note(self, made: JobPass, ask: Ask) -> None:
+        """So that its owner sees it. A renewed one takes the place of what it was."""
+        members = {
+            "role": made.role,
+            "networks": [str(network) for network in made.networks],
+            "lineage": made.lineage,
+            "renewable_until": int(made.renewable_until.timestamp()),
+            "address": ask.source_ip,
+            "epoch": made.epoch,
+        }
+        owner, until = made.identity.principal, made.identity.ticket_end
+        await self._roll.note(owner, Noting.PASS, Note(made.id, made.made, until, members))
 
     def _handed_out(self, made: JobPass, event: Event, kind: Kind) -> Made:
         event.details |= {

@@ -61,6 +61,8 @@ class Use(enum.Enum):
     WATCH_NAME = b"zerotrust/watch-name/v1"
     VAULT_SEAL = b"zerotrust/vault-seal/v1"
     INSTANCE_SEAL = b"zerotrust/instance-seal/v1"
+    ROLL_SEAL = b"zerotrust/roll-seal/v1"
+    ROLL_NAME = b"zerotrust/roll-name/v1"
 
     @property
     def kind(self) -> Kind:
@@ -75,8 +77,11 @@ _OTHER_THAN_DATA = {
     Use.WATCH_NAME: Kind.NAME,
     Use.CONFIGURATION_NAME: Kind.NAME,
     Use.JOB_PASS_ENTRY: Kind.NAME,
+    Use.ROLL_NAME: Kind.NAME,
     Use.SESSION_SEAL: Kind.SESSION,
     Use.JOB_PASS_SEAL: Kind.SESSION,
+    # Notes of sessions and passes, for as long as these live: its versions rest no longer than that, and nothing is re-sealed.
+    Use.ROLL_SEAL: Kind.SESSION,
     Use.AUDIT_SIGNATURE: Kind.SIGNING,
     Use.WEB_IDENTITY_SIGNATURE: Kind.SIGNING,
 }

@@ -24,6 +24,7 @@ from broker.issuing.passes import PassOffice
 from broker.issuing.review import Reviews
 from broker.issuing.revoke import Revocations
 from broker.issuing.secrets import SecretDesk
+from broker.issuing.standing import Desk
 from broker.web import guards, problems
 from broker.web.address import ADDRESS, Address, Network, address_of
 from broker.web.admin import Admin
@@ -53,6 +54,7 @@ Limit = Callable[[Address | None], Awaitable[None]]
 def build(
     *,
     issuer: Issuer,
+    desk: Desk,
     overviews: Overviews,
     explainer: Explainer,
     office: PassOffice,
@@ -76,6 +78,7 @@ def build(
 
     Args:
         issuer: The broker itself.
+        desk: What people ask about themselves.
         overviews: What the page shows.
         explainer: What tells people where they stand.
         office: What makes and ends job passes.
@@ -97,9 +100,9 @@ def build(
     """
     templates = Templates()
     page = Page(overviews=overviews, templates=templates)
-    actions = Actions(issuer=issuer, elevation=elevation, templates=templates, clock=clock)
-    credentials = Credentials(issuer=issuer)
-    sessions = Sessions(issuer=issuer)
+    actions = Actions(issuer=issuer, desk=desk, elevation=elevation, templates=templates, clock=clock)
+    credentials = Credentials(issuer=issuer, desk=desk)
+    sessions = Sessions(desk=desk)
     passes = Passes(office=office)
     admin = Admin(door=operators, revocations=revocations, notification_test=notification_test, alerts=alerts)
     vault, a_secret = Secrets(desk=secret_desk), f"{wire_secrets.PREFIX}{{path:.*}}"

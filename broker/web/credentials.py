@@ -10,14 +10,16 @@ from broker.core.credentials import Credentials as Granted
 from broker.core.errors import BadRequest
 from broker.core.roles import Role
 from broker.issuing.issue import Issuer
+from broker.issuing.standing import Desk
 from broker.web.negotiate import ask_of, wanted_ask_of
 
 
 class Credentials:
     """The handlers of the API that users' programs call."""
 
-    def __init__(self, *, issuer: Issuer) -> None:
+    def __init__(self, *, issuer: Issuer, desk: Desk) -> None:
         self._issuer = issuer
+        self._desk = desk
 
     async def post(self, request: web.Request) -> web.Response:
         """One role's credentials, in the body that credential_process and the container provider both read."""
@@ -53,7 +55,7 @@ class Credentials:
 
     async def roles(self, request: web.Request) -> web.Response:
         """The roles the caller may have."""
-        standing = await self._issuer.standing(ask_of(request), action="list_roles")
+        standing = await self._desk.standing(ask_of(request), action="list_roles")
         roles = [
             {
                 "name": role.name,
@@ -61,6 +63,7 @@ class Credentials:
                 "role_arn": role.target.text,
                 "scopes": [scope.name for scope in role.scopes],
                 "needs": list(standing.needs[role.name]),
+                "production": role.production,
             }
             for role in standing.roles
         ]
@@ -68,7 +71,7 @@ class Credentials:
 
     async def whoami(self, request: web.Request) -> web.Response:
         """Who the caller is to the broker."""
-        standing = await self._issuer.standing(ask_of(request), action="whoami")
+        standing = await self._desk.standing(ask_of(request), action="whoami")
         identity = standing.identity
         body = wire.whoami_body(
             principal=str(identity.principal),

@@ -6,7 +6,7 @@ from aiohttp import web
 
 from broker import wire
 from broker.core.errors import AuthFailed
-from broker.issuing.issue import Issuer
+from broker.issuing.standing import Desk
 from broker.web import cookie
 from broker.web.negotiate import ask_of, read_nothing
 
@@ -14,14 +14,14 @@ from broker.web.negotiate import ask_of, read_nothing
 class Sessions:
     """The handlers."""
 
-    def __init__(self, *, issuer: Issuer) -> None:
-        self._issuer = issuer
+    def __init__(self, *, desk: Desk) -> None:
+        self._desk = desk
 
     async def post(self, request: web.Request) -> web.Response:
         """A token bound to a key for whoever proves one (RFC 9449 section 5), else a browser's cookie."""
         ask = ask_of(request)
         await read_nothing(request)
-        session = await self._issuer.open_session(ask)
+        session = await self._desk.open_session(ask)
         if ask.proof is None:
             response = web.Response(status=204)
             cookie.give(response, session)
@@ -36,7 +36,7 @@ class Sessions:
         await read_nothing(request)
         if ask.session is not None:
             try:
-                await self._issuer.end_session(ask)
+                await self._desk.end_session(ask)
             except AuthFailed:
                 # A cookie that counts no more is taken away all the same.
                 if ask.authorization is not None:

@@ -19,6 +19,7 @@ from broker.core.clock import Clock
 from broker.core.errors import AuthFailed, AuthRequired, BadRequest
 from broker.issuing.elevate import Elevation, Wanted
 from broker.issuing.issue import Issuer
+from broker.issuing.standing import Desk
 from broker.web import cookie
 from broker.web.portal import forms
 from broker.web.portal.render import Templates
@@ -46,8 +47,9 @@ def _of_a_session(handler: _Handler) -> _Handler:
 class Actions:
     """The handlers."""
 
-    def __init__(self, *, issuer: Issuer, elevation: Elevation, templates: Templates, clock: Clock) -> None:
+    def __init__(self, *, issuer: Issuer, desk: Desk, elevation: Elevation, templates: Templates, clock: Clock) -> None:
         self._issuer = issuer
+        self._desk = desk
         self._elevation = elevation
         self._templates = templates
         self._clock = clock
@@ -118,7 +120,7 @@ class Actions:
     async def sign_out(self, request: web.Request) -> web.Response:
         """The end of this browser's session, here and for whoever has a copy of it."""
         form = await forms.read(request)
-        await self._issuer.end_session(form.ask)
+        await self._desk.end_session(form.ask)
         response = web.Response(status=_SEE_OTHER, headers={"Location": "/signed-out"})
         cookie.take(response)
         return response

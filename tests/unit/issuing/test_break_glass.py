@@ -115,9 +115,7 @@ async def test_only_those_whom_the_rule_names_break_it(house: House, who: str) -
 
 
 async def test_a_session_breaks_it_where_no_ticket_counts_and_a_job_never_does(house: House) -> None:
-    standing = await house.issuer.standing(
-        house.asking(authorization=token_for("alice@R")), action="whoami", remember=True
-    )
+    standing = await house.overviews.of(house.asking(authorization=token_for("alice@R")))
     assert standing.cookie is not None
     house.guard.error = ReplayGuardUnavailable()
     await refusal(ReplayGuardUnavailable, broken(house))

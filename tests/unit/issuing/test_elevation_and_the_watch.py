@@ -30,7 +30,7 @@ async def alarmed(house: House, who: str, response: Response) -> Holds:
 
 
 async def cookie_of(house: House, who: str) -> str:
-    standing = await house.issuer.standing(house.asking(authorization=token_for(who)), action="whoami", remember=True)
+    standing = await house.overviews.of(house.asking(authorization=token_for(who)))
     assert standing.cookie is not None
     return standing.cookie.value.reveal()
 

@@ -13,7 +13,6 @@ from broker.core.errors import AccessDenied, ApprovalRequired, AuditUnavailable,
 from broker.core.pattern import PrincipalPattern
 from broker.core.rule import Requirements
 from broker.issuing.alerts import Alerts
-from broker.issuing.explain import Explainer
 from broker.issuing.operators import OperatorsDoor
 from broker.revocation.holds import Holds, Response
 from tests.unit.issuing.test_issue import House, token_for
@@ -128,16 +127,9 @@ async def test_a_hold_tells_nobody_of_roles_that_are_not_theirs(house: House, ho
 
 async def test_who_is_held_may_still_ask_who_they_are_and_is_told_why_not(house: House, holds: Holds) -> None:
     await alarmed(house, holds, Response.HOLD)
-    standing = await house.issuer.standing(house.asking(authorization=token_for(ALICE)), action="whoami")
+    standing = await house.front_desk.standing(house.asking(authorization=token_for(ALICE)), action="whoami")
     assert [role.name for role in standing.roles] == ["developer"]
-    explainer = Explainer(
-        entrance=house.issuer._entrance,
-        policies=house.issuer._policies,
-        boxes=house.elevating.boxes,
-        holds=holds,
-        clock=house.clock,
-    )
-    found = await explainer.prospect(house.asking(authorization=token_for(ALICE)), role="developer")
+    found = await house.explainer.prospect(house.asking(authorization=token_for(ALICE)), role="developer")
     assert (found.verdict, found.grant) == ("approval", None)
     assert "administrator" in found.hint
 
@@ -187,7 +179,7 @@ async def test_an_alert_long_cleared_counts_again_when_it_comes_again(house: Hou
 
 
 async def cookie_of(house: House) -> str:
-    standing = await house.issuer.standing(house.asking(authorization=token_for(ALICE)), action="whoami", remember=True)
+    standing = await house.overviews.of(house.asking(authorization=token_for(ALICE)))
     assert standing.cookie is not None
     return standing.cookie.value.reveal()
 

@@ -18,6 +18,8 @@ from broker.authn.directory import Directories
 from broker.authn.dpop import ProofGuard
 from broker.authn.job_pass import JobPasses
 from broker.authn.register import Register
+from broker.authn.roll import Roll
+from broker.authn.roll_store import MemoryStore
 from broker.authn.session import Sessions
 from broker.authz.limits import Limits, Of
 from broker.authz.policies import Policies
@@ -46,7 +48,11 @@ from broker.core.roles import Hop, Role, RoleArn, RoleName
 from broker.core.rule import Requirements, Rule
 from broker.core.secret import Secret
 from broker.issuing.ask import Ask, Entrance
+from broker.issuing.explain import Explainer
 from broker.issuing.issue import Issuer
+from broker.issuing.overview import Overviews
+from broker.issuing.standing import Desk
+from broker.issuing.uses import Uses
 from broker.keys.hierarchy import DailyEnvelope, KeyHierarchy, Use
 from broker.revocation.holds import Holds
 from broker.sts.console import Console
@@ -226,17 +232,18 @@ class House:
             is_ended=self.epochs.is_ended,
             clock=self.clock,
         )
+        self.passes = JobPasses(
+            envelope=DailyEnvelope(hierarchy=hierarchy, use=Use.JOB_PASS_SEAL, clock=self.clock, days=7),
+            register=Register(client=None, key=b"r" * 32, clock=self.clock),
+            epoch=self.epochs.of,
+            clock=self.clock,
+        )
         entrance = Entrance(
             authenticator=cast("Any", self.names),
             directories=Directories(cast("Any", {"R": self.directory})),
             replay_guard=self.guard,
             sessions=sessions,
-            passes=JobPasses(
-                envelope=DailyEnvelope(hierarchy=hierarchy, use=Use.JOB_PASS_SEAL, clock=self.clock, days=7),
-                register=Register(client=None, key=b"r" * 32, clock=self.clock),
-                epoch=self.epochs.of,
-                clock=self.clock,
-            ),
+            passes=self.passes,
             limits=Limits(
                 rates={Of.PRINCIPAL: Rate(PER_MINUTE, 60)}, client=None, name_key=b"n" * 32, clock=self.clock
             ),
@@ -252,9 +259,15 @@ class House:
             audit=self.audit,
             clock=self.clock,
         )
+        self.roll = Roll(
+            store=MemoryStore(clock=self.clock),
+            envelope=hierarchy.envelope(Use.ROLL_SEAL),
+            name_key=hierarchy.derive(Use.ROLL_NAME),
+            clock=self.clock,
+        )
+        self.uses = Uses(roll=self.roll, clock=self.clock)
         self.issuer = Issuer(
             entrance=entrance,
-            sessions=sessions,
             boxes=self.elevating.boxes,
             epochs=self.epochs,
             policies=self.policies,
@@ -262,7 +275,34 @@ class House:
             cache=cache_of(self.clock, epoch=self.epochs.of_credentials),
             sts=cast("Any", self.sts),
             console=Console(),
+            uses=self.uses,
             audit=self.audit,
+            clock=self.clock,
+        )
+        self.explainer = Explainer(
+            entrance=entrance,
+            policies=self.policies,
+            boxes=self.elevating.boxes,
+            epochs=self.epochs,
+            holds=Holds(epochs=self.epochs),
+            clock=self.clock,
+        )
+        self.front_desk = Desk(
+            entrance=entrance,
+            sessions=sessions,
+            passes=self.passes,
+            epochs=self.epochs,
+            policies=self.policies,
+            roll=self.roll,
+            uses=self.uses,
+            clock=self.clock,
+        )
+        self.overviews = Overviews(
+            entrance=entrance,
+            desk=self.front_desk,
+            policies=self.policies,
+            boxes=self.elevating.boxes,
+            holds=Holds(epochs=self.epochs),
             clock=self.clock,
         )
 
@@ -433,7 +473,7 @@ async def test_a_directory_gives_groups_and_while_it_is_silent_only_who_is_named
 
 async def test_a_session_stands_for_the_ticket_that_it_was_made_with_and_the_record_says_so(house: House) -> None:
     first = house.asking(authorization=token_for("alice@R"))
-    standing = await house.issuer.standing(first, action="open_page", remember=True)
+    standing = await house.overviews.of(first)
     assert standing.cookie is not None
     cookie = standing.cookie.value.reveal()
     later = house.asking(cookie=cookie)
@@ -446,13 +486,13 @@ async def test_a_session_stands_for_the_ticket_that_it_was_made_with_and_the_rec
     )
     assert house.names.accepted == 1
     assert cookie not in repr(house.audit.events)
-    again = await house.issuer.standing(later, action="open_page", remember=True)
+    again = await house.overviews.of(later)
     assert again.cookie is None, "a session that renews itself would never end"
 
 
 async def test_a_session_that_has_ended_is_refused_in_the_name_of_whose_it_was(house: House) -> None:
     first = house.asking(authorization=token_for("alice@R"))
-    standing = await house.issuer.standing(first, action="open_page", remember=True)
+    standing = await house.overviews.of(first)
     assert standing.cookie is not None
     house.clock.moment += timedelta(hours=10)
     later = house.asking(cookie=standing.cookie.value.reveal())
@@ -465,7 +505,7 @@ async def test_a_session_that_has_ended_is_refused_in_the_name_of_whose_it_was(h
 
 async def test_a_session_that_is_altered_is_refused_and_recorded_as_nobodys(house: House) -> None:
     first = house.asking(authorization=token_for("alice@R"))
-    standing = await house.issuer.standing(first, action="open_page", remember=True)
+    standing = await house.overviews.of(first)
     assert standing.cookie is not None
     with pytest.raises(AuthFailed):
         await house.issuer.issue(house.asking(cookie=standing.cookie.value.reveal()[:-4] + "AAAA"), role="developer")
@@ -477,13 +517,13 @@ async def test_a_session_that_is_altered_is_refused_and_recorded_as_nobodys(hous
 async def test_without_a_record_no_session_is_opened(house: House) -> None:
     house.audit.broken = lambda _: True
     with pytest.raises(AuditUnavailable):
-        await house.issuer.open_session(house.asking(authorization=token_for("alice@R")))
+        await house.front_desk.open_session(house.asking(authorization=token_for("alice@R")))
 
 
 async def test_a_session_opens_no_session(house: House) -> None:
-    made = await house.issuer.open_session(house.asking(authorization=token_for("alice@R")))
+    made = await house.front_desk.open_session(house.asking(authorization=token_for("alice@R")))
     with pytest.raises(AuthRequired):
-        await house.issuer.open_session(house.asking(cookie=made.value.reveal()))
+        await house.front_desk.open_session(house.asking(cookie=made.value.reveal()))
     assert [event.success for event in house.audit.events] == [True, False]
 
 

@@ -74,9 +74,7 @@ def ask(house: House) -> Ask:
 
 
 async def cookie_of(house: House) -> str:
-    standing = await house.issuer.standing(
-        house.asking(authorization=token_for("alice@R")), action="whoami", remember=True
-    )
+    standing = await house.overviews.of(house.asking(authorization=token_for("alice@R")))
     assert standing.cookie is not None
     return standing.cookie.value.reveal()
 
@@ -108,12 +106,12 @@ async def test_a_hold_shuts_every_door_and_not_only_that_of_credentials(house: H
     cookie = await cookie_of(house)
     await house.epochs.enter([HOLD], by="root/admin@R")
     with pytest.raises(Revoked):
-        await house.issuer.end_session(house.asking(cookie=cookie))
+        await house.front_desk.end_session(house.asking(cookie=cookie))
     asking = house.asking(authorization=token_for("alice@R"))
     with pytest.raises(Revoked):
-        await house.issuer.open_session(asking)
+        await house.front_desk.open_session(asking)
     with pytest.raises(Revoked):
-        await house.issuer.standing(house.asking(authorization=token_for("alice@R")), action="whoami")
+        await house.front_desk.standing(house.asking(authorization=token_for("alice@R")), action="whoami")
 
 
 @pytest.mark.parametrize(
@@ -154,11 +152,11 @@ async def test_when_sessions_are_revoked_a_new_ticket_works_at_once(house: House
 
 async def test_one_session_ends_alone_for_whoever_has_a_copy(house: House) -> None:
     ended, other = await cookie_of(house), await cookie_of(house)
-    await house.issuer.end_session(house.asking(cookie=ended))
+    await house.front_desk.end_session(house.asking(cookie=ended))
     assert house.audit.events[-1].kind == "session_ended"
     for action in (
         house.issuer.issue(house.asking(cookie=ended), role="developer"),
-        house.issuer.end_session(house.asking(cookie=ended)),
+        house.front_desk.end_session(house.asking(cookie=ended)),
     ):
         with pytest.raises(AuthFailed) as caught:
             await action
@@ -251,7 +249,7 @@ async def test_one_roles_hold_leaves_the_sessions_alone(house: House, revocation
     cookie = await cookie_of(house)
     receipt = await revocations.revoke_credentials(ask(house), user="alice@R", role="developer")
     assert "sessions" not in receipt.stopped
-    await house.issuer.standing(house.asking(cookie=cookie), action="whoami")
+    await house.front_desk.standing(house.asking(cookie=cookie), action="whoami")
     with pytest.raises(Revoked):
         await house.issuer.issue(house.asking(cookie=cookie), role="developer")
 

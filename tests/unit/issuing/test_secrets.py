@@ -258,7 +258,7 @@ async def test_a_ticket_counts_once(house: Vaulted) -> None:
 
 
 async def test_a_browser_s_cookie_opens_no_secret(house: Vaulted) -> None:
-    standing = await house.issuer.standing(house.alice(), action="whoami", remember=True)
+    standing = await house.overviews.of(house.alice())
     assert standing.cookie is not None
     house.diary.clear()
     with pytest.raises(AuthRequired):

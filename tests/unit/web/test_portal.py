@@ -24,6 +24,7 @@ from broker.core.secret import Secret
 from broker.issuing.boxes import Seen
 from broker.issuing.explain import Prospect
 from broker.issuing.overview import Offer, Overview, Way
+from broker.issuing.standing import Belongings, Listed
 from broker.web.address import ADDRESS
 from broker.web.guards import SECURITY_HEADERS
 from broker.web.negotiate import REQUEST_ID, TLS
@@ -33,7 +34,8 @@ from broker.web.portal.page import Page
 MARKUP = "<script>alert(1)</script>\"'&<img src=x onerror=alert(1)>"
 ARN = RoleArn.parse('arn:aws:iam::111122223333:role/a<b>&"/Developer')
 NOW = datetime(2026, 1, 31, 2, 1, tzinfo=UTC)
-COOKIE = SealedSession(value=Secret("canary-session"), lifetime=timedelta(hours=10))
+COOKIE = SealedSession(id="0" * 32, value=Secret("canary-session"), made=NOW, lifetime=timedelta(hours=10))
+NOTHING = Belongings(sessions=Listed([]), passes=Listed([]), recents=Listed([]))
 ROLE = Role(
     name=RoleName(MARKUP),
     chain=(Hop(arn=ARN, external_id="x-1"),),
@@ -80,7 +82,16 @@ def overview_of(principal: Principal, *offers: Offer, **more: Any) -> Overview:
         mutual_token=None,
         groups_unknown=MARKUP,
     )
-    empty = Overview(identity=identity, now=NOW, offers=[*offers], requests=[], about=None, held=None, cookie=COOKIE)
+    empty = Overview(
+        identity=identity,
+        now=NOW,
+        offers=[*offers],
+        requests=[],
+        about=None,
+        held=None,
+        cookie=COOKIE,
+        belongings=NOTHING,
+    )
     return replace(empty, **more)
 
 
@@ -139,7 +150,7 @@ async def test_whatever_has_markup_in_it_stays_text(more: dict[str, Any]) -> Non
         Principal((MARKUP,), MARKUP),
         replace(OFFER, **more),
         requests=requests,
-        about=Prospect("denied", MARKUP),
+        about=Prospect(RoleName(MARKUP), "denied", MARKUP),
         held=MARKUP,
     )
     html = Elements(await shown(overview, host=MARKUP, path="/?role=%3Cscript%3Ealert(1)%3C/script%3E"))
