@@ -226,7 +226,7 @@ class Desk:
         event.done(Kind.ENDED)
 
     async def remembered(self, identity: Identity, ask: Ask) -> SealedSession | None:
-        """A cookie for whoever is known by a ticket, within an attempt; None for a session, and where there is no room for one."""
+        """A cookie for whoever is known by a ticket; None for a session, and where there is no room for one."""
         cookie = self._sessions.for_browser(identity) if ask.session is None else None
         if cookie is not None:
             await self._note(identity, cookie, session.Kind.COOKIE, ask)
