@@ -32,14 +32,17 @@ def main() -> NoReturn:
 def run(words: Sequence[str]) -> int:
     """Run one command; returns its exit status."""
     place = Place(words)
+    call: Call | None = None
 
     def command(watch: Watch) -> str:
+        nonlocal call
         found, call = read(words, watch=watch, place=place)
         if sys.stdout is None:
             raise Failure("output_failed", output.CLOSED)  # before credentials are made that nobody gets
         return _function(found)(call)
 
-    return output.printed(place, command)
+    failed = output.printed(place, command)
+    return failed or (call.status if call else 0)
 
 
 def _function(command: Command) -> Callable[[Call], str]:

@@ -14,7 +14,7 @@ from zerotrust_kerberos.failures import Failure
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from zerotrust_kerberos.failures import Place
     from zerotrust_kerberos.settings import Settings
@@ -54,6 +54,9 @@ class Command:
         self.program = program
 
 
+# How an answer is printed.
+SHOWN = {"--format": VALUE, "--json": SWITCH}
+
 _ROLE = {"--role": VALUE, "--scope": VALUE, "--reason": VALUE}
 
 COMMANDS = {
@@ -66,9 +69,15 @@ COMMANDS = {
     ),
     "serve": Command("agent.serve:command", {**SHARED, **_ROLE, "--token": VALUE, "--imds": SWITCH}),
     # What one may have.
-    "request": Command("request:command", {**SHARED, **_ROLE, "--duration": VALUE, "--json": SWITCH}),
-    "roles": Command("questions:roles", {**SHARED, "--json": SWITCH}),
-    "whoami": Command("questions:whoami", {**SHARED, "--json": SWITCH}),
+    "roles": Command("questions:roles", {**SHARED, **SHOWN}),
+    "whoami": Command("questions:whoami", {**SHARED, **SHOWN}),
+    "explain": Command("questions:explain", {**SHARED, **SHOWN}, words=("role",)),
+    "request": Command(
+        "time_boxes:request", {**SHARED, **_ROLE, **SHOWN, "--duration": VALUE, "--break-glass": SWITCH}
+    ),
+    "requests": Command("time_boxes:requests", {**SHARED, **SHOWN}),
+    "approve": Command("time_boxes:approve", {**SHARED, **SHOWN}, words=("id",)),
+    "deny": Command("time_boxes:deny", {**SHARED, **SHOWN, "--reason": VALUE}, words=("id",)),
     # Programs, and what they are given.
     "exec": Command("secrets:execute_command", {**SHARED, "--secret": MANY, "--mask": VALUE}, program=True),
     "fetch": Command(
@@ -110,9 +119,10 @@ class Call:
         program: What stands behind ``--``.
         watch: Ends the process in time once it is started.
         place: What lines on stderr talk about.
+        status: The exit status where nothing failed: for commands whose answer is one.
     """
 
-    __slots__ = ("many", "name", "options", "place", "program", "switches", "watch", "words")
+    __slots__ = ("many", "name", "options", "place", "program", "status", "switches", "watch", "words")
 
     def __init__(self, name: str, *, watch: Watch, place: Place) -> None:
         self.name = name
@@ -123,6 +133,7 @@ class Call:
         self.program: list[str] = []
         self.watch = watch
         self.place = place
+        self.status = 0
 
     def settings(self, **more: str) -> Settings:
         """Where the broker is, and what is wanted of it; ``more`` goes before the options.
@@ -179,7 +190,7 @@ def read(words: Sequence[str], *, watch: Watch, place: Place) -> tuple[Command, 
     """
     name = ALIASES.get(words[0], words[0]) if words else ""
     if name not in COMMANDS:
-        raise Failure("usage", f"no command {name}" if name else "no command")
+        raise _unknown(f"no command {name}", name, COMMANDS, words) if name else Failure("usage", "no command")
     command, call = COMMANDS[name], Call(name, watch=watch, place=place)
     # What stands behind -- is another program's.
     at = words.index("--") if "--" in words else len(words)
@@ -189,7 +200,8 @@ def read(words: Sequence[str], *, watch: Watch, place: Place) -> tuple[Command, 
         call.words = [name]
         return COMMANDS["help"], call
     if command.program is not None and command.program != bool(call.program):
-        raise Failure("usage", f"{name} needs -- and a command" if command.program else f"{name} takes no --")
+        what = f"{name} needs -- and a command" if command.program else f"{name} takes no --"
+        raise Failure("usage", what, fix=_help_of(call))
     _sort(command, call, ours)
     _count(command, call)
     return command, call
@@ -205,15 +217,16 @@ def _sort(command: Command, call: Call, words: Sequence[str]) -> None:
         option, equals, value = word.partition("=")
         kind, name = command.options.get(option), option[2:]
         if kind is None:
-            raise Failure("usage", f"{call.name} does not take {option}")
+            what = f"{call.name} does not take {option}"
+            raise _unknown(what, option, command.options, call.place.words, other=_help_of(call))
         if kind == SWITCH:
             if equals:
-                raise Failure("usage", f"{option} takes no value")
+                raise Failure("usage", f"{option} takes no value", fix=_help_of(call))
             call.switches.add(name)
             continue
         given = value if equals else next(rest, "")
         if not given:
-            raise Failure("usage", f"{option} needs a value")
+            raise Failure("usage", f"{option} needs a value", fix=_help_of(call))
         if kind == MANY:
             call.many.setdefault(name, []).append(given)
         else:
@@ -223,6 +236,23 @@ def _sort(command: Command, call: Call, words: Sequence[str]) -> None:
 def _count(command: Command, call: Call) -> None:
     least = sum(1 for word in command.words if not word.startswith("["))
     if len(call.words) < least:
-        raise Failure("usage", f"{call.name} needs {command.words[len(call.words)].upper()}")
+        raise Failure("usage", f"{call.name} needs {command.words[len(call.words)].upper()}", fix=_help_of(call))
     if len(call.words) > len(command.words) and not any("..." in word for word in command.words):
-        raise Failure("usage", f"{call.name} does not take {call.words[len(command.words)]}")
+        raise Failure("usage", f"{call.name} does not take {call.words[len(command.words)]}", fix=_help_of(call))
+
+
+def _help_of(call: Call) -> str:
+    return f"{call.place.program} help {call.name}"
+
+
+def _unknown(what: str, word: str, known: Iterable[str], words: Sequence[str], *, other: str | None = None) -> Failure:
+    """A name that there is not. The fix is the same line with the name that it is closest to; ``other`` where there is none."""
+    import shlex  # noqa: PLC0415  only a slip pays for it
+
+    from zerotrust_kerberos.slips import meant  # noqa: PLC0415  the same
+
+    found = meant(word, known)
+    if found is None:
+        return Failure("usage", what, fix=other)
+    better = [found + at[len(word) :] if at == word or at.startswith(f"{word}=") else at for at in words]
+    return Failure("usage", f"{what}: did you mean {found}?", fix=shlex.join(["zerotrust", *better]))

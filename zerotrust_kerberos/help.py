@@ -6,8 +6,10 @@ import textwrap
 
 from zerotrust_kerberos import __version__, manual
 from zerotrust_kerberos.commands import COMMANDS, MANY
-from zerotrust_kerberos.failures import Failure
+from zerotrust_kerberos.failures import TABLE, Failure
 from zerotrust_kerberos.manual.page import SECTIONS
+from zerotrust_kerberos.meanings import EXITS, MEANINGS
+from zerotrust_kerberos.slips import meant
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,9 +28,7 @@ Settings come from options, then from ZEROTRUST_BROKER_URL, ZEROTRUST_CA_FILE, Z
 ZEROTRUST_HOST, ZEROTRUST_SPN and (in no file) ZEROTRUST_REASON, then from $XDG_CONFIG_HOME/zerotrust/config.toml, then from \
 /etc/zerotrust/client.toml."""
 
-EXIT_STATUS = """\
-0 done, 1 other, 2 usage or settings, 3 no or expired ticket, 4 denied, 5 broker unreachable or TLS, 6 AWS refused, \
-7 approval or step-up needed, 8 throttled, 9 clock skew, 130 interrupted"""
+EXIT_STATUS = ", ".join(f"{status} {what}" for status, what in EXITS.items())
 
 
 def version(_call: Call) -> str:
@@ -37,7 +37,7 @@ def version(_call: Call) -> str:
 
 
 def command(call: Call) -> str:
-    """The list of commands, or one of them.
+    """The list of commands, one of them, or what a code means.
 
     Raises:
         Failure: There is nothing of that name.
@@ -47,7 +47,12 @@ def command(call: Call) -> str:
     name = call.words[0]
     if name in COMMANDS:
         return of_command(name)
-    raise Failure("usage", f"no command {name}")
+    code = name.strip("[]").lower()
+    if code in TABLE:
+        return of_code(code)
+    closest = meant(code, [*COMMANDS, *TABLE])
+    what = f"no command and no code {name}" + (f": did you mean {closest}?" if closest else "")
+    raise Failure("usage", what, fix=f"zerotrust help {closest}" if closest else "zerotrust help")
 
 
 def everything() -> str:
@@ -58,7 +63,7 @@ def everything() -> str:
         found = {name: page.summary for name, page in pages.items() if page.section == section}
         if found:
             lines += ["", f"{section}:", *_explained(found.items())]
-    lines += ["", "Options of commands that ask the broker:"]
+    lines += ["", "Options that several commands take:"]
     lines += _explained((f"{option} {wants}", text) for option, (wants, text) in manual.SHARED_OPTIONS.items())
     return "\n".join([*lines, "", *_paragraph(SETTINGS), "", *_paragraph(f"Exit status: {EXIT_STATUS}.")])
 
@@ -82,6 +87,15 @@ def of_command(name: str) -> str:
     return "\n".join(lines)
 
 
+def of_code(code: str) -> str:
+    """A code: what happened, what it can come from, what to do, and the exit status."""
+    status, meaning = TABLE[code][0], MEANINGS[code]
+    lines = [f"{code}: exit status {status} ({EXITS[status]})", "", *_paragraph(meaning.happened)]
+    for title, sentences in (("What it can come from:", meaning.why), ("What to do:", meaning.do)):
+        lines += ["", title, *(line for sentence in sentences for line in _item(sentence))]
+    return "\n".join(lines)
+
+
 def synopsis(name: str) -> list[str]:
     """``zerotrust roles [--json] [--broker URL]``, part by part."""
     known = COMMANDS[name]
@@ -96,6 +110,12 @@ def synopsis(name: str) -> list[str]:
 
 def _paragraph(text: str) -> list[str]:
     return textwrap.wrap(text, _WIDTH, break_long_words=False, break_on_hyphens=False)
+
+
+def _item(text: str) -> list[str]:
+    return textwrap.wrap(
+        text, _WIDTH, initial_indent="  - ", subsequent_indent="    ", break_long_words=False, break_on_hyphens=False
+    )
 
 
 def _explained(pairs: Iterable[tuple[str, str]]) -> list[str]:

@@ -190,36 +190,6 @@ def test_a_scope_is_asked_for_by_name_and_only_where_it_is_wanted(door: FrontDoo
 # ---- other commands ----
 
 
-def test_whoami_prints_a_member_a_line(door: FrontDoor, alice: Environment) -> None:
-    door.reply = front_door.body(
-        wire.whoami_body(
-            principal="alice@EXAMPLE.COM",
-            realm="EXAMPLE.COM",
-            name_type="user",
-            ticket_ends="2037-01-01T00:00:00Z",
-            accounts=[{"account": "111122223333", "account_alias": "prod"}, {"account": "999900001111"}],
-        )
-    )
-    done = helper(to(door, alice), "whoami")
-    assert done.stdout.splitlines()[0] == "principal: alice@EXAMPLE.COM"
-    assert done.stdout.splitlines()[-2:] == ["account: 111122223333 (prod)", "account: 999900001111"]
-    assert door.visits[0].head.startswith("GET /v1/whoami HTTP/1.1\r\n")
-    assert json.loads(helper(to(door, alice), "whoami", "--json").stdout)["realm"] == "EXAMPLE.COM"
-
-
-def test_roles_prints_a_role_a_line(door: FrontDoor, alice: Environment) -> None:
-    door.reply = front_door.body(wire.roles_body([{"name": "developer"}, {"name": "auditor"}]))
-    assert helper(to(door, alice), "roles").stdout == "developer\nauditor\n"
-    assert json.loads(helper(to(door, alice), "roles", "--json").stdout)["roles"][1] == {"name": "auditor"}
-    assert door.visits[0].head.startswith("GET /v1/roles HTTP/1.1\r\n")
-
-
-def test_no_roles_at_all_print_nothing(door: FrontDoor, alice: Environment) -> None:
-    door.reply = front_door.body(wire.roles_body([]))
-    done = helper(to(door, alice), "roles")
-    assert (done.returncode, done.stdout) == (0, "")
-
-
 def test_whoami_takes_no_word_from_a_server_that_proves_nothing(door: FrontDoor, alice: Environment) -> None:
     door.reply = lambda visit: visit.answer(200, b'{"principal":"mallory"}')
     assert_refused(helper(to(door, alice), "whoami"), "mutual_auth_failed")

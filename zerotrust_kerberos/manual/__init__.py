@@ -15,8 +15,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# What each command that asks the broker takes.
+# What several commands take.
 SHARED_OPTIONS: Mapping[str, tuple[str, str]] = {
+    "--format": ("table|tsv|json|csv", "how to print; a table on a terminal, columns behind tabs elsewhere"),
+    "--json": ("", "the same as --format json"),
     "--broker": ("URL", "https://HOST[:PORT], http://HOST[:PORT] (this machine only) or unix:/PATH"),
     "--ca-file": ("FILE", "certificates to trust instead of the system's"),
     "--timeout": ("SECONDS", "for everything together, at most 10"),
@@ -32,5 +34,6 @@ def of(name: str) -> Page:
 
 def options(name: str) -> dict[str, tuple[str, str]]:
     """What each option of a command wants and does, its own first: ``{"--role": ("ROLE", "the role")}``."""
-    taken = COMMANDS[name].options
-    return {**of(name).options, **{option: words for option, words in SHARED_OPTIONS.items() if option in taken}}
+    taken, own = COMMANDS[name].options, of(name).options
+    shared = {option: words for option, words in SHARED_OPTIONS.items() if option in taken and option not in own}
+    return {**own, **shared}

@@ -8,10 +8,11 @@ PAGE = Page(
     section=CREDENTIALS,
     summary="print credentials for a role, for credential_process of ~/.aws/config",
     text="""
-    Prints one JSON object as the AWS tools want it: keys, session token and when they end. The tools ask again by themselves
-    before that.
+    Prints one JSON object as the AWS tools want it: keys, session token and when they end. The tools ask again by
+    themselves before that.
 
-    It never prompts and ends within ten seconds, with credentials or with one line on stderr, which the AWS tools show as it is.
+    It never prompts and ends within ten seconds, with credentials or with one line on stderr, which the AWS tools show as
+    it is.
     """,
     options={
         "--role": ("ROLE", "the role; `zerotrust roles` lists yours"),

@@ -6,7 +6,12 @@ from zerotrust_kerberos.manual.page import ACCESS, Page
 
 PAGE = Page(
     section=ACCESS,
-    summary="print who you are to the broker",
-    options={"--json": ("", "the broker's answer as it is")},
-    examples=(("zerotrust whoami", "your principal, and when your ticket ends"),),
+    summary="print who you are to the broker, and how long your ticket lasts",
+    text="""
+    On a terminal the time left stands behind the ticket's end; in a pipe the line `ticket_seconds_left` has it as a number.
+    """,
+    examples=(
+        ("zerotrust whoami", "your principal, when your ticket ends, the accounts you may reach"),
+        ("zerotrust whoami --json", "the broker's answer as it is"),
+    ),
 )
