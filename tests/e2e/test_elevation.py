@@ -235,7 +235,7 @@ def test_a_reason_is_asked_for_each_time_and_the_helper_says_so(scene: Scene) ->
     assert by_environment.returncode == 0
     assert records(scene.here, "issued")[-1]["stated_reason"] == "INC-5"
     needs = {line.split("\t")[0]: line.split("\t")[5] for line in scene.helper("roles").stdout.splitlines()}
-    assert needs == {"developer": "approval,break_glass,reason", "readonly": "reason"}
+    assert needs == {"developer": "approval,reason", "readonly": "reason"}
     asked = scene.helper("request", "--role", "developer", "--reason", "INC-6", "--duration", "20m")
     assert " pending: 0 of 2 approvals, until " in asked.stdout, asked.stderr
     assert f"run: zerotrust approve {asked.stdout.split()[0]}" in asked.stderr
