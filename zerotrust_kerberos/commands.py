@@ -68,6 +68,7 @@ COMMANDS = {
         words=("[role]",),
     ),
     "serve": Command("agent.serve:command", {**SHARED, **_ROLE, "--token": VALUE, "--imds": SWITCH}),
+    "agent": Command("agent.command:command", {**SHARED, "--socket": VALUE}),
     # What one may have.
     "roles": Command("questions:roles", {**SHARED, **SHOWN}),
     "whoami": Command("questions:whoami", {**SHARED, **SHOWN}),

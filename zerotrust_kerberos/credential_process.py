@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from broker import wire
 from zerotrust_kerberos.ask import ask
+from zerotrust_kerberos.by_agent import by_agent
 from zerotrust_kerberos.failures import Failure
 
 TYPE_CHECKING = False
@@ -39,11 +40,19 @@ def credential_process(settings: Settings, watch: Watch) -> str:
 
 
 def obtained(settings: Settings, watch: Watch) -> bytes:
-    """The broker's body with the credentials of the settings' role, as it came.
+    """The broker's body with the credentials of the settings' role, as it came; from an agent of this machine where there is one.
 
     Raises:
         Failure: No credentials were given, or not by the broker.
     """
+    watch.waiting_for = "broker_timeout"
+    body = by_agent(settings, question(settings))
+    watch.waiting_for = "kdc_unreachable"
+    return body if body is not None else asked(settings, watch)
+
+
+def asked(settings: Settings, watch: Watch) -> bytes:
+    """The same, from the broker itself and with the ticket."""
     return ask(settings, watch, method="POST", path=wire.CREDENTIALS_PATH, body=question(settings))
 
 

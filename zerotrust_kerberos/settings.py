@@ -9,6 +9,7 @@ default) and ``/etc/zerotrust/client.toml``, flat TOML with the keys of ``KEYS``
     timeout    = 5                                 # seconds for everything together, at most 10
     host       = "broker.example.com"              # for unix: only, default: the machine's own name
     spn        = "HTTP/broker@EXAMPLE.COM"         # default: HTTP@ and the host of broker_url, exactly as written there
+    agent      = "/run/zerotrust-agent/agent.sock" # where an agent listens; default: here, or the user's own if there is one
 
 An unknown key in a file is a fault, because a misspelt ``ca_file`` would otherwise be found out by nobody. In the environment
 it is not: the daemon's variables begin with ``ZEROTRUST_`` too.
@@ -24,7 +25,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-KEYS = ("broker_url", "ca_file", "role", "timeout", "host", "spn")
+KEYS = ("broker_url", "ca_file", "role", "timeout", "host", "spn", "agent")
 SYSTEM_FILE = "/etc/zerotrust/client.toml"
 
 # Seconds. The SDKs wait for ever, so the helper must not; ten is what the interface promises.
@@ -65,7 +66,7 @@ class Broker:
 class Settings:
     """All that a command needs to know. ``spn`` is a host-based name (``HTTP@host``) or a principal (with a slash)."""
 
-    __slots__ = ("broker", "ca_file", "reason", "role", "scope", "spn", "timeout")
+    __slots__ = ("agent", "broker", "ca_file", "reason", "role", "scope", "spn", "timeout")
 
     def __init__(
         self,
@@ -77,6 +78,7 @@ class Settings:
         reason: str | None,
         spn: str,
         timeout: float,
+        agent: str | None = None,
     ) -> None:
         self.broker = broker
         self.ca_file = ca_file
@@ -85,6 +87,7 @@ class Settings:
         self.reason = reason
         self.spn = spn
         self.timeout = timeout
+        self.agent = agent
 
 
 def load(flags: Mapping[str, str], environ: Mapping[str, str], *, system_file: str = SYSTEM_FILE) -> Settings:
@@ -114,6 +117,7 @@ def load(flags: Mapping[str, str], environ: Mapping[str, str], *, system_file: s
         reason=_reason(flags.get("reason") or environ.get("ZEROTRUST_REASON")),
         spn=_spn(found.get("spn"), broker),
         timeout=_timeout(found.get("timeout")),
+        agent=_agent(found.get("agent")),
     )
 
 
@@ -191,6 +195,12 @@ def _name(name: str | None, what: str) -> str | None:
 def _ca_file(path: str | None) -> str | None:
     if path is not None and (not path or not path.isprintable()):
         raise Failure("configuration", "ca_file is not a path", fix="export ZEROTRUST_CA_FILE=/path/to/ca.pem")
+    return path
+
+
+def _agent(path: str | None) -> str | None:
+    if path is not None and not (path.startswith("/") and path.isprintable()):
+        raise Failure("configuration", "agent is not an absolute path", fix="export ZEROTRUST_AGENT=/run/agent.sock")
     return path
 
 

@@ -65,7 +65,7 @@ class Malformed(Exception):
 
 
 class Door:
-    """Reads from accepted connections and answers; ``open`` is how many there are."""
+    """Reads from accepted connections and answers. ``open`` is how many there are, ``empty`` is set while there is none."""
 
     def __init__(
         self, answer: Callable[[Request], Awaitable[Reply]], *, of: Callable[[socket.socket], int | None]
@@ -80,10 +80,13 @@ class Door:
         self._answer = answer
         self._of = of
         self.open = 0
+        self.empty = asyncio.Event()
+        self.empty.set()
 
     async def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection from its beginning to its end: what ``asyncio.start_server`` calls."""
         self.open += 1
+        self.empty.clear()
         try:
             if self._of(writer.get_extra_info("socket")) == os.geteuid() and self.open <= CONNECTIONS_MAX:
                 await self._serve(reader, writer)
@@ -91,6 +94,8 @@ class Door:
             pass  # whoever hangs up, or cannot make up their mind, hears nothing
         finally:
             self.open -= 1
+            if not self.open:
+                self.empty.set()
             writer.transport.abort() if writer.transport.get_write_buffer_size() else writer.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

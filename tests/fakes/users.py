@@ -1,0 +1,92 @@
+"""Other users of this machine. The tests run as root, who can become anybody: uids that no machine has, and a copy of the user's
+side where they can read it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+# The system's: whatever the tests run in may lie in root's home.
+PYTHON = "/usr/bin/python3"
+PATIENCE = 60.0
+ALICE, MALLORY = 54_321, 54_322
+
+
+@contextmanager
+def installed() -> Iterator[Path]:
+    """The user's side, where everybody can read it: for ``PYTHONPATH``."""
+    with tempfile.TemporaryDirectory(prefix="zerotrust-users-") as name:
+        folder = Path(name)
+        shutil.copytree(ROOT / "zerotrust_kerberos", folder / "zerotrust_kerberos")
+        (folder / "broker").mkdir()
+        for module in ("__init__", "wire", "wire_secrets", "locked"):
+            shutil.copy(ROOT / "broker" / f"{module}.py", folder / "broker")
+        subprocess.run(["chmod", "-R", "a+rX", name], check=True)
+        yield folder
+
+
+def started(uid: int, command: Sequence[str], environment: Mapping[str, str]) -> subprocess.Popen[str]:
+    """A program of this user, with this environment and nothing else."""
+    return subprocess.Popen(
+        command,
+        env={"PATH": os.defpath, "PYTHONDONTWRITEBYTECODE": "1", **environment},
+        cwd="/",
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        user=uid,
+        group=uid,
+        extra_groups=[],
+    )
+
+
+def run(uid: int, command: Sequence[str], environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+    """The same, to its end."""
+    with started(uid, command, environment) as process:
+        out, err = process.communicate(timeout=PATIENCE)
+    return subprocess.CompletedProcess(command, process.returncode, out, err)
+
+
+@contextmanager
+def agent(environment: Mapping[str, str], *, socket: Path, uid: int | None = None) -> Iterator[subprocess.Popen[str]]:
+    """``zerotrust agent``: root's for all, or that of one user."""
+    command = [PYTHON if uid else sys.executable, "-m", "zerotrust_kerberos", "agent", "--socket", str(socket)]
+    with subprocess.Popen(
+        command, env=dict(environment), cwd=environment["PYTHONPATH"], stderr=subprocess.PIPE, text=True, user=uid,
+        group=uid, extra_groups=None if uid is None else [],
+    ) as process:  # fmt: skip
+        try:
+            assert process.stderr is not None
+            said = process.stderr.readline()
+            assert said == "zerotrust agent: ready\n", said + process.stderr.read()
+            yield process
+        finally:
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+            process.wait(PATIENCE)
+
+
+def workers(process: subprocess.Popen[str]) -> dict[int, int]:
+    """The workers of an agent by their uid."""
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    return {Path(f"/proc/{pid}").stat().st_uid: int(pid) for pid in children}
+
+
+def eventually(condition: object) -> None:
+    """Return when it holds."""
+    assert callable(condition)
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come to hold"
+        time.sleep(0.02)

@@ -1,0 +1,122 @@
+"""A process of one user that serves what the agent's parent hands it: accepted connections of that user, and nothing else.
+
+It gives up root before it does anything, for good: the order of rpc.gssd and sshd. Everything that reads what a user said, looks
+into a user's tickets or talks to the broker is this side of that line.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import functools
+import os
+import random
+import signal
+import socket
+import time
+from typing import NoReturn
+
+from zerotrust_kerberos.agent import callers, hardened
+from zerotrust_kerberos.agent.http import HEAD_MAX, Door
+from zerotrust_kerberos.agent.source import Source
+from zerotrust_kerberos.agent.surface import Surface
+from zerotrust_kerberos.credential_process import asked
+from zerotrust_kerberos.settings import Settings
+
+# Group "nogroup": tickets are a user's, and no group has to do with them.
+_NO_GROUP = 65534
+_CHANNEL = 3
+# Seconds without anything to keep or to do, after which the next question starts another worker.
+IDLE = 60.0
+# What is kept of the parent's environment: where krb5.conf is.
+_KEPT = ("KRB5_CONFIG", "PATH")
+
+
+def work(channel: socket.socket, uid: int, settings: Settings) -> NoReturn:
+    """Become ``uid`` and serve what comes through ``channel``, in a process that was forked for it."""
+    try:
+        os.dup2(channel.fileno(), _CHANNEL)
+        # Neither the listener nor another user's channel.
+        os.closerange(_CHANNEL + 1, os.sysconf("SC_OPEN_MAX"))
+        channel.detach()
+        _become(uid)
+        _forget_surroundings()
+        asyncio.run(serve(socket.socket(fileno=_CHANNEL), settings))
+    finally:
+        os._exit(0)
+
+
+def _become(uid: int) -> None:
+    """Give up root. Raises where that is not certain."""
+    _leave_keyring()
+    os.setgroups([])
+    os.setresgid(_NO_GROUP, _NO_GROUP, _NO_GROUP)
+    os.setresuid(uid, uid, uid)
+    hardened.gain_nothing()
+    hardened.hide()
+    if os.getresuid() != (uid, uid, uid) or os.getresgid() != (_NO_GROUP,) * 3 or os.getgroups():
+        raise PermissionError("this is not the user it has to be")
+    with contextlib.suppress(PermissionError):
+        os.setresuid(0, 0, 0)
+        os._exit(1)
+
+
+def _leave_keyring() -> None:
+    """The session keyring of whoever started the agent: its keys would be in our possession (session-keyring(7))."""
+    with contextlib.suppress(OSError):  # without the library nobody here reads a keyring
+        ctypes.CDLL("libkeyutils.so.1").keyctl_join_session_keyring(None)
+
+
+def _forget_surroundings() -> None:
+    os.umask(0o077)
+    os.chdir("/")
+    for name in [name for name in os.environ if name not in _KEPT]:
+        del os.environ[name]
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+async def serve(channel: socket.socket, settings: Settings, *, idle: float = IDLE) -> None:
+    """Serve until the parent has gone, or there was nothing to do for so long."""
+    source = Source(settings, ask=asked, takes_any_file=False, now=time.time, chance=random.random)
+    door = Door(Surface(source, settings).answer, of=callers.of_unix)
+    while True:
+        try:
+            async with asyncio.timeout(idle):
+                await _readable(channel)
+        except TimeoutError:
+            if door.open or not source.keeper.is_idle:
+                continue
+            # From here on the parent starts another one; what it had sent before that is served.
+            channel.shutdown(socket.SHUT_RD)
+        if not await _take(channel, door):
+            break
+    await door.empty.wait()
+
+
+async def _readable(channel: socket.socket) -> None:
+    loop, readable = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_reader(channel, readable.set)
+    try:
+        await readable.wait()
+    finally:
+        loop.remove_reader(channel)
+
+
+async def _take(channel: socket.socket, door: Door) -> bool:
+    """One connection, to be served; False where no more will come."""
+    loop = asyncio.get_running_loop()
+    # Where we have no descriptor left for it the kernel drops the connection and delivers the rest.
+    message, descriptors, _, _ = socket.recv_fds(channel, 1, 1)
+    for descriptor in descriptors:
+        protocol = asyncio.StreamReaderProtocol(asyncio.StreamReader(limit=HEAD_MAX), door.connected)
+        with contextlib.suppress(OSError):
+            connection = socket.socket(fileno=descriptor)
+            connection.setblocking(False)
+            await loop.connect_accepted_socket(functools.partial(_same, protocol), connection)
+    return bool(message)
+
+
+def _same(protocol: asyncio.StreamReaderProtocol) -> asyncio.StreamReaderProtocol:
+    return protocol
