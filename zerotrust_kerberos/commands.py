@@ -57,14 +57,20 @@ class Command:
 # How an answer is printed.
 SHOWN = {"--format": VALUE, "--json": SWITCH}
 
-_ROLE = {"--role": VALUE, "--scope": VALUE, "--reason": VALUE}
+_NARROWED = {"--scope": VALUE, "--reason": VALUE}
+_ROLE = {"--role": VALUE, **_NARROWED}
 
 COMMANDS = {
     # Credentials.
     "credential-process": Command("credential_process:command", {**SHARED, **_ROLE}),
     "env": Command(
         "env:command",
-        {**SHARED, "--format": VALUE, "--unset": SWITCH, "--scope": VALUE, "--reason": VALUE},
+        {**SHARED, **_NARROWED, "--format": VALUE, "--unset": SWITCH},
+        words=("[role]",),
+    ),
+    "console": Command(
+        "console:command",
+        {**SHARED, **_NARROWED, "--service": VALUE, "--region": VALUE, "--path": VALUE, "--print": SWITCH},
         words=("[role]",),
     ),
     "serve": Command("agent.serve:command", {**SHARED, **_ROLE, "--token": VALUE, "--imds": SWITCH}),

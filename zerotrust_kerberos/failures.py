@@ -64,6 +64,7 @@ TABLE: dict[str, tuple[int, str, str]] = {
     "broker_timeout": (EXIT_UNREACHABLE, "the broker at {host} does not answer in time", _REACH),
     "unexpected_answer": (EXIT_OTHER, "the answer from {host} is not a broker's", _REACH),
     "output_failed": (EXIT_OTHER, "stdout cannot be written", "{again}"),
+    "no_browser": (EXIT_OTHER, "no browser can be opened here", "{again} --print"),
     "interrupted": (EXIT_INTERRUPTED, "interrupted", "{again}"),
     # Said by the broker.
     "bad_request": (EXIT_USAGE, "the broker does not understand the request", _ROLES),

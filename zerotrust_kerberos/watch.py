@@ -35,6 +35,7 @@ class Watch:
         self.waiting_for = "kdc_unreachable"
         self._report = report
         self._speech = _thread.allocate_lock()
+        self._is_over = False
 
     def start(self, seconds: float) -> None:
         """Count from now. From here on Ctrl-C is the watch's too."""
@@ -46,7 +47,15 @@ class Watch:
 
     def speak(self) -> None:
         """Take the right to speak, for good. Blocks for ever if the watch has it, until the process is gone."""
-        self._speech.acquire()
+        if not self._is_over:
+            self._speech.acquire()
+            self._is_over = True
+
+    def end(self) -> None:
+        """From here on nothing ends the process in time, and Ctrl-C does what it does in any program."""
+        self.speak()
+        _signal.set_wakeup_fd(-1)
+        _signal.signal(_signal.SIGINT, _signal.default_int_handler)
 
     def _wait(self, pipe: int, ends: float) -> None:
         readable, _, _ = select.select([pipe], [], [], max(0.0, ends - time.monotonic()))
