@@ -93,6 +93,20 @@ COMMANDS = {
         words=("secret...",),
     ),
     # Signing in.
+    "login": Command(
+        "login:login",
+        {
+            **SHARED,
+            "--pkinit": SWITCH,
+            "--identity": VALUE,
+            "--otp": SWITCH,
+            "--armor-keytab": VALUE,
+            "--step-up": VALUE,
+        },
+        words=("[principal]",),
+        program=None,
+    ),
+    "logout": Command("login:logout", {"--all": SWITCH}),
     # Set up and help.
     "configure": Command(
         "profiles.command:command",
@@ -154,6 +168,8 @@ class Call:
         }
         wanted = settings.load({**flags, **more}, os.environ)
         self._locate(wanted)
+        if "role" in flags or "role" in more:
+            self.place.role = wanted.role or ""
         return wanted
 
     def asking(self, **more: str) -> Settings:
@@ -176,6 +192,7 @@ class Call:
     def _with_role(self, wanted: Settings) -> Settings:
         if wanted.role is None:
             raise Failure("usage", f"{self.name} needs ROLE", fix="zerotrust roles")
+        self.place.role = wanted.role
         return wanted
 
     def _locate(self, wanted: Settings) -> None:

@@ -25,7 +25,9 @@ _VALUE_MAX = 16 * 1024
 
 def command(call: Call) -> str:
     """``zerotrust credential-process``. Raises as ``credential_process`` does."""
-    return credential_process(call.asking(), call.watch)
+    settings = call.asking()
+    call.place.role = settings.role or ""
+    return credential_process(settings, call.watch)
 
 
 def credential_process(settings: Settings, watch: Watch) -> str:

@@ -35,6 +35,6 @@ def command(call: Call) -> str:
     if form == "process":
         return process_line(body)
     ours = variables.given(members_of(body, wire.PROCESS_MEMBERS))
-    ends = ours["AWS_CREDENTIAL_EXPIRATION"]
+    ends = times.seconds(ours["AWS_CREDENTIAL_EXPIRATION"])
     output.tell(f"{settings.role} until {times.of_day(ends)}, {times.left(ends)}; nothing renews these keys")
     return shells.setting(form, ours, conflicting=variables.beside(os.environ, ours))

@@ -25,12 +25,14 @@ EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 # Characters. A hint longer than this is cut: the line has to stay readable in a terminal.
 SAID_MAX = 200
 
-# Filled in from ``Place``: {again} the same command, {flags} its flags that name the broker, {curl} a curl command up to the
-# path, {host}, {spn}, the same as a {principal}; and from the failure: {wait} seconds.
+# Filled in from ``Place``: {again} the same command, {flags} its flags that name the broker, {role} the role or ROLE, {step_up}
+# the words of a login for the role, {curl} a curl command up to the path, {host}, {spn}, the same as a {principal}; and from the
+# failure: {wait} seconds.
 _KERBEROS = "KRB5_TRACE=/dev/stderr kvno {principal}"
 _REACH = "{curl}/healthz"
 _WHO = "zerotrust whoami{flags}"
 _ROLES = "zerotrust roles{flags}"
+_LOGIN = "zerotrust login"
 _LATER = "sleep {wait}; {again}"
 
 # code -> (exit status, what, fix).
@@ -39,8 +41,11 @@ TABLE: dict[str, tuple[int, str, str]] = {
     "usage": (EXIT_USAGE, "wrong usage", "zerotrust help"),
     "configuration": (EXIT_USAGE, "wrong settings", "zerotrust help"),
     "kerberos_missing": (EXIT_USAGE, "the system's Kerberos library cannot be loaded", "apt-get install krb5-user"),
-    "no_ticket": (EXIT_TICKET, "there is no Kerberos ticket", "kinit"),
-    "ticket_expired": (EXIT_TICKET, "the Kerberos ticket has expired", "kinit"),
+    "no_ticket": (EXIT_TICKET, "there is no Kerberos ticket", _LOGIN),
+    "ticket_expired": (EXIT_TICKET, "the Kerberos ticket has expired", _LOGIN),
+    "login_failed": (EXIT_TICKET, "the KDC gave no ticket", "KRB5_TRACE=/dev/stderr {again}"),
+    "login_weaker": (EXIT_APPROVAL, "the ticket that came was got in another way than wanted", "klist -C"),
+    "logout_failed": (EXIT_OTHER, "the tickets are still there", "kdestroy -A"),
     "kdc_unreachable": (EXIT_OTHER, "no KDC of the realm answers", _KERBEROS),
     "service_unknown": (
         EXIT_USAGE,
@@ -68,19 +73,19 @@ TABLE: dict[str, tuple[int, str, str]] = {
     "interrupted": (EXIT_INTERRUPTED, "interrupted", "{again}"),
     # Said by the broker.
     "bad_request": (EXIT_USAGE, "the broker does not understand the request", _ROLES),
-    "auth_required": (EXIT_TICKET, "the broker saw no Kerberos ticket", "kinit"),
-    "auth_failed": (EXIT_TICKET, "the broker does not accept the Kerberos ticket", "kdestroy; kinit"),
+    "auth_required": (EXIT_TICKET, "the broker saw no Kerberos ticket", _LOGIN),
+    "auth_failed": (EXIT_TICKET, "the broker does not accept the Kerberos ticket", _LOGIN),
     "signature_refused": (
         EXIT_TICKET,
         "the broker wants the request signed, and accepts no other key than yours",
         "export ZEROTRUST_ADMIN_SIGNING_KEY=/path/to/key.pem",
     ),
     "access_denied": (EXIT_DENIED, "the broker denies this", _ROLES),
-    "step_up_required": (EXIT_APPROVAL, "a ticket from a stronger login is required", "kdestroy; kinit"),
+    "step_up_required": (EXIT_APPROVAL, "a ticket from a stronger login is required", "zerotrust login{step_up}"),
     "approval_required": (
         EXIT_APPROVAL,
         "a reason or somebody's approval is needed first",
-        "zerotrust request{flags} --role ROLE --reason TEXT",
+        "zerotrust request{flags} --role {role} --reason TEXT",
     ),
     "revoked": (EXIT_DENIED, "your access has been revoked", _WHO),
     "cross_site_blocked": (EXIT_OTHER, "something on the way removed a header of the request", _REACH),
@@ -144,9 +149,10 @@ class Place:
         host: Of the broker.
         spn: Of the broker.
         program: Its name.
+        role: The one that is wanted; empty where none is.
     """
 
-    __slots__ = ("curl", "flags", "host", "program", "spn", "words")
+    __slots__ = ("curl", "flags", "host", "program", "role", "spn", "words")
 
     def __init__(self, words: Sequence[str]) -> None:
         self.words = words
@@ -155,6 +161,7 @@ class Place:
         self.host = "broker.example.com"
         self.spn = "HTTP@broker.example.com"
         self.program = "zerotrust"
+        self.role = ""
 
 
 def line(failure: Failure, place: Place) -> str:
@@ -162,9 +169,12 @@ def line(failure: Failure, place: Place) -> str:
     import shlex  # noqa: PLC0415  only a failure has something to quote
 
     _, what, fix = TABLE[failure.code]
+    flags = "".join(f" {shlex.quote(word)}" for word in place.flags)
     fill = {
         "again": shlex.join([place.program, *place.words]),
-        "flags": "".join(f" {shlex.quote(word)}" for word in place.flags),
+        "flags": flags,
+        "role": place.role or "ROLE",
+        "step_up": f"{flags} --step-up {place.role}" if place.role else "",
         "curl": shlex.join(place.curl),
         "host": place.host,
         "spn": place.spn,

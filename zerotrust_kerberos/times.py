@@ -1,4 +1,4 @@
-"""Times of the broker, ``2026-01-31T12:34:56Z``, for people: the time of day where they are, and what is left."""
+"""Times for people: the time of day where they are, and what is left. Times of the broker read ``2026-01-31T12:34:56Z``."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ def seconds(text: str) -> int:
         raise Failure("unexpected_answer", "a time that is none") from error
 
 
-def of_day(text: str) -> str:
-    """``16:02``, and the date before it where that is not today's. Raises as ``seconds``."""
-    then, now = time.localtime(seconds(text)), time.localtime()
+def of_day(moment: int) -> str:
+    """``16:02``, and the date before it where that is not today's. ``moment`` is Unix time."""
+    then, now = time.localtime(moment), time.localtime()
     return time.strftime("%H:%M" if then[:3] == now[:3] else "%Y-%m-%d %H:%M", then)
 
 
-def left(text: str) -> str:
-    """``59 min``, ``9 h 05 min``, ``3 days``; ``over`` for what has been. Raises as ``seconds``."""
-    rest = seconds(text) - int(time.time())
+def left(moment: int) -> str:
+    """``59 min``, ``9 h 05 min``, ``3 days``; ``over`` for what has been."""
+    rest = moment - int(time.time())
     if rest <= 0:
         return "over"
     if rest < _MINUTE:

@@ -30,7 +30,6 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 _FIXES = {
     "access_denied": "klist",
     "bad_request": "zerotrust-admin --help",
-    "auth_failed": "kdestroy; kinit",
     "headers_too_large": "klist -e",
     "not_found": "zerotrust-admin --help",
     "too_large": "zerotrust-admin --help",

@@ -63,6 +63,7 @@ class Realm:
         self._peers: dict[str, int] = {}
         self._passwords: dict[str, str] = {}
         self._options: dict[str, dict[str, str]] = {"kdc.conf": {}, "krb5.conf": {}}
+        self._sections = {"kdc.conf": "", "krb5.conf": ""}
         self._kdc: subprocess.Popen[bytes] | None = None
 
     @classmethod
@@ -77,6 +78,7 @@ class Realm:
         services_realm: str | None = None,
         kdc_options: Mapping[str, str] | None = None,
         client_options: Mapping[str, str] | None = None,
+        kdc_sections: str = "",
     ) -> Realm:
         """Makes a realm and starts its KDC; returns when the KDC answers.
 
@@ -89,12 +91,14 @@ class Realm:
             services_realm: The realm that `localhost` belongs to; this one unless another serves it.
             kdc_options: Further settings of the realm in kdc.conf; they replace the template's of the same name.
             client_options: Further settings of [libdefaults] in krb5.conf; they replace the template's.
+            kdc_sections: Further sections of kdc.conf, such as [otp].
 
         Raises:
             RealmError: A program is missing or failed.
         """
         realm = cls(folder, name=name, services_realm=services_realm)
         realm._options = {"kdc.conf": dict(kdc_options or {}), "krb5.conf": dict(client_options or {})}
+        realm._sections = {"kdc.conf": kdc_sections, "krb5.conf": ""}
         realm.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         realm._write_configuration()
         realm._create_database(principals=principals or {}, services=services, trusts=trusts or {})
@@ -341,7 +345,7 @@ class Realm:
             # In front of the template's: where a name occurs twice, MIT Kerberos takes the first value.
             options = "".join(f"    {name} = {value}\n" for name, value in self._options[file].items())
             text = Template((TEMPLATES / f"{file}.template").read_text()).substitute(fields, options=options)
-            (self.folder / file).write_text(text)
+            (self.folder / file).write_text(text + self._sections[file])
 
     def _kdc_came_up(self) -> bool:
         """Starts krb5kdc and waits until it has its sockets; False when the port was taken."""

@@ -198,16 +198,16 @@ def test_whoami_takes_no_word_from_a_server_that_proves_nothing(door: FrontDoor,
 # ---- Kerberos says no ----
 
 
-def test_without_a_ticket_the_fix_is_kinit(door: FrontDoor, realm: Realm, tmp_path: Path) -> None:
+def test_without_a_ticket_the_fix_is_to_log_in(door: FrontDoor, realm: Realm, tmp_path: Path) -> None:
     nobody = {**realm.env, "KRB5CCNAME": f"FILE:{tmp_path}/none"}
-    assert assert_refused(helper(to(door, nobody)), "no_ticket").endswith("— run: kinit\n")
+    assert assert_refused(helper(to(door, nobody)), "no_ticket").endswith("— run: zerotrust login\n")
     assert door.visits == []
 
 
 def test_an_expired_ticket_is_named_as_such(door: FrontDoor, realm: Realm, tmp_path: Path) -> None:
     login = realm.kinit("alice", tmp_path / "ccache", lifetime=timedelta(seconds=1))
     time.sleep(2.5)  # Kerberos counts whole seconds, and both ends of the last one are inside
-    assert assert_refused(helper(to(door, login)), "ticket_expired").endswith("— run: kinit\n")
+    assert assert_refused(helper(to(door, login)), "ticket_expired").endswith("— run: zerotrust login\n")
 
 
 def test_a_service_that_the_kdc_does_not_know_is_a_matter_of_settings(alice: Environment) -> None:
