@@ -36,5 +36,5 @@ def command(call: Call) -> str:
         return process_line(body)
     ours = variables.given(members_of(body, wire.PROCESS_MEMBERS))
     ends = times.seconds(ours["AWS_CREDENTIAL_EXPIRATION"])
-    output.tell(f"{settings.role} until {times.of_day(ends)}, {times.left(ends)}; nothing renews these keys")
+    output.tell(f"{settings.role} until {times.until(ends)}; nothing renews these keys")
     return shells.setting(form, ours, conflicting=variables.beside(os.environ, ours))

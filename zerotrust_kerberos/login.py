@@ -115,7 +115,7 @@ def _checked(call: Call) -> tickets.Ticket:
 
 
 def _tell(found: tickets.Ticket) -> None:
-    until = f" until {times.of_day(found.ends)}, {times.left(found.ends)}" if found.ends else ""
+    until = f" until {times.until(found.ends)}" if found.ends else ""
     output.tell(f"{found.principal}{until}{f', by {found.proof}' if found.proof else ''}")
 
 

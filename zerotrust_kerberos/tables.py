@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import time
 
+from zerotrust_kerberos import times
 from zerotrust_kerberos.failures import Failure
 
 TYPE_CHECKING = False
@@ -33,8 +34,6 @@ _COLOURS = {
 }
 # What a spreadsheet takes for a formula, in a text that somebody else wrote (OWASP, CSV injection).
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
-
-_MINUTE, _HOUR, _DAY = 60, 3600, 86_400  # seconds
 
 
 def form(call: Call) -> str:
@@ -93,7 +92,7 @@ def left(moment: str) -> str:
     seconds = seconds_left(moment)
     if seconds is None:
         return ""
-    return f"{_span(seconds)} left" if seconds > 0 else f"ended {_span(-seconds)} ago"
+    return f"{times.span(seconds)} left" if seconds > 0 else f"ended {times.span(-seconds)} ago"
 
 
 def seconds_left(moment: str) -> int | None:
@@ -104,16 +103,6 @@ def seconds_left(moment: str) -> int | None:
         return calendar.timegm(time.strptime(moment, "%Y-%m-%dT%H:%M:%SZ")) - int(time.time())
     except (ValueError, OverflowError):
         return None
-
-
-def _span(seconds: int) -> str:
-    if seconds < _MINUTE:
-        return f"{seconds} s"
-    if seconds < _HOUR:
-        return f"{seconds // _MINUTE} min"
-    if seconds < _DAY:
-        return f"{seconds // _HOUR} h {seconds % _HOUR // _MINUTE} min"
-    return f"{seconds // _DAY} d {seconds % _DAY // _HOUR} h"
 
 
 def _aligned(rows: Rows, *, head: Sequence[str]) -> str:

@@ -29,15 +29,17 @@ def of_day(moment: int) -> str:
     return time.strftime("%H:%M" if then[:3] == now[:3] else "%Y-%m-%d %H:%M", then)
 
 
-def left(moment: int) -> str:
-    """``59 min``, ``9 h 05 min``, ``3 days``; ``over`` for what has been."""
-    rest = moment - int(time.time())
-    if rest <= 0:
-        return "over"
-    if rest < _MINUTE:
-        return f"{rest} s"
-    if rest < _HOUR:
-        return f"{rest // _MINUTE} min"
-    if rest < 2 * _DAY:
-        return f"{rest // _HOUR} h {rest % _HOUR // _MINUTE:02} min"
-    return f"{rest // _DAY} days"
+def until(moment: int) -> str:
+    """``16:02 (59 min left)``."""
+    return f"{of_day(moment)} ({span(max(0, moment - int(time.time())))} left)"
+
+
+def span(length: int) -> str:
+    """``5 h 12 min``, of seconds."""
+    if length < _MINUTE:
+        return f"{length} s"
+    if length < _HOUR:
+        return f"{length // _MINUTE} min"
+    if length < _DAY:
+        return f"{length // _HOUR} h {length % _HOUR // _MINUTE} min"
+    return f"{length // _DAY} d {length % _DAY // _HOUR} h"

@@ -34,4 +34,6 @@ class Operators:
             raise AccessDenied(reason="operator_not_present")
         needed = self._require.unmet(identity, now=now, left=_NOTHING_LEFT)
         if needed is not None:
-            raise StepUpRequired(reason="ticket_too_weak", hint=f"operators need {needed}: run kinit anew")
+            raise StepUpRequired(
+                reason="ticket_too_weak", hint=f"operators need {needed}: run zerotrust login in that way"
+            )

@@ -231,7 +231,7 @@ def askable(
             return rule
         needed = needed or Hindrance("ticket_too_weak", unmet, require.step_up(identity))
     if needed is not None:
-        raise _refusal(needed, None)
+        raise _refusal(needed, role=role, unknown=None)
     if identity.groups_unknown is not None:
         raise DirectoryUnavailable(reason=identity.groups_unknown)
     if is_given and not break_glass:
@@ -302,17 +302,18 @@ def _giving(wanted: _Wanted, address: Address | None) -> Iterator[tuple[Rule, Bo
     helpful = [one for one in hindrances if one.needed is not None]
     if helpful:
         # Nobody is sent to break glass who could do something else.
-        raise _refusal(min(helpful, key=lambda one: one.reason == "glass_not_broken"), wanted.evidence.unknown)
+        first = min(helpful, key=lambda one: one.reason == "glass_not_broken")
+        raise _refusal(first, role=wanted.role, unknown=wanted.evidence.unknown)
     if wanted.identity.groups_unknown is not None:
         raise DirectoryUnavailable(reason=wanted.identity.groups_unknown)
     raise AccessDenied(reason=hindrances[-1].reason if hindrances else "no_rule")
 
 
-def _refusal(found: Hindrance, unknown: str | None) -> BrokerError:
+def _refusal(found: Hindrance, *, role: RoleName, unknown: str | None) -> BrokerError:
     """What to raise; ``unknown``: why nobody can say whether a box is open."""
     hint = f"this role needs {found.needed}"
     if found.reason == "ticket_too_weak":
-        error = StepUpRequired(reason=found.reason, hint=f"{hint}: run kinit anew")
+        error = StepUpRequired(reason=found.reason, hint=f"{hint}: run zerotrust login --step-up {role}")
         error.step_up = found.step_up
         return error
     if found.reason in ("reason_missing", "reason_unfit"):
@@ -344,7 +345,7 @@ def _lifetime(
     if lifetime <= SHORTEST:
         raise AuthFailed(
             reason="ticket_ends_too_soon",
-            hint="your ticket or job pass ends within 15 minutes: run kinit, or renew the pass, then try again",
+            hint="your ticket or job pass ends within 15 minutes: run zerotrust login (or kinit), or renew the pass",
         )
     return lifetime, ends_at
 

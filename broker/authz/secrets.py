@@ -85,7 +85,9 @@ def _met(rules: Sequence[SecretRule], caller: Caller) -> Sequence[SecretRule]:
 def _hindrance(rule: SecretRule, caller: Caller) -> BrokerError | None:
     needed = rule.require.unmet(caller.identity, now=caller.now, left=_NOTHING_LEFT)
     if needed is not None:
-        return StepUpRequired(reason="ticket_too_weak", hint=f"this secret needs {needed}: run kinit anew")
+        return StepUpRequired(
+            reason="ticket_too_weak", hint=f"this secret needs {needed}: run zerotrust login in that way"
+        )
     wanted = rule.require.reason
     if wanted is None or (caller.reason is not None and fits(wanted, caller.reason)):
         return None

@@ -239,7 +239,8 @@ class Elevation:
         )
         if unmet is not None:
             raise StepUpRequired(
-                reason="approver_ticket_too_weak", hint=f"to approve this needs {unmet}: run kinit anew"
+                reason="approver_ticket_too_weak",
+                hint=f"to approve this needs {unmet}: run zerotrust login in that way",
             )
         _require(seen.standing.state, State.PENDING)
         if person(identity.principal) in {approval.person for approval in seen.standing.approvals}:

@@ -124,7 +124,7 @@ class Explainer:
         except StepUpRequired as error:
             return Prospect(role, "step_up", error.hint or "", needs, step_up=error.step_up or StepUp())
         except AuthFailed as error:
-            return Prospect(role, "step_up", error.hint or "run kinit anew", needs, step_up=StepUp())
+            return Prospect(role, "step_up", error.hint or "run zerotrust login", needs, step_up=StepUp())
         except ApprovalRequired as error:
             return Prospect(role, "approval", error.hint or "ask for approval", needs)
         except AccessDenied as error:

@@ -22,8 +22,10 @@ class Answer(NamedTuple):
 
 TABLE: dict[type[errors.BrokerError], Answer] = {
     errors.BadRequest: Answer(400, "The request is malformed", "send one JSON object with the member `role`"),
-    errors.AuthRequired: Answer(401, "A Kerberos ticket is needed", "run kinit, then try again"),
-    errors.AuthFailed: Answer(401, "The ticket was not accepted", "run kinit for a new ticket, then try again"),
+    errors.AuthRequired: Answer(401, "A Kerberos ticket is needed", "run zerotrust login or kinit, then try again"),
+    errors.AuthFailed: Answer(
+        401, "The ticket was not accepted", "run zerotrust login or kinit for a new ticket, then try again"
+    ),
     errors.SignatureRefused: Answer(
         401,
         "The request's signature was not accepted",
@@ -32,7 +34,7 @@ TABLE: dict[type[errors.BrokerError], Answer] = {
     errors.PassRefused: Answer(401, "The job pass was not accepted", "make a new one with a ticket: POST /v1/passes"),
     errors.AccessDenied: Answer(403, "Not allowed", "see `zerotrust roles` for what you may have"),
     errors.StepUpRequired: Answer(
-        403, "A stronger or fresher ticket is needed", "run kinit anew, in the way the role needs"
+        403, "A stronger or fresher ticket is needed", "run zerotrust login, in the way the role needs"
     ),
     errors.ApprovalRequired: Answer(
         403, "A reason or an approval is needed", "see `zerotrust roles` for what the role needs"

@@ -182,7 +182,7 @@ def test_after_a_step_up_only_a_newer_ticket_counts(
     done(root, "restore", "--user", ALICE)
     old = credentials(there, alice)
     assert (old.status, old.code) == (403, "step_up_required")
-    assert "run kinit anew" in json.loads(old.body)["hint"]
+    assert "run zerotrust login" in json.loads(old.body)["hint"]
     time.sleep(1.1)
     (tmp_path / "anew").mkdir()
     anew = somebody(realm, tmp_path / "anew", "alice", here)

@@ -84,7 +84,7 @@ def test_at_a_terminal_one_line_says_when_the_keys_end(door: FrontDoor, alice: d
         assert terminal.end() == 0
     assert (tmp_path / "lines").read_text().splitlines() == LINES
     assert terminal.seen.startswith("developer until 2037-01-01 ")
-    assert terminal.seen.endswith(" days; nothing renews these keys\r\n")
+    assert terminal.seen.endswith(" h left); nothing renews these keys\r\n")
 
 
 def test_a_refusal_prints_no_line_for_a_shell(door: FrontDoor, alice: dict[str, str]) -> None:

@@ -118,7 +118,10 @@ def test_a_ticket_with_the_indicator_is_enough(scene: Scene) -> None:
 def test_a_ticket_without_the_indicator_is_asked_for_a_stronger_one(scene: Scene) -> None:
     answer = scene.obtain(scene.login("alice"), "developer")
     assert (answer.status, answer.body["code"]) == (403, "step_up_required")
-    assert answer.body["hint"] == "this role needs a ticket obtained with hardened or pkinit: run kinit anew"
+    assert (
+        answer.body["hint"]
+        == "this role needs a ticket obtained with hardened or pkinit: run zerotrust login --step-up developer"
+    )
     record = scene.broker.last_record()
     assert (record["success"], record["reason"], record["indicators"]) == (False, "ticket_too_weak", [])
 

@@ -23,7 +23,10 @@ MEANINGS = {
     "auth_required": Meaning(
         "The broker saw no ticket in the request.",
         why=("A proxy in between took the header Authorization away.", "A session has ended."),
-        do=("Sign in: `kinit`.", "Go past the proxy: the broker has to be reached as it is named in `broker_url`."),
+        do=(
+            "Sign in: `zerotrust login`.",
+            "Go past the proxy: the broker has to be reached as it is named in `broker_url`.",
+        ),
     ),
     "auth_failed": Meaning(
         "The broker looked at your ticket and did not accept it. It does not say why: that is in its audit log.",
@@ -33,7 +36,7 @@ MEANINGS = {
             "Your account is of a kind that never gets in, or the ticket was made in your name by a service.",
             "Your sessions were ended by an operator.",
         ),
-        do=("Get a fresh ticket: `kdestroy; kinit`.", _ID),
+        do=("Get a fresh ticket: `zerotrust login`.", _ID),
     ),
     "signature_refused": Meaning(
         "Operators' requests have to be signed at this broker, and this signature was not accepted.",
@@ -54,7 +57,7 @@ MEANINGS = {
         do=(
             "See what you may have: `zerotrust roles`.",
             "Ask what stands in between: `zerotrust explain ROLE`.",
-            "Were you added to a group lately: `kdestroy; kinit`.",
+            "Were you added to a group lately: `zerotrust login`.",
             _ID,
         ),
     ),
@@ -65,7 +68,10 @@ MEANINGS = {
             "The rule asks for a sign-in that is minutes old, and yours is hours old; renewing does not make it younger.",
             "Something unusual was seen, and a ticket from after that is wanted.",
         ),
-        do=("Ask what is needed: `zerotrust explain ROLE`.", "Sign in that way, anew: `kdestroy; kinit`."),
+        do=(
+            "Sign in as the role asks: `zerotrust login --step-up ROLE`.",
+            "See what that is: `zerotrust explain ROLE`.",
+        ),
     ),
     "approval_required": Meaning(
         "You may have this once you have said why, or once others have agreed.",

@@ -38,7 +38,7 @@ MEANINGS = {
         ),
         do=(
             "Look what is there: `klist`.",
-            "Sign in: `kinit`.",
+            "Sign in: `zerotrust login`.",
             "A job without anybody at the keyboard needs a keytab or a job pass.",
         ),
     ),
@@ -50,8 +50,34 @@ MEANINGS = {
         ),
         do=(
             "See when it ended: `klist`.",
-            "Sign in again: `kinit`. Where tickets are renewable, `kinit -R` does before they end.",
+            "Sign in again: `zerotrust login`. Where tickets are renewable, `kinit -R` does before they end.",
         ),
+    ),
+    "login_failed": Meaning(
+        "The KDC gave no ticket. What it said stands in the line before, as kinit has it.",
+        why=(
+            "The password or the code was wrong, or the code was used before.",
+            "Principal or realm is misspelt, or the account is locked or has ended.",
+            "For a one-time password there was no armor: no ticket of your own, no anonymous one, no keytab.",
+            "The certificate was not found, or its authority is not known to the KDC or to this machine.",
+        ),
+        do=(
+            "See the whole exchange: `KRB5_TRACE=/dev/stderr zerotrust login`.",
+            "For a one-time password, get a ticket by password first, or name a keytab with --armor-keytab.",
+        ),
+    ),
+    "login_weaker": Meaning(
+        "A ticket came, but the KDC was content with another proof than the one you asked for.",
+        why=(
+            "Your account has no certificate or token at the KDC.",
+            "The certificate was not found: krb5.conf names none (pkinit_identities), and --identity was not given.",
+        ),
+        do=("See how it was got: `klist -C` (pa_type 16 is a certificate, 141 a code, the others are passwords).",),
+    ),
+    "logout_failed": Meaning(
+        "The tickets could not be destroyed.",
+        why=("The cache belongs to somebody else, or its file or service is gone wrong.",),
+        do=("See where it is: `klist`.", "Destroy all that there are: `kdestroy -A`."),
     ),
     "kdc_unreachable": Meaning(
         "No KDC of the realm answered in time, so there is no ticket for the broker. The broker was not asked.",
@@ -61,7 +87,7 @@ MEANINGS = {
             "A firewall drops port 88 (UDP or TCP).",
         ),
         do=(
-            "See whom the library asks: `KRB5_TRACE=/dev/stderr kinit`.",
+            "See whom the library asks: `KRB5_TRACE=/dev/stderr zerotrust login`.",
             "Compare the `[realms]` of /etc/krb5.conf with what your Kerberos administrator says.",
         ),
     ),
@@ -85,7 +111,7 @@ MEANINGS = {
         ),
         do=(
             "See what this machine thinks: `timedatectl`.",
-            "Let it keep time: `sudo timedatectl set-ntp true`, then `kinit` again.",
+            "Let it keep time: `sudo timedatectl set-ntp true`, then `zerotrust login`.",
         ),
     ),
     "kerberos_failed": Meaning(
@@ -168,6 +194,17 @@ MEANINGS = {
         "What was asked for could not be written: stdout is closed, or what it leads to is full or gone.",
         why=("A pipe's other end has ended.", "The disk is full, or the file cannot be written."),
         do=("Run it on a terminal to see it, or check where it goes: `df .`.",),
+    ),
+    "no_browser": Meaning(
+        "There is no browser to be started here, or the one that was started never came for the page.",
+        why=(
+            "This is a session without a screen: ssh, a container.",
+            "The variable BROWSER names a program that is not there, or the desktop has none to open pages with.",
+            "The browser belongs to another user; nobody but you is given the page.",
+        ),
+        do=(
+            "Print the URL and open it where the browser is: `zerotrust console ROLE --print`. It is as good as a password.",
+        ),
     ),
     "interrupted": Meaning(
         "You ended it with Ctrl-C.",

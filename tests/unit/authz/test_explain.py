@@ -81,7 +81,7 @@ def test_what_needs_a_better_ticket_says_which():
     found = _explained(made("strong", "alice@R", require=Requirements(frozenset({"pkinit"}))))
     assert (found.verdict, found.why) == (
         Verdict.STEP_UP,
-        "this role needs a ticket obtained with pkinit: run kinit anew",
+        "this role needs a ticket obtained with pkinit: run zerotrust login --step-up developer",
     )
 
 

@@ -90,4 +90,7 @@ def test_a_fresh_login_counts_to_its_last_second() -> None:
     fresh.admit(somebody("root/admin@EXAMPLE.COM"), now=NOON)
     with pytest.raises(StepUpRequired) as refused:
         fresh.admit(somebody("root/admin@EXAMPLE.COM"), now=NOON + timedelta(seconds=1))
-    assert refused.value.hint == "operators need a ticket obtained within the last 1:00:00: run kinit anew"
+    assert (
+        refused.value.hint
+        == "operators need a ticket obtained within the last 1:00:00: run zerotrust login in that way"
+    )

@@ -161,11 +161,11 @@ def test_whom_no_rule_names_is_denied_and_never_asked_for_a_stronger_ticket(
     [
         (
             Requirements(indicators=frozenset({"pkinit", "otp"})),
-            "this role needs a ticket obtained with otp or pkinit: run kinit anew",
+            "this role needs a ticket obtained with otp or pkinit: run zerotrust login --step-up developer",
         ),
         (
             Requirements(channel_binding=True),
-            "this role needs a client that binds the ticket to its TLS connection: run kinit anew",
+            "this role needs a client that binds the ticket to its TLS connection: run zerotrust login --step-up developer",
         ),
     ],
 )
