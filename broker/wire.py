@@ -301,11 +301,11 @@ def credentials_body(
 
 
 def whoami_body(
-    *, principal: str, realm: str, name_type: str, ticket_ends: str, accounts: Iterable[Mapping[str, str]]
+    *, principal: str, realm: str, name_type: str, ticket_ends: str, accounts: Iterable[Mapping[str, object]]
 ) -> bytes:
     """Who the caller is to the broker. ``principal`` is the whole printed name, ``ticket_ends`` like ``Expiration``.
 
-    ``accounts`` are those of the roles that they may have: ``{"account", "account_alias"?}``.
+    ``accounts`` are those of the roles that they may have: ``{"account", "account_alias"?, "production"}``.
     """
     return _encode(
         {
@@ -316,14 +316,6 @@ def whoami_body(
             "accounts": [dict(account) for account in accounts],
         }
     )
-
-
-def explain_body(*, verdict: str, hint: str, account: str | None, role_arn: str | None) -> bytes:
-    """What stands between the caller and a role: ``verdict`` is allowed, step_up, approval, denied; the others where allowed."""
-    members: dict[str, object] = {"verdict": verdict, "hint": hint}
-    if account is not None and role_arn is not None:
-        members |= {"account": account, "role_arn": role_arn}
-    return _encode(members)
 
 
 def roles_body(roles: Iterable[Mapping[str, object]]) -> bytes:

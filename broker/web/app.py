@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from aiohttp import HttpVersion11, hdrs, web
 from aiohttp.typedefs import Handler, Middleware
 
-from broker import wire, wire_elevation, wire_operators, wire_secrets
+from broker import wire, wire_elevation, wire_operators, wire_secrets, wire_standing
 from broker.core import errors
 from broker.core.clock import Clock
 from broker.issuing.alerts import Alerts
@@ -29,7 +29,6 @@ from broker.web import guards, problems
 from broker.web.address import ADDRESS, Address, Network, address_of
 from broker.web.admin import Admin
 from broker.web.credentials import Credentials
-from broker.web.explain import Explain
 from broker.web.health import Health
 from broker.web.keys import KeysDoor
 from broker.web.negotiate import REQUEST_ID, TLS, prove_ourselves
@@ -40,13 +39,14 @@ from broker.web.portal.render import Templates
 from broker.web.requests import Requests, ReviewsDoor
 from broker.web.secrets import Secrets
 from broker.web.sessions import Sessions
+from broker.web.standing import Explain, StandingDoor
 from broker.web.tls import ServerTls
 from broker.web.unreadable import CLIENT_FAULTS
 
 _log = logging.getLogger(__name__)
 
 _REQUEST_ID_BYTES = 12
-_ELEVATION = "{id:[0-9a-f]{32}}"
+_ID = "{id:[0-9a-f]{32}}"
 
 Limit = Callable[[Address | None], Awaitable[None]]
 
@@ -103,6 +103,7 @@ def build(
     actions = Actions(issuer=issuer, desk=desk, elevation=elevation, templates=templates, clock=clock)
     credentials = Credentials(issuer=issuer, desk=desk)
     sessions = Sessions(desk=desk)
+    standing, explain = StandingDoor(desk=desk), Explain(explainer=explainer)
     passes = Passes(office=office)
     admin = Admin(door=operators, revocations=revocations, notification_test=notification_test, alerts=alerts)
     vault, a_secret = Secrets(desk=secret_desk), f"{wire_secrets.PREFIX}{{path:.*}}"
@@ -120,19 +121,25 @@ def build(
         ("POST", wire.CONSOLE_PATH, credentials.console),
         ("GET", wire.ROLES_PATH, credentials.roles),
         ("GET", wire.WHOAMI_PATH, credentials.whoami),
-        ("GET", f"{wire.EXPLAIN_PATH}/{{role}}", Explain(explainer=explainer).get),
+        ("GET", wire.EXPLAIN_PATH, explain.all),
+        ("GET", f"{wire.EXPLAIN_PATH}/{{role}}", explain.one),
+        ("GET", wire_standing.RECENTS_PATH, standing.recents),
+        ("GET", wire.SESSIONS_PATH, standing.sessions),
         ("POST", wire.SESSIONS_PATH, sessions.post),
+        ("POST", wire_standing.END_ALL_PATH, standing.end_all),
         ("DELETE", wire.CURRENT_SESSION_PATH, sessions.end),
+        ("DELETE", f"{wire.SESSIONS_PATH}/{_ID}", standing.end),
+        ("GET", wire.PASSES_PATH, standing.passes),
         ("POST", wire.PASSES_PATH, passes.post),
         ("POST", f"{wire.PASSES_PATH}/current/renew", passes.renew),
         ("POST", f"{wire.PASSES_PATH}/current/attenuate", passes.attenuate),
         ("DELETE", f"{wire.PASSES_PATH}/current", passes.give_back),
-        ("DELETE", f"{wire.PASSES_PATH}/{{id:[0-9a-f]{{32}}}}", passes.cancel),
+        ("DELETE", f"{wire.PASSES_PATH}/{_ID}", passes.cancel),
         ("POST", wire.REQUESTS_PATH, requests.post),
         ("GET", wire.REQUESTS_PATH, requests.listing),
-        ("GET", f"{wire.REQUESTS_PATH}/{_ELEVATION}", requests.show),
-        ("POST", f"{wire.REQUESTS_PATH}/{_ELEVATION}/approve", requests.approve),
-        ("POST", f"{wire.REQUESTS_PATH}/{_ELEVATION}/deny", requests.deny),
+        ("GET", f"{wire.REQUESTS_PATH}/{_ID}", requests.show),
+        ("POST", f"{wire.REQUESTS_PATH}/{_ID}/approve", requests.approve),
+        ("POST", f"{wire.REQUESTS_PATH}/{_ID}/deny", requests.deny),
         ("GET", wire_elevation.REVIEWS_PATH, reviewing.listing),
         ("POST", wire_elevation.CLOSE_PATH, reviewing.close),
         ("GET", wire_operators.WHOAMI_PATH, admin.whoami),
@@ -154,8 +161,8 @@ def build(
         ("POST", f"{guards.FORMS}console", actions.console),
         ("POST", f"{guards.FORMS}credentials", actions.credentials),
         ("POST", f"{guards.FORMS}requests", actions.ask_for),
-        ("POST", f"{guards.FORMS}requests/{_ELEVATION}/approve", actions.approve),
-        ("POST", f"{guards.FORMS}requests/{_ELEVATION}/deny", actions.deny),
+        ("POST", f"{guards.FORMS}requests/{_ID}/approve", actions.approve),
+        ("POST", f"{guards.FORMS}requests/{_ID}/deny", actions.deny),
         ("POST", f"{guards.FORMS}sign-out", actions.sign_out),
         ("GET HEAD", "/signed-out", page.signed_out),
         ("GET HEAD", "/page.css", page.style),

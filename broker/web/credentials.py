@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from broker import wire
+from broker import wire, wire_standing
 from broker.core.clock import rfc3339
 from broker.core.credentials import Credentials as Granted
 from broker.core.errors import BadRequest
@@ -34,7 +34,9 @@ class Credentials:
     async def container(self, request: web.Request) -> web.Response:
         """The same for the SDKs' container provider, which can only GET; so nothing ambient counts here."""
         ask = wanted_ask_of(request)
-        return _answer(await self._issuer.issue(ask, role=request.match_info["role"], scope=_scope(request)))
+        scope, reason = _query(request)
+        role = request.match_info["role"]
+        return _answer(await self._issuer.issue(ask, role=role, scope=scope, reason=reason))
 
     async def console(self, request: web.Request) -> web.Response:
         """A URL that opens the AWS console as a role; AWS sends people back to our page when their session has ended."""
@@ -63,7 +65,6 @@ class Credentials:
                 "role_arn": role.target.text,
                 "scopes": [scope.name for scope in role.scopes],
                 "needs": list(standing.needs[role.name]),
-                "production": role.production,
             }
             for role in standing.roles
         ]
@@ -83,18 +84,18 @@ class Credentials:
         return web.Response(body=body, content_type=wire.JSON)
 
 
-def _account(role: Role) -> dict[str, str]:
-    """An account's number, and what the operator calls it."""
+def _account(role: Role) -> dict[str, object]:
+    """An account's number, what the operator calls it, and whether they marked it."""
     alias = {} if role.account_alias is None else {"account_alias": role.account_alias}
-    return {"account": role.target.account, **alias}
+    return {"account": role.target.account, **alias, "production": role.production}
 
 
-def _scope(request: web.Request) -> str | None:
-    """``?scope=NAME``; an SDK is given its whole address, so this is where a scope fits."""
-    given = [value for name, value in request.query.items() if name == "scope"]
-    if len(given) < len(request.query) or len(given) > 1:
-        raise BadRequest("a query that is none", hint="write ?scope=NAME, once, and nothing else behind the role")
-    return given[0] if given else None
+def _query(request: web.Request) -> tuple[str | None, str | None]:
+    """``?scope=NAME&reason=TEXT``; an SDK is given its whole address and can send nothing else, so this is where they fit."""
+    try:
+        return wire_standing.parse_container_query(request.query.items())
+    except ValueError as error:
+        raise BadRequest(str(error), hint=str(error)) from error
 
 
 def _answer(credentials: Granted) -> web.Response:

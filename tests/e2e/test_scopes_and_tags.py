@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -61,6 +62,7 @@ def house(realm: Realm, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ho
     folder = tmp_path_factory.mktemp("scopes")
     with StrictSts(replace(world, users=(user,), roles=(*world.roles, long))) as sts:
         aws = {"region": "eu-central-1", "sts_endpoint": sts.url, "account_aliases": {"prod": "111122223333"}}
+        aws["production_accounts"] = ["111122223333"]
         settings = settings_of(folder, realm, sts, aws=aws, roles=ROLES, rules=RULES)
         with BrokerProcess(folder, settings, env=realm.env) as broker:
             yield House(broker, realm, sts)
@@ -178,15 +180,18 @@ def test_roles_and_whoami_name_scopes_and_what_accounts_are_called(house: House,
         "name": "developer",
         "account": "111122223333",
         "account_alias": "prod",
+        "production": True,
         "role_arn": DEVELOPER_ROLE,
         "scopes": ["readonly", "mine"],
         "needs": [],
     }
     assert long["scopes"] == []
-    assert get(house, alice, wire.WHOAMI_PATH)["accounts"] == [{"account": "111122223333", "account_alias": "prod"}]
+    assert get(house, alice, wire.WHOAMI_PATH)["accounts"] == [
+        {"account": "111122223333", "account_alias": "prod", "production": True}
+    ]
     page = house.send("GET", "/", headers={"Accept": "text/html"}, token=house.realm.client_token(alice)).body.decode()
-    assert "<strong>111122223333</strong> (prod)" in page
-    assert "--scope readonly" in page
+    assert re.search(r">prod <span[^>]*>111122223333</span>", page)
+    assert "readonly" in page
 
 
 def test_a_direct_hop_gives_the_hours_that_the_operator_asked_for_and_the_helper_takes_them(

@@ -119,7 +119,12 @@ def test_a_good_file_is_in_force_at_once_and_a_bad_one_changes_nothing_but_the_a
     )
     assert _is_well(broker)
     hint = "this role needs a ticket obtained with otp: run zerotrust login --step-up developer"
-    assert _explain(broker, realm, alice) == {"verdict": "step_up", "hint": hint}
+    assert _explain(broker, realm, alice) == {
+        "verdict": "step_up",
+        "hint": hint,
+        "needs": [],
+        "step_up": {"indicators": ["otp"], "max_ticket_age": None, "channel_binding": False},
+    }
     assert broker.check_config().returncode == 0
 
 
