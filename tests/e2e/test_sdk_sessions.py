@@ -76,7 +76,7 @@ def test_without_a_broker_or_a_ticket_the_line_says_so(house: House, alice: dict
     there = SecretManager(broker_url=house.broker.url)
     with (
         house.realm.entered({"KRB5CCNAME": f"FILE:{tmp_path}/none"}),
-        pytest.raises(ZeroTrustError, match="run: kinit") as caught,
+        pytest.raises(ZeroTrustError, match="run: zerotrust login") as caught,
     ):
         zerotrust_kerberos.boto3_session(role="developer", manager=there)
     assert caught.value.exit_status == 3

@@ -297,7 +297,7 @@ def test_after_a_logout_there_are_no_credentials(served: Served, login: Environm
     assert answer.status == 401
     said = json.loads(answer.body)
     assert said["Code"] == "no_ticket"
-    assert said["Message"].endswith("[no_ticket] — run: kinit")
+    assert said["Message"].endswith("[no_ticket] — run: zerotrust login")
 
 
 def test_a_ticket_that_has_ended_is_none(served: Served, door: FrontDoor, realm: Realm, login: Environment) -> None:
