@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -59,9 +60,9 @@ def run(uid: int, command: Sequence[str], environment: Mapping[str, str]) -> sub
 
 
 @contextmanager
-def agent(environment: Mapping[str, str], *, socket: Path, uid: int | None = None) -> Iterator[subprocess.Popen[str]]:
+def agent(environment: Mapping[str, str], *, path: Path, uid: int | None = None) -> Iterator[subprocess.Popen[str]]:
     """``zerotrust agent``: root's for all, or that of one user."""
-    command = [PYTHON if uid else sys.executable, "-m", "zerotrust_kerberos", "agent", "--socket", str(socket)]
+    command = [PYTHON if uid else sys.executable, "-m", "zerotrust_kerberos", "agent", "--socket", str(path)]
     with subprocess.Popen(
         command, env=dict(environment), cwd=environment["PYTHONPATH"], stderr=subprocess.PIPE, text=True, user=uid,
         group=uid, extra_groups=None if uid is None else [],
@@ -77,12 +78,6 @@ def agent(environment: Mapping[str, str], *, socket: Path, uid: int | None = Non
             process.wait(PATIENCE)
 
 
-def workers(process: subprocess.Popen[str]) -> dict[int, int]:
-    """The workers of an agent by their uid."""
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    return {Path(f"/proc/{pid}").stat().st_uid: int(pid) for pid in children}
-
-
 def eventually(condition: object) -> None:
     """Return when it holds."""
     assert callable(condition)
@@ -90,3 +85,33 @@ def eventually(condition: object) -> None:
     while not condition():
         assert time.monotonic() < deadline, "it did not come to hold"
         time.sleep(0.02)
+
+
+@contextmanager
+def ticket_manager(folder: Path) -> Iterator[Path]:
+    """sssd_kcm on a socket in ``folder``: the daemon behind ``KCM:`` caches. What it keeps goes with it."""
+    path = folder / "kcm.sock"
+    script = f"""
+        for each in /var/lib/sss /etc/sssd /var/log/sssd /run; do mkdir -p $each && mount -t tmpfs tmpfs $each; done
+        mkdir -p /var/lib/sss/db /var/lib/sss/secrets /etc/sssd/conf.d
+        printf '[sssd]\\n[kcm]\\nsocket_path = {path}\\n' >/etc/sssd/sssd.conf && chmod 600 /etc/sssd/sssd.conf
+        /usr/sbin/sssd --genconf-section=kcm && exec /usr/libexec/sssd/sssd_kcm --uid 0 --gid 0 --logger=stderr
+    """
+    path.unlink(missing_ok=True)
+    with subprocess.Popen(["unshare", "-m", "sh", "-ec", script], stderr=subprocess.DEVNULL) as process:
+        try:
+            eventually(lambda: _listens(path) or process.poll() is not None)
+            assert process.poll() is None
+            yield path
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(PATIENCE)
+
+
+def _listens(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(str(path))
+        except OSError:
+            return False
+        return True

@@ -76,10 +76,10 @@ class Parent:
                 return
             try:
                 socket.send_fds(channel, [b"\0"], [connection.fileno()])
-            except BlockingIOError:
-                return
-            except OSError:
+            except ConnectionError:
                 self._ended(uid)
+            except OSError:
+                return  # it has more to do than it can, or is stopped
             else:
                 return
 
@@ -87,7 +87,8 @@ class Parent:
         if len(self._channels) >= WORKERS_MAX:
             return None
         try:
-            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            # A stream: of packets a socket holds ten (net.unix.max_dgram_qlen), of connections in a stream some 270.
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         except OSError:
             return None
         with theirs:
