@@ -1,16 +1,21 @@
 """The initiator's side of ``Authorization: Negotiate`` (RFC 4559): one token out, one token back, both ends proven.
 
-It calls the system's GSS-API library (RFC 2744) by ctypes: importing the ``gssapi`` package costs the helper three times what
-everything else in it costs together, and needs a compiler on every machine. Four functions are used, each declared below
-with the types of RFC 2744, section 5. Delegation is never asked for.
+It calls the system's GSS-API library (RFC 2744) by ``_ctypes``: importing the ``gssapi`` package costs the helper three times
+what everything else in it costs together, and needs a compiler on every machine; ``ctypes`` takes 2 ms to define a hundred
+things of which these few are needed. Four functions are used, each declared below with the types of RFC 2744, section 5.
+Delegation is never asked for.
 """
 
 from __future__ import annotations
 
-import ctypes
-from ctypes import POINTER, byref, c_char_p, c_int, c_size_t, c_uint32, c_void_p
+import _ctypes
+from _ctypes import addressof, byref
 
 from zerotrust_kerberos.failures import Failure
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _LIBRARY = "libgssapi_krb5.so.2"
 
@@ -46,21 +51,37 @@ _CODES = {
 }
 
 
-class _Oid(ctypes.Structure):
-    _fields_ = (("length", c_uint32), ("elements", c_char_p))
+def _type(letter: str) -> Any:
+    """A C type by its letter in the module ``struct``."""
+    return type(letter, (_ctypes._SimpleCData,), {"_type_": letter})  # noqa: SLF001  ctypes has no other
 
 
-class _Buffer(ctypes.Structure):
-    _fields_ = (("length", c_size_t), ("value", c_void_p))
+# OM_uint32 and int. An unsigned long is as wide as size_t and as a pointer wherever Linux runs.
+_Uint32, _Int, _Size, _Pointer, _Char = map(_type, "IiLPc")
 
 
-class _Bindings(ctypes.Structure):
+class _Function(_ctypes.CFuncPtr):
+    """A function of the library. The interpreter's lock is let go while it works, or the watch could not end the process."""
+
+    _flags_ = _ctypes.FUNCFLAG_CDECL
+    _restype_ = _Uint32
+
+
+class _Oid(_ctypes.Structure):
+    _fields_ = (("length", _Uint32), ("elements", _Pointer))
+
+
+class _Buffer(_ctypes.Structure):
+    _fields_ = (("length", _Size), ("value", _Pointer))
+
+
+class _Bindings(_ctypes.Structure):
     """gss_channel_bindings_struct, RFC 2744, section 3.11. The addresses stay GSS_C_AF_UNSPEC and empty (RFC 5554, section 2)."""
 
     _fields_ = (
-        ("initiator_addrtype", c_uint32),
+        ("initiator_addrtype", _Uint32),
         ("initiator_address", _Buffer),
-        ("acceptor_addrtype", c_uint32),
+        ("acceptor_addrtype", _Uint32),
         ("acceptor_address", _Buffer),
         ("application_data", _Buffer),
     )
@@ -75,8 +96,8 @@ class Initiator:
 
     def __init__(self, spn: str) -> None:
         self._gss = _load()
-        self._context = c_void_p()
-        self._flags = c_uint32()
+        self._context = _Pointer()
+        self._flags = _Uint32()
         self._name = self._import_name(spn)
         self._bindings = b""
 
@@ -111,11 +132,9 @@ class Initiator:
 
     def _step(self, mech: bytes, token: bytes) -> tuple[int, int, bytes]:
         """``gss_init_sec_context``: major status, minor status, output token."""
-        minor, oid, out = c_uint32(), _oid(mech), _Buffer()
-        kept = ctypes.create_string_buffer(token, len(token))
-        given = _Buffer(len(token), ctypes.addressof(kept))
-        named = ctypes.create_string_buffer(self._bindings, len(self._bindings))
-        bindings = _Bindings(application_data=_Buffer(len(self._bindings), ctypes.addressof(named)))
+        minor, out = _Uint32(), _Buffer()
+        oid, given, named = _held(_Oid, mech), _held(_Buffer, token), _held(_Buffer, self._bindings)
+        bindings = _Bindings(application_data=named)
         major = self._gss.gss_init_sec_context(
             byref(minor),
             None,  # the default credential: the caller's ccache
@@ -135,17 +154,15 @@ class Initiator:
 
     def _reason(self) -> Failure:
         """Why there was no token. SPNEGO renumbers the codes of the mechanism below it, so that one is asked by itself."""
-        self._context = c_void_p()
+        self._context = _Pointer()
         major, minor, _ = self._step(_KRB5, b"")
         error = major & _ROUTINE_ERROR
         code = _CODES.get(minor) or _MAJORS.get(error) or "kerberos_failed"
         return Failure(code, self._text(major, minor, _KRB5) if error else "SPNEGO is not available")
 
-    def _import_name(self, spn: str) -> c_void_p:
-        minor, name = c_uint32(), c_void_p()
-        text = spn.encode("ascii")
-        kept = ctypes.create_string_buffer(text, len(text))
-        given, kind = _Buffer(len(text), ctypes.addressof(kept)), _oid(_PRINCIPAL if "/" in spn else _HOST_BASED)
+    def _import_name(self, spn: str) -> Any:
+        minor, name = _Uint32(), _Pointer()
+        given, kind = _held(_Buffer, spn.encode("ascii")), _held(_Oid, _PRINCIPAL if "/" in spn else _HOST_BASED)
         major = self._gss.gss_import_name(byref(minor), byref(given), byref(kind), byref(name))
         if major != _COMPLETE:
             raise Failure("kerberos_failed", self._text(major, minor.value, _KRB5))
@@ -157,15 +174,15 @@ class Initiator:
         return special if special not in {"", "Unknown error"} else self._display(major, _GSS_CODE, mech)
 
     def _display(self, status: int, kind: int, mech: bytes) -> str:
-        spare, more, oid, out = c_uint32(), c_uint32(), _oid(mech), _Buffer()
+        spare, more, oid, out = _Uint32(), _Uint32(), _held(_Oid, mech), _Buffer()
         self._gss.gss_display_status(byref(spare), status, kind, byref(oid), byref(more), byref(out))
         return self._take(out).decode("utf-8", "replace")
 
     def _take(self, buffer: _Buffer) -> bytes:
         if not buffer.value:
             return b""
-        copy = ctypes.string_at(buffer.value, buffer.length)
-        self._gss.gss_release_buffer(byref(c_uint32()), byref(buffer))
+        copy = bytes((_Char * buffer.length).from_address(buffer.value))
+        self._gss.gss_release_buffer(byref(_Uint32()), byref(buffer))
         return copy
 
 
@@ -173,23 +190,38 @@ class Initiator:
 _MAJORS = {7 << 16: "no_ticket", 11 << 16: "ticket_expired"}  # GSS_S_NO_CRED, GSS_S_CREDENTIALS_EXPIRED
 
 
-def _oid(elements: bytes) -> _Oid:
-    return _Oid(len(elements), elements)
+def _held(kind: type[Any], content: bytes) -> Any:
+    """A length and a pointer to a copy of the content, which lives as long as they do."""
+    copy = (_Char * len(content)).from_buffer_copy(content)
+    made = kind(len(content), addressof(copy))
+    made.copy = copy
+    return made
 
 
-def _load() -> ctypes.CDLL:
+class _Library:
+    """The four functions."""
+
+    def __init__(self) -> None:
+        handle, buffer = _ctypes.dlopen(_LIBRARY, 0), _Pointer
+
+        def function(name: str, *takes: type[Any]) -> Any:
+            found = _Function(_ctypes.dlsym(handle, name))
+            found.argtypes = takes
+            return found
+
+        # Whatever is behind a pointer is given by byref(), and each pointer is declared as nothing more.
+        self.gss_init_sec_context = function(
+            "gss_init_sec_context",
+            *(_Pointer, _Pointer, _Pointer, _Pointer, _Pointer, _Uint32, _Uint32, _Pointer),
+            *(buffer, _Pointer, buffer, _Pointer, _Pointer),
+        )
+        self.gss_import_name = function("gss_import_name", _Pointer, buffer, _Pointer, _Pointer)
+        self.gss_display_status = function("gss_display_status", _Pointer, _Uint32, _Int, _Pointer, _Pointer, buffer)
+        self.gss_release_buffer = function("gss_release_buffer", _Pointer, buffer)
+
+
+def _load() -> _Library:
     try:
-        gss = ctypes.CDLL(_LIBRARY)
+        return _Library()
     except OSError as error:
         raise Failure("kerberos_missing", str(error)) from error
-    status, buffer, oid, bindings = POINTER(c_uint32), POINTER(_Buffer), POINTER(_Oid), POINTER(_Bindings)
-    gss.gss_init_sec_context.argtypes = (
-        *(status, c_void_p, POINTER(c_void_p), c_void_p, oid, c_uint32, c_uint32, bindings),
-        *(buffer, POINTER(c_void_p), buffer, status, status),
-    )
-    gss.gss_import_name.argtypes = (status, buffer, oid, POINTER(c_void_p))
-    gss.gss_display_status.argtypes = (status, c_uint32, c_int, oid, status, buffer)
-    gss.gss_release_buffer.argtypes = (status, buffer)
-    for function in (gss.gss_init_sec_context, gss.gss_import_name, gss.gss_display_status, gss.gss_release_buffer):
-        function.restype = c_uint32
-    return gss
