@@ -1,7 +1,7 @@
 """The broker for programs: credentials for a role, with the ticket of whoever runs the program.
 
 The broker is found as the command finds it: arguments, ``ZEROTRUST_*``, the user's file, the machine's (``settings``). Nothing is
-kept: each call is one exchange with the broker, which caches, records and decides.
+kept: each call is one exchange with the broker, which caches, records and decides, or with an agent of this machine.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import threading
 from broker import wire
 from zerotrust_kerberos import settings as client_settings
 from zerotrust_kerberos.ask import ask
-from zerotrust_kerberos.credential_process import members_of
+from zerotrust_kerberos.credential_process import members_of, obtained
 from zerotrust_kerberos.credentials import Credentials
 from zerotrust_kerberos.failures import Failure, Place, line
 from zerotrust_kerberos.questions import object_of
@@ -20,6 +20,8 @@ from zerotrust_kerberos.watch import Watch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from zerotrust_kerberos.settings import Settings
 
 
@@ -71,9 +73,8 @@ class SecretManager:
         if (role_arn is None) == (role is None):
             raise _told(Failure("usage", "name a role by its ARN or by its name"), wanted)
         try:
-            body: dict[str, object] = {"role": role or self._name_of(str(role_arn))}
-            body |= {name: value for name, value in (("scope", wanted.scope), ("reason", wanted.reason)) if value}
-            return _credentials(_asked(wanted, "POST", wire.CREDENTIALS_PATH, _json(body)), role_arn)
+            wanted.role = role or self._name_of(str(role_arn))
+            return _credentials(_in_time(wanted, lambda watch: obtained(wanted, watch)), role_arn)
         except Failure as failure:
             raise _told(failure, wanted) from failure
 
@@ -84,7 +85,9 @@ class SecretManager:
             raise _told(failure, None) from failure
 
     def _name_of(self, role_arn: str) -> str:
-        found = object_of(_asked(self._settings, "GET", wire.ROLES_PATH, b"")).get("roles")
+        settings = self._settings
+        answer = _in_time(settings, lambda watch: ask(settings, watch, method="GET", path=wire.ROLES_PATH))
+        found = object_of(answer).get("roles")
         names = [
             str(role.get("name"))
             for role in (found if isinstance(found, list) else [])
@@ -107,13 +110,13 @@ def _credentials(body: bytes, role_arn: str | None) -> Credentials:
         raise Failure("unexpected_answer", "Expiration is not what AWS gives") from error
 
 
-def _asked(settings: Settings, method: str, path: str, body: bytes) -> bytes:
+def _in_time(settings: Settings, question: Callable[[Watch], bytes]) -> bytes:
     """The answer's body, within the settings' time: libkrb5 waits half a minute for a silent KDC and cannot be told less."""
     watch, found = Watch(lambda _failure: None), list[bytes | BaseException]()
 
     def work() -> None:
         try:
-            found.append(ask(settings, watch, method=method, path=path, body=body))
+            found.append(question(watch))
         except BaseException as error:  # noqa: BLE001  # raised again where it belongs
             found.append(error)
 
@@ -126,12 +129,6 @@ def _asked(settings: Settings, method: str, path: str, body: bytes) -> bytes:
     if isinstance(answer, BaseException):
         raise answer
     return answer
-
-
-def _json(members: dict[str, object]) -> bytes:
-    import json  # noqa: PLC0415  with the first request
-
-    return json.dumps(members).encode()
 
 
 def _told(failure: Failure, settings: Settings | None) -> ZeroTrustError:

@@ -21,6 +21,7 @@ HEAVY = {
         "argparse",
         "asyncio",
         "base64",
+        "ctypes",
         "dataclasses",
         "enum",
         "gssapi",
@@ -34,12 +35,20 @@ HEAVY = {
 }
 
 
-def test_starting_the_helper_loads_nothing_heavy() -> None:
-    script = "import zerotrust_kerberos.cli; print(*sys.modules)"
-    command = [sys.executable, "-I", "-S", "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r}); {script}"]
-    loaded = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
-    assert "zerotrust_kerberos.negotiate" in loaded
-    assert not HEAVY & set(loaded)
+KERBEROS = {"zerotrust_kerberos.ask", "zerotrust_kerberos.negotiate", "_ctypes", "binascii"}
+
+
+def loaded_by(modules: str) -> set[str]:
+    script = f"import sys; sys.path.insert(0, {str(ROOT)!r}); import {modules}; print(*sys.modules)"
+    command = [sys.executable, "-I", "-S", "-c", script]
+    return set(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split())
+
+
+def test_starting_the_helper_loads_nothing_heavy_and_without_an_agent_nothing_heavy_either() -> None:
+    assert not (HEAVY | KERBEROS) & loaded_by("zerotrust_kerberos.cli")
+    loaded = loaded_by("zerotrust_kerberos.cli, zerotrust_kerberos.ask")
+    assert loaded >= KERBEROS
+    assert not HEAVY & loaded
 
 
 def test_the_client_takes_nothing_of_the_broker_but_the_wire() -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import _socket
 import contextlib
 import socket
 import threading
 
 import pytest
 
-from zerotrust_kerberos.exchange import BODY_MAX, Answer, exchange
+from zerotrust_kerberos.exchange import BODY_MAX, Answer, connect, exchange
 from zerotrust_kerberos.failures import Failure
+from zerotrust_kerberos.settings import load
 
 
 def answered(said: bytes) -> Answer:
@@ -80,3 +82,12 @@ def test_a_body_without_an_announced_end_is_cut_off_at_the_limit() -> None:
         exchange(ours, b"GET / HTTP/1.1\r\n\r\n")
     server.join()
     assert failure.value.detail == f"longer than {BODY_MAX} bytes"
+
+
+def test_nothing_that_is_sent_waits_for_an_acknowledgement() -> None:
+    """Over TLS the request follows the handshake's last word, and Nagle's rule would hold it back for 40 ms."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        connection, _ = connect(load({"broker_url": f"http://127.0.0.1:{server.getsockname()[1]}"}, {}))
+        assert isinstance(connection, _socket.socket)
+        assert connection.getsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY) == 1
+        connection.close()
