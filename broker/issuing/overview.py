@@ -8,6 +8,7 @@ for it would.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -68,14 +69,15 @@ class Offer:
 class Overview:
     """One look at it, at ``now``.
 
-    ``requests`` is None where nobody can say; ``about`` is told of the role that was asked about by name; ``held`` is why
-    nothing at all is handed out to them just now.
+    ``requests`` is None where nobody can say; ``asked_for`` are the roles that they are for; ``about`` is told of the role that
+    was asked about by name; ``held`` is why nothing at all is handed out to them just now.
     """
 
     identity: Identity
     now: datetime
     offers: list[Offer]
     requests: list[Seen] | None
+    asked_for: dict[RoleName, Role]
     about: Prospect | None
     held: str | None
     cookie: SealedSession | None
@@ -112,11 +114,13 @@ class Overviews:
             identity = await self._entrance.known(ask, event)
             cookie = await self._desk.remembered(identity, ask)
             evidence = await self._boxes.all_evidence(identity, address=ask.address)
+            requests = await self._requests(identity)
             found = Overview(
                 identity=identity,
                 now=self._clock.now(),
                 offers=self._offers(ask, identity, evidence),
-                requests=await self._requests(identity),
+                requests=requests,
+                asked_for=self._roles(seen.standing.request.role for seen in requests or ()),
                 about=None if about is None else self._about(ask, identity, evidence, about, event),
                 held=self._held(identity),
                 cookie=cookie,
@@ -124,6 +128,14 @@ class Overviews:
             )
             event.shown()
         return found
+
+    def role(self, name: str) -> Role | None:
+        """What a role stands for, to be said to whoever was just given it."""
+        return self._policies.current.roles.get(RoleName(name))
+
+    def _roles(self, names: Iterable[RoleName]) -> dict[RoleName, Role]:
+        roles = self._policies.current.roles
+        return {name: roles[name] for name in names if name in roles}
 
     async def _requests(self, identity: Identity) -> list[Seen] | None:
         try:

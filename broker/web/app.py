@@ -100,7 +100,15 @@ def build(
     """
     templates = Templates()
     page = Page(overviews=overviews, templates=templates)
-    actions = Actions(issuer=issuer, desk=desk, elevation=elevation, templates=templates, clock=clock)
+    actions = Actions(
+        issuer=issuer,
+        overviews=overviews,
+        desk=desk,
+        office=office,
+        elevation=elevation,
+        templates=templates,
+        clock=clock,
+    )
     credentials = Credentials(issuer=issuer, desk=desk)
     sessions = Sessions(desk=desk)
     standing, explain = StandingDoor(desk=desk), Explain(explainer=explainer)
@@ -163,6 +171,9 @@ def build(
         ("POST", f"{guards.FORMS}requests", actions.ask_for),
         ("POST", f"{guards.FORMS}requests/{_ID}/approve", actions.approve),
         ("POST", f"{guards.FORMS}requests/{_ID}/deny", actions.deny),
+        ("POST", f"{guards.FORMS}sessions/{_ID}/end", actions.end_session),
+        ("POST", f"{guards.FORMS}passes/{_ID}/cancel", actions.cancel_pass),
+        ("POST", f"{guards.FORMS}end-all", actions.end_all),
         ("POST", f"{guards.FORMS}sign-out", actions.sign_out),
         ("GET HEAD", "/signed-out", page.signed_out),
         ("GET HEAD", "/page.css", page.style),

@@ -19,6 +19,8 @@ from broker.core.clock import Clock
 from broker.core.errors import AuthFailed, AuthRequired, BadRequest
 from broker.issuing.elevate import Elevation, Wanted
 from broker.issuing.issue import Issuer
+from broker.issuing.overview import Overviews
+from broker.issuing.passes import PassOffice
 from broker.issuing.standing import Desk
 from broker.web import cookie
 from broker.web.portal import forms
@@ -47,9 +49,21 @@ def _of_a_session(handler: _Handler) -> _Handler:
 class Actions:
     """The handlers."""
 
-    def __init__(self, *, issuer: Issuer, desk: Desk, elevation: Elevation, templates: Templates, clock: Clock) -> None:
+    def __init__(
+        self,
+        *,
+        issuer: Issuer,
+        overviews: Overviews,
+        desk: Desk,
+        office: PassOffice,
+        elevation: Elevation,
+        templates: Templates,
+        clock: Clock,
+    ) -> None:
         self._issuer = issuer
+        self._overviews = overviews
         self._desk = desk
+        self._office = office
         self._elevation = elevation
         self._templates = templates
         self._clock = clock
@@ -68,7 +82,8 @@ class Actions:
             issuer=f"https://{request.host}/" if request.secure else None,
         )
         headers = {"Refresh": f"0; url={url.reveal()}"}
-        return self._templates.page("opening.html", headers=headers, url=url.reveal(), role=wanted.role)
+        role = self._overviews.role(wanted.role)
+        return self._templates.page("opening.html", headers=headers, url=url.reveal(), wanted=wanted, role=role)
 
     @_of_a_session
     async def credentials(self, request: web.Request) -> web.Response:
@@ -81,6 +96,7 @@ class Actions:
         return self._templates.page(
             "keys.html",
             wanted=wanted,
+            role=self._overviews.role(wanted.role),
             credentials=credentials,
             left=credentials.expiration - self._clock.now(),
             blocks=blocks(credentials),
@@ -121,9 +137,28 @@ class Actions:
         """The end of this browser's session, here and for whoever has a copy of it."""
         form = await forms.read(request)
         await self._desk.end_session(form.ask)
-        response = web.Response(status=_SEE_OTHER, headers={"Location": "/signed-out"})
-        cookie.take(response)
-        return response
+        return _signed_out()
+
+    @_of_a_session
+    async def end_session(self, request: web.Request) -> web.Response:
+        """The end of another session of theirs."""
+        form = await forms.read(request)
+        await self._desk.end(form.ask, request.match_info["id"])
+        return _back("belongings")
+
+    @_of_a_session
+    async def cancel_pass(self, request: web.Request) -> web.Response:
+        """The end of a job pass of theirs, and of all that was made from it."""
+        form = await forms.read(request)
+        await self._office.cancel(form.ask, identifier=request.match_info["id"])
+        return _back("belongings")
+
+    @_of_a_session
+    async def end_all(self, request: web.Request) -> web.Response:
+        """The end of every session and job pass of theirs, of this one too."""
+        form = await forms.read(request)
+        await self._desk.end_all(form.ask)
+        return _signed_out()
 
     def over(self) -> web.Response:
         """The session is over: nothing was done."""
@@ -143,3 +178,9 @@ def _parsed(parse: Callable[[bytes], _Parsed], members: Mapping[str, object]) ->
 def _back(where: str) -> web.Response:
     """To the page, by GET: what was done is not done again when somebody reloads it."""
     return web.Response(status=_SEE_OTHER, headers={"Location": f"/#{where}"})
+
+
+def _signed_out() -> web.Response:
+    response = web.Response(status=_SEE_OTHER, headers={"Location": "/signed-out"})
+    cookie.take(response)
+    return response

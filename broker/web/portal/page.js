@@ -4,10 +4,14 @@ const every = (selector, root = document) => [...root.querySelectorAll(selector)
 
 // ---- times: by the reader's own clock, and what is left of them ----
 
-const clock = new Intl.DateTimeFormat(undefined, { weekday: "short", hour: "2-digit", minute: "2-digit" });
+const minutes = { hour: "2-digit", minute: "2-digit" };
+const thisWeek = new Intl.DateTimeFormat(undefined, { weekday: "short", ...minutes });
+const anyDay = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short", ...minutes });
 for (const time of every("time[data-clock]")) {
+  const moment = new Date(time.dateTime);
+  const isNear = Math.abs(moment - Date.now()) < 6 * 86_400_000;
   time.title = time.textContent;
-  time.textContent = clock.format(new Date(time.dateTime));
+  time.textContent = (isNear ? thisWeek : anyDay).format(moment);
 }
 
 function inWords(milliseconds) {

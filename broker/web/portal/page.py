@@ -34,6 +34,7 @@ class Page:
             "home.html",
             overview=overview,
             accounts=view.accounts(overview, query=query),
+            recents=view.recents(overview),
             to_decide=view.to_decide(overview),
             decided=view.decided(overview),
             own=view.own(overview),

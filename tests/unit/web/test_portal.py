@@ -87,6 +87,7 @@ def overview_of(principal: Principal, *offers: Offer, **more: Any) -> Overview:
         now=NOW,
         offers=[*offers],
         requests=[],
+        asked_for={},
         about=None,
         held=None,
         cookie=COOKIE,
