@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,12 +14,13 @@ from tests.e2e.conftest import House, settings_of
 from tests.fakes.broker import BrokerProcess
 from tests.fakes.page_forms import Visitor
 from tests.fakes.realm import Realm
+from tests.fakes.redis import RedisServer
 from tests.fakes.sts import StrictSts
 
 ALICE, MALLORY = "alice@EXAMPLE.COM", "mallory@EXAMPLE.COM"
 MARKUP = "INC-1 <script>alert(1)</script>\"'&<img src=x onerror=alert(1)>"
 RULES = [
-    {"name": "free", "principals": [ALICE], "roles": ["developer"]},
+    {"name": "free", "principals": [ALICE], "roles": ["developer"], "job_passes": "1d"},
     {
         "name": "asked",
         "principals": [ALICE],
@@ -36,8 +38,10 @@ def own_house(realm: Realm, sts_service: StrictSts, tmp_path_factory: pytest.Tem
     (folder / "state").mkdir(mode=0o700)
     settings = settings_of(folder, realm, sts_service, rules=RULES, state={"directory": str(folder / "state")})
     settings["aws"]["signin_endpoint"] = f"{sts_service.url}/federation"
-    with BrokerProcess(folder, settings, env=realm.env) as broker:
-        yield House(broker, realm, sts_service)
+    with RedisServer.start(folder / "redis") as redis:
+        settings["redis"] = {"url": redis.url, "password": redis.password}
+        with BrokerProcess(folder, settings, env=realm.env) as broker:
+            yield House(broker, realm, sts_service)
 
 
 @pytest.fixture
@@ -108,7 +112,9 @@ def test_the_console_is_opened_by_a_refresh_and_no_form_goes_elsewhere(visitor: 
     ],
     ids=str,
 )
-@pytest.mark.parametrize("path", ["credentials", "console", "requests", "sign-out"])
+@pytest.mark.parametrize(
+    "path", ["credentials", "console", "requests", "sign-out", "end-all", f"passes/{'0' * 32}/cancel"]
+)
 def test_a_form_that_another_page_could_have_sent_does_nothing_and_nobody_is_challenged(
     visitor: Visitor, house: House, path: str, bent: dict[str, str | None]
 ) -> None:
@@ -167,6 +173,42 @@ def test_after_signing_out_the_session_is_over_for_whoever_has_a_copy_and_the_pa
     visitor.cookie = ""
     after = visitor.look("/signed-out")
     assert (after.status, "WWW-Authenticate" in after.headers) == (200, False)
+
+
+def test_a_session_elsewhere_and_a_job_pass_are_seen_and_ended(visitor: Visitor, house: House) -> None:
+    elsewhere = Visitor(house.broker, house.realm, visitor.tickets)
+    elsewhere.enter()
+    ask = {"Authorization": visitor.ticket(), "X-Zerotrust-Request": "1", "Content-Type": "application/json"}
+    made = json.loads(visitor.send("POST", "/v1/passes", {**ask, "Cookie": ""}, '{"role":"developer"}').body)
+    listed = visitor.look().body
+    assert listed.count("This browser") == 1
+    assert "Job pass for developer" in listed
+    assert made["pass"] not in listed
+    theirs = re.findall(r"/page/sessions/([0-9a-f]{32})/end", elsewhere.look().body)
+    others = re.findall(r"/page/sessions/([0-9a-f]{32})/end", listed)
+    (current,) = set(others) - set(theirs)
+    assert visitor.post(f"sessions/{current}/end").headers["Location"] == "/#belongings"
+    assert "Your session is over" in elsewhere.post("credentials", role="developer").body
+    assert visitor.post(f"passes/{made['id']}/cancel").status == 303
+    used = visitor.send("GET", "/v1/container/developer", {"Authorization": made["pass"], "Cookie": ""})
+    assert used.status == 401
+    assert "Job pass" not in visitor.look().body
+
+
+def test_nobody_cancels_what_is_not_theirs(visitor: Visitor, approver: Visitor) -> None:
+    ask = {"Authorization": visitor.ticket(), "X-Zerotrust-Request": "1", "Content-Type": "application/json"}
+    made = json.loads(visitor.send("POST", "/v1/passes", {**ask, "Cookie": ""}, '{"role":"developer"}').body)
+    assert approver.post(f"passes/{made['id']}/cancel").status == 404
+    assert visitor.post(f"passes/{made['id']}/cancel").status == 303
+
+
+def test_everything_of_somebody_ends_at_once(visitor: Visitor, house: House) -> None:
+    elsewhere = Visitor(house.broker, house.realm, visitor.tickets)
+    elsewhere.enter()
+    out = visitor.post("end-all")
+    assert (out.status, out.headers["Location"]) == (303, "/signed-out")
+    for each in (visitor, elsewhere):
+        assert "Your session is over" in each.post("credentials", role="developer").body
 
 
 def test_nothing_is_issued_by_get(visitor: Visitor, house: House) -> None:
