@@ -32,6 +32,7 @@ from broker.web.credentials import Credentials
 from broker.web.health import Health
 from broker.web.keys import KeysDoor
 from broker.web.negotiate import REQUEST_ID, TLS, prove_ourselves
+from broker.web.openapi import document as openapi
 from broker.web.passes import Passes
 from broker.web.portal.actions import Actions
 from broker.web.portal.page import Page
@@ -182,6 +183,7 @@ def build(
         ("GET HEAD", "/healthz", health.alive),
         ("GET HEAD", "/readyz", health.ready),
         ("GET HEAD", "/metrics", health.metrics),
+        ("GET HEAD", openapi.PATH, openapi.serve),
         *(("GET HEAD", path, health.document) for path in health.documents),
     ):
         resource = app.router.add_resource(path)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from jsonschema import Draft202012Validator
 
 from broker import wire, wire_standing
 from tests.e2e.test_sessions import MARK, Answer, Program, ask, cookie_of, last
@@ -277,3 +278,62 @@ def test_the_container_route_takes_a_reason_in_its_address(alone: BrokerProcess,
     assert last(alone)["stated_reason"] == "CHG-7 new disk"
     for query in ("?reason=a&reason=b", "?reason=", "?reason=%00", "?reason=" + "x" * 201, "?why=CHG-7"):
         assert (container(query).status, container(query).json["code"]) == (400, "bad_request")
+
+
+# ---- as described ----
+
+
+def closed(schema: Any) -> Any:
+    """The same, taking nothing beside what it names: what is not described is found."""
+    if isinstance(schema, list):
+        return list(map(closed, schema))
+    if not isinstance(schema, dict):
+        return schema
+    made = {name: closed(inner) for name, inner in schema.items()}
+    if isinstance(made.get("properties"), dict) and made.get("type") == "object":
+        made.setdefault("additionalProperties", False)
+    return made
+
+
+def test_answers_are_what_the_broker_s_own_description_says(
+    fleet: tuple[BrokerProcess, BrokerProcess], ticket: Ticket
+) -> None:
+    here, _ = fleet
+    served = ask(here, "GET", "/openapi.json")
+    assert (served.status, served.headers["Content-Type"]) == (200, "application/json; charset=utf-8")
+    described = closed(served.json)
+
+    def conforms(method: str, template: str, answer: Answer) -> Any:
+        responses = described["paths"][template][method]["responses"]
+        named = responses.get(str(answer.status), responses["default"])
+        (content,) = named["content"].values()
+        schema = {**content["schema"], "components": described["components"]}
+        found = [error.message for error in Draft202012Validator(schema).iter_errors(answer.json)]
+        assert not found, (template, found)
+        return answer.json
+
+    made = ask(here, "POST", wire.PASSES_PATH, {**ticket(), **MARK}, b'{"role":"developer"}')
+    conforms("post", wire.PASSES_PATH, made)
+    credentials = ask(here, "POST", wire.CREDENTIALS_PATH, {**ticket(), **MARK}, b'{"role":"developer"}')
+    conforms("post", wire.CREDENTIALS_PATH, credentials)
+    conforms("post", wire.SESSIONS_PATH, Program(here).log_in(ticket))
+    cookie = browser(here, ticket)
+    for path in (
+        wire.ROLES_PATH,
+        wire.WHOAMI_PATH,
+        wire.EXPLAIN_PATH,
+        wire.SESSIONS_PATH,
+        wire.PASSES_PATH,
+        wire.REQUESTS_PATH,
+        wire_standing.RECENTS_PATH,
+    ):
+        body = conforms("get", path, ask(here, "GET", path, {**cookie, **MARK}))
+        (rows,) = [value for value in body.values() if isinstance(value, list)]
+        assert rows or path == wire.REQUESTS_PATH, path
+    explained = ask(here, "GET", f"{wire.EXPLAIN_PATH}/readonly", {**cookie, **MARK})
+    conforms("get", f"{wire.EXPLAIN_PATH}/{{role}}", explained)
+    for path in ("/healthz", "/readyz", "/.well-known/jwks.json"):
+        conforms("get", path, ask(here, "GET", path))
+    refused = ask(here, "GET", wire.SESSIONS_PATH)
+    assert refused.status == 401
+    conforms("get", wire.SESSIONS_PATH, refused)
