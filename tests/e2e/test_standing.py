@@ -300,7 +300,7 @@ def test_answers_are_what_the_broker_s_own_description_says(
 ) -> None:
     here, _ = fleet
     served = ask(here, "GET", "/openapi.json")
-    assert (served.status, served.headers["Content-Type"]) == (200, "application/json; charset=utf-8")
+    assert (served.status, served.headers["Content-Type"]) == (200, "application/json")
     described = closed(served.json)
 
     def conforms(method: str, template: str, answer: Answer) -> Any:
