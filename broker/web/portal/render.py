@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from functools import cache
 from importlib.resources import files
 
 import jinja2
@@ -22,6 +23,8 @@ POLICY = (
 # "no-referrer" would make the browser send `Origin: null` with our own forms (Fetch, "append a request Origin header").
 REFERRER = "same-origin"
 
+_PAGES = ("home.html", "keys.html", "opening.html", "over.html", "refused.html", "signed_out.html")
+
 _DAY = timedelta(days=1)
 _HOUR = timedelta(hours=1)
 _MINUTE = timedelta(minutes=1)
@@ -39,6 +42,9 @@ class Templates:
             lstrip_blocks=True,
         )
         self._environment.filters |= {"rfc3339": rfc3339, "utc": utc, "in_words": in_words, "sentence": sentence}
+        for name in _PAGES:
+            # A page that does not parse is found at the start, and nobody waits for it to be compiled.
+            self._environment.get_template(name)
 
     def html(self, name: str, **values: object) -> str:
         """One of them, filled in; whatever is put in stays text."""
@@ -61,7 +67,13 @@ def text(name: str) -> str:
 
 def asset(name: str, content_type: str) -> web.Response:
     """A file of this folder, the same for everybody."""
-    return web.Response(body=_HERE.joinpath(name).read_bytes(), headers={hdrs.CONTENT_TYPE: content_type})
+    return web.Response(body=_bytes(name), headers={hdrs.CONTENT_TYPE: content_type})
+
+
+@cache
+def _bytes(name: str) -> bytes:
+    """Anybody may ask for it, so the disk is asked once."""
+    return _HERE.joinpath(name).read_bytes()
 
 
 def utc(moment: datetime) -> str:
