@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     Sign: TypeAlias = Callable[[str, str, Headers, bytes], Headers]
 
 _OK = (200, 201)
+_NO_CONTENT = 204
 # Seconds. What a Retry-After may make us recommend; the broker's own are far below.
 _WAIT_DEFAULT, _WAIT_MAX = 5, 3600
 
@@ -80,10 +81,28 @@ def ask(
     return answer.body
 
 
+def ask_by_pass(settings: Settings, watch: Watch, *, method: str, path: str, job_pass: str, body: bytes = b"") -> bytes:
+    """The same with a job pass in the place of a ticket; what proves the broker is then TLS alone, or that it is this machine.
+
+    Raises:
+        Failure: Anything but success.
+    """
+    watch.waiting_for = "broker_timeout"
+    connection, _ = connect(settings)
+    answer = exchange(connection, _request(method, path, _shown(settings, f"Bearer {job_pass}", body), body))
+    if answer.status not in {*_OK, _NO_CONTENT}:
+        raise _refusal(answer)
+    return answer.body
+
+
 def _headers(settings: Settings, token: bytes, body: bytes) -> Headers:
+    return _shown(settings, f"Negotiate {binascii.b2a_base64(token, newline=False).decode()}", body)
+
+
+def _shown(settings: Settings, authorization: str, body: bytes) -> Headers:
     headers = [
         ("Host", settings.broker.authority),
-        ("Authorization", f"Negotiate {binascii.b2a_base64(token, newline=False).decode()}"),
+        ("Authorization", authorization),
         (wire.REQUEST_HEADER, wire.REQUEST_HEADER_VALUE),
         ("User-Agent", f"zerotrust/{__version__}"),
         ("Accept", wire.JSON),

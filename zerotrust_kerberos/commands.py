@@ -73,7 +73,7 @@ COMMANDS = {
         {**SHARED, **_NARROWED, "--service": VALUE, "--region": VALUE, "--path": VALUE, "--print": SWITCH},
         words=("[role]",),
     ),
-    "serve": Command("agent.serve:command", {**SHARED, **_ROLE, "--token": VALUE, "--imds": SWITCH}),
+    "serve": Command("agent.serve:command", {**SHARED, **_ROLE, "--token": VALUE, "--imds": SWITCH, "--pass": VALUE}),
     "agent": Command("agent.command:command", {**SHARED, "--socket": VALUE}),
     # What one may have.
     "roles": Command("questions:roles", {**SHARED, **SHOWN}),

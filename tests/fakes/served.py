@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,9 +67,11 @@ class Served:
 
 
 @contextmanager
-def serving(environment: Mapping[str, str], *words: str) -> Iterator[Served]:
-    """``zerotrust serve`` until the block ends."""
-    command = [sys.executable, "-m", "zerotrust_kerberos", "serve", *words]
+def serving(
+    environment: Mapping[str, str], *words: str, program: Sequence[str] = ("-m", "zerotrust_kerberos")
+) -> Iterator[Served]:
+    """``zerotrust serve`` until the block ends; ``program`` is how Python is told to be ``zerotrust``."""
+    command = [sys.executable, *program, "serve", *words]
     with subprocess.Popen(
         command, env=dict(environment), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:

@@ -14,8 +14,8 @@ import signal
 from typing import NoReturn
 
 from zerotrust_kerberos.agent import hardened
-from zerotrust_kerberos.agent.source import credentials_of
 from zerotrust_kerberos.agent.staying import stay
+from zerotrust_kerberos.agent.supply import Supply, supply
 from zerotrust_kerberos.failures import TABLE, Failure, Place
 from zerotrust_kerberos.settings import Settings
 
@@ -44,7 +44,12 @@ class Beside:
 
 
 def serve_beside(
-    settings: Settings, *, scope: str | None = None, reason: str | None = None, place: Place | None = None
+    settings: Settings,
+    *,
+    scope: str | None = None,
+    reason: str | None = None,
+    job_pass: str | None = None,
+    place: Place | None = None,
 ) -> Beside:
     """Start one for ``settings.role``; returns when it has credentials, some ten seconds later at most.
 
@@ -54,6 +59,7 @@ def serve_beside(
         settings: Where the broker is, and the role.
         scope: Of the role, or all of it.
         reason: For the record.
+        job_pass: How long the command may run after its user's ticket has ended (``12h``): by a job pass, made now.
         place: What the endpoint's lines talk about.
 
     Raises:
@@ -62,11 +68,12 @@ def serve_beside(
     if settings.role is None:
         raise Failure("usage", "a role is needed", fix="zerotrust roles")
     talk = place or _place(settings)
+    wanted = supply(settings, scope=scope, reason=reason, job_pass=job_pass)
     ours, theirs = os.pipe()
     parent, pid = os.getpid(), os.fork()
     if pid == 0:
         os.close(ours)
-        _child(settings, scope=scope, reason=reason, place=talk, parent=parent, pipe=theirs)
+        _child(settings, wanted, place=talk, parent=parent, pipe=theirs)
     os.close(theirs)
     with os.fdopen(ours, "rb") as answer:
         said = answer.read()
@@ -83,19 +90,16 @@ def _place(settings: Settings) -> Place:
     return place
 
 
-def _child(
-    settings: Settings, *, scope: str | None, reason: str | None, place: Place, parent: int, pipe: int
-) -> NoReturn:
+def _child(settings: Settings, wanted: Supply, *, place: Place, parent: int, pipe: int) -> NoReturn:
     """The endpoint's process. Ctrl-C is for the command; when that ends, we do."""
     try:
         os.setsid()
         hardened.end_with(parent, signal.SIGTERM)
         _let_go()
-        credentials = credentials_of(settings, scope=scope, reason=reason)
         asyncio.run(
             stay(
                 role=settings.role or "",
-                credentials=credentials,
+                supply=wanted,
                 place=place,
                 is_in_file=True,
                 has_imds=False,

@@ -40,10 +40,10 @@ Fetch = Callable[[], "asyncio.Future[bytes | Failure]"]
 class _Entry:
     __slots__ = ("ends", "sealed", "timer", "used")
 
-    def __init__(self, body: bytes, *, ends: float) -> None:
+    def __init__(self, body: bytes, *, ends: float, used: bool) -> None:
         self.sealed = AtRest(body)
         self.ends = ends
-        self.used = True
+        self.used = used
         self.timer: asyncio.TimerHandle | None = None
 
 
@@ -56,6 +56,7 @@ class Keeper:
         self._chance = chance
         self._entries: dict[Wanted, _Entry] = {}
         self._flights: dict[Wanted, asyncio.Future[bytes | Failure]] = {}
+        self._awaited: set[Wanted] = set()
 
     @property
     def is_idle(self) -> bool:
@@ -72,6 +73,7 @@ class Keeper:
         if entry is not None and entry.ends - self._now() > LEAST:
             entry.used = True
             return entry.sealed.open()
+        self._awaited.add(wanted)
         # Shielded: whoever hangs up must not take the answer from all others.
         landed = await asyncio.shield(self._flight(wanted, fetch))
         if isinstance(landed, Failure):
@@ -86,6 +88,8 @@ class Keeper:
 
     def _landed(self, wanted: Wanted, fetch: Fetch, landed: asyncio.Future[bytes | Failure]) -> None:
         del self._flights[wanted]
+        used = wanted in self._awaited
+        self._awaited.discard(wanted)
         body = landed.result()
         if isinstance(body, Failure):
             return
@@ -94,7 +98,7 @@ class Keeper:
         self._forget(wanted)
         if life <= LEAST or len(self._entries) >= _ENTRIES_MAX:
             return
-        entry = self._entries[wanted] = _Entry(body, ends=ends)
+        entry = self._entries[wanted] = _Entry(body, ends=ends, used=used)
         # What AWS gave for little more than twenty minutes is not renewed at once, over and over.
         ahead = max(life / 2, life - AHEAD - _JITTER * self._chance())
         entry.timer = asyncio.get_running_loop().call_later(ahead, self._ahead, wanted, fetch)

@@ -6,8 +6,8 @@ import asyncio
 import shlex
 
 from zerotrust_kerberos import output
-from zerotrust_kerberos.agent.source import credentials_of
 from zerotrust_kerberos.agent.staying import stay
+from zerotrust_kerberos.agent.supply import supply
 from zerotrust_kerberos.failures import Failure
 
 TYPE_CHECKING = False
@@ -29,11 +29,12 @@ def command(call: Call) -> str:
         raise Failure("usage", "serve needs --role", fix="zerotrust roles")
     if token not in _TOKENS:
         raise Failure("usage", f"--token is one of {', '.join(_TOKENS)}")
+    wanted = supply(settings, scope=settings.scope, reason=settings.reason, job_pass=call.options.get("pass"))
     try:
         asyncio.run(
             stay(
                 role=settings.role,
-                credentials=credentials_of(settings, scope=settings.scope, reason=settings.reason),
+                supply=wanted,
                 place=call.place,
                 is_in_file=token == _TOKENS[0],
                 has_imds="imds" in call.switches,

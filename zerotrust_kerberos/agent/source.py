@@ -1,17 +1,14 @@
-"""Where an agent's credentials come from: the user's ticket, asked at each use; or the keeper, while the ticket is the same."""
+"""Credentials for whoever is logged in when they are asked for: the keeper's, while the ticket is the same person's."""
 
 from __future__ import annotations
 
 import copy
 import os
-import random
-import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 from zerotrust_kerberos.agent.errand import errand
 from zerotrust_kerberos.agent.keeper import Keeper, Wanted
 from zerotrust_kerberos.agent.logins import Login, Logins
-from zerotrust_kerberos.credential_process import obtained
 from zerotrust_kerberos.failures import Failure
 from zerotrust_kerberos.settings import Settings
 from zerotrust_kerberos.watch import Watch
@@ -70,17 +67,3 @@ class Source:
         if login.principal != wanted.principal:
             raise Failure("no_ticket", "somebody else has logged in meanwhile")
         return login
-
-
-def credentials_of(settings: Settings, *, scope: str | None, reason: str | None) -> Callable[[], Awaitable[bytes]]:
-    """One role's credentials, of whoever is logged in when they are asked for. ``settings.role`` says which."""
-    made: list[Source] = []
-
-    async def credentials() -> bytes:
-        # In the process that serves, and when it does: where the library is missing the first question says so.
-        if not made:
-            made.append(Source(settings, ask=obtained, takes_any_file=True, now=time.time, chance=random.random))
-        cache = os.environ.get("KRB5CCNAME")
-        return await made[0].credentials(role=settings.role or "", scope=scope, reason=reason, cache=cache)
-
-    return credentials

@@ -8,24 +8,23 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 from zerotrust_kerberos.agent import callers, hardened, private
 from zerotrust_kerberos.agent.endpoint import CONTAINER_PATH, Endpoint
 from zerotrust_kerberos.agent.http import HEAD_MAX, Door
+from zerotrust_kerberos.agent.supply import Supply
 from zerotrust_kerberos.failures import Place
 
 _ADDRESS = "127.0.0.1"  # the AWS CLI 2.9 knows no ::1
 _BACKLOG = 512
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
-Credentials = Callable[[], Awaitable[bytes]]
-
 
 async def stay(
     *,
     role: str,
-    credentials: Credentials,
+    supply: Supply,
     place: Place,
     is_in_file: bool,
     has_imds: bool,
@@ -36,7 +35,7 @@ async def stay(
 
     Args:
         role: Its name.
-        credentials: The broker's body; asked once before anything else, so that who may not have it hears so at once.
+        supply: Of its credentials; asked once before anything else, so that who may not have any hears so at once.
         place: What the lines for the user talk about.
         is_in_file: Whether the token is in a file, or among what ``ready`` gets.
         has_imds: Whether to be an instance's metadata service too.
@@ -49,13 +48,14 @@ async def stay(
     """
     hardened.hide()
     ended = _signalled()
-    await credentials()
-    with contextlib.ExitStack() as leaving:
+    await supply.begin()
+    async with contextlib.AsyncExitStack() as leaving:
+        leaving.push_async_callback(supply.end)
         listener = leaving.enter_context(socket.create_server((_ADDRESS, 0), backlog=_BACKLOG))
         host = f"{_ADDRESS}:{listener.getsockname()[1]}"
         endpoint = Endpoint(
             role=role,
-            credentials=credentials,
+            credentials=supply.credentials,
             place=place,
             host=host,
             has_imds=has_imds,

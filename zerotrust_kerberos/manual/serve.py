@@ -22,6 +22,7 @@ PAGE = Page(
             "file|environment",
             "print the name of a file with the token, or, for AWS CLI 2.9 and older, the token",
         ),
+        "--pass": ("TIME", "go on for so long when your ticket has ended, by a job pass made now: 12h"),
         "--imds": ("", "be an instance's metadata service too"),
     },
     examples=(("zerotrust serve --role developer", "prints the lines, and stays"),),

@@ -1,0 +1,150 @@
+"""``zerotrust serve --pass``: a job that was started with a ticket goes on all night without one, and leaves no pass behind."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.fakes import front_door
+from tests.fakes.broker import BrokerProcess, configuration
+from tests.fakes.front_door import CREDENTIALS, FrontDoor, Visit
+from tests.fakes.realm import Realm
+from tests.fakes.redis import RedisServer
+from tests.fakes.served import ROOT, eventually, serving
+from tests.fakes.sts.demo import demo_world
+from tests.fakes.sts.process import StrictSts
+
+RULE = {"name": "engineers", "principals": ["alice@EXAMPLE.COM"], "roles": ["developer"], "job_passes": "8h"}
+
+
+@pytest.fixture
+def broker(tmp_path: Path, realm: Realm, redis_server: RedisServer) -> Iterator[BrokerProcess]:
+    keytab = realm.keytab(tmp_path / "broker.keytab", "HTTP/localhost")
+    redis = {"url": redis_server.url, "password": redis_server.password}
+    with StrictSts(demo_world()) as sts:
+        settings = configuration(tmp_path, keytab=keytab, sts_endpoint=sts.url, redis=redis, rules=[RULE])
+        with BrokerProcess(tmp_path, settings, env=realm.env) as process:
+            yield process
+
+
+@pytest.fixture
+def login(realm: Realm, tmp_path: Path) -> dict[str, str]:
+    return {**realm.kinit("alice", tmp_path / "ccache"), "XDG_RUNTIME_DIR": str(tmp_path)}
+
+
+def _events(broker: BrokerProcess) -> list[tuple[str, str]]:
+    return [(record["event"], record.get("via", "")) for record in broker.records() if record.get("success")]
+
+
+def test_a_job_goes_on_without_a_ticket_and_its_pass_ends_with_it(
+    broker: BrokerProcess, login: dict[str, str], tmp_path: Path
+) -> None:
+    environment = {**login, "ZEROTRUST_BROKER_URL": broker.url}
+    with serving(environment, "--role", "developer", "--pass", "8h") as served:
+        (tmp_path / "ccache").unlink()
+        answer = served.ask()
+        assert answer is not None
+        assert answer.status == 200
+        assert json.loads(answer.body)["AccessKeyId"].startswith("ASIA")
+        assert ("pass_issued", "ticket") in _events(broker)
+        assert ("issued", "job_pass") in _events(broker)
+    assert _events(broker)[-1] == ("pass_cancelled", "job_pass")
+
+
+def test_a_pass_for_longer_than_the_rule_allows_is_refused_before_the_job_starts(
+    broker: BrokerProcess, login: dict[str, str]
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "zerotrust_kerberos", "serve", "--role", "developer", "--pass", "9h"],
+        env={**login, "ZEROTRUST_BROKER_URL": broker.url},
+        cwd=ROOT, capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "your rule lets jobs go on for 479 minutes" in done.stderr or "for 480 minutes" in done.stderr
+    assert _events(broker)[-1] == ("pass_cancelled", "job_pass")
+
+
+# With the hours of a night as seconds: what a job sees of it is the same.
+_NIGHT = """
+from zerotrust_kerberos.agent import supply
+supply.PASS_LIFETIME, supply._PASS_MIN, supply._AGAIN, supply._CLOCKS = 2, 1, 0.2, 1e9
+supply.wire.seconds_of = lambda text, member: int(text[:-1])
+from zerotrust_kerberos import cli
+cli.main()
+"""
+
+
+class Night:
+    """A broker whose passes have numbers, and whose credentials are too old to be kept."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, str]] = []
+        self.is_down = False
+
+    def __call__(self, visit: Visit) -> None:
+        line = " ".join(visit.head.split(" ")[:2])
+        self.asked.append((line, visit.headers["authorization"].split(" ")[-1] if not visit.principal else ""))
+        if self.is_down:
+            front_door.problem(503, "draining")(visit)
+        elif "/v1/passes" in line:
+            body: dict[str, Any] = {
+                "pass": f"ztpass_{len(self.asked)}",
+                "id": "i",
+                "renewable_until": "2037-01-01T00:00:00Z",
+            }
+            proof = [visit.negotiate()] if visit.principal else []
+            visit.answer(
+                204 if "DELETE" in line else 200, b"" if "DELETE" in line else json.dumps(body).encode(), *proof
+            )
+        else:
+            members = {**CREDENTIALS, "expiration": "2020-01-01T00:00:00Z"}
+            visit.answer(200, front_door.wire.credentials_body(**members))
+
+    def shown(self, line: str) -> list[str]:
+        return [token for asked, token in self.asked if asked == line]
+
+
+def test_a_pass_is_renewed_by_itself_again_after_a_failure_and_its_newest_text_is_shown(
+    realm: Realm, login: dict[str, str], tmp_path: Path
+) -> None:
+    night = Night()
+    with FrontDoor.tcp(realm.keytab(tmp_path / "keytab", "HTTP/localhost")) as door:
+        door.reply = night
+        environment = {**login, "ZEROTRUST_BROKER_URL": door.url}
+        with serving(environment, "--role", "developer", "--pass", "3600s", program=["-c", _NIGHT]) as served:
+            eventually(lambda: len(night.shown("POST /v1/passes/current/renew")) > 1)
+            night.is_down = True
+            tries = len(night.shown("POST /v1/passes/current/renew"))
+            eventually(lambda: len(night.shown("POST /v1/passes/current/renew")) > tries + 1)
+            night.is_down = False
+            tries = len(night.shown("POST /v1/passes/current/renew"))
+            eventually(lambda: len(night.shown("POST /v1/passes/current/renew")) > tries + 1)
+            newest = night.shown("POST /v1/passes/current/renew")
+            assert len(set(newest)) > 2
+            answer = served.ask()
+            assert answer is not None
+            assert answer.status == 200
+            assert night.shown("POST /v1/credentials")[-1] not in newest[:-2]
+        assert night.shown("DELETE /v1/passes/current")
+        assert len(night.shown("POST /v1/passes")) == 1
+
+
+def test_when_the_time_of_a_pass_is_over_it_is_given_back_and_gives_nothing(
+    realm: Realm, login: dict[str, str], tmp_path: Path
+) -> None:
+    night = Night()
+    with FrontDoor.tcp(realm.keytab(tmp_path / "keytab", "HTTP/localhost")) as door:
+        door.reply = night
+        environment = {**login, "ZEROTRUST_BROKER_URL": door.url}
+        with serving(environment, "--role", "developer", "--pass", "3s", program=["-c", _NIGHT]) as served:
+            eventually(lambda: night.shown("DELETE /v1/passes/current") != [])
+            answer = served.ask()
+            assert answer is not None
+            assert answer.status == 401
+            assert b"the time of the job pass is over" in answer.body
