@@ -122,6 +122,7 @@ COMMANDS = {
             "--from": VALUE,
         },
     ),
+    "doctor": Command("doctor.command:command", {**SHARED, "--role": VALUE, "--json": SWITCH, "--fix": SWITCH}),
     "version": Command("help:version", {}),
     "help": Command("help:command", {}, words=("[what]",)),
 }
