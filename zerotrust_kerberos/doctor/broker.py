@@ -20,6 +20,11 @@ def sign_in(patient: Patient) -> Finding:
     except Failure:
         return unseen("no broker is named")
     try:
+        patient.door()
+        patient.service_ticket()
+    except Failure:
+        return unseen("needs a ticket for the broker, and somebody at its door")
+    try:
         members = patient.whoami()
     except Failure as failure:
         return failed(failure, patient.call.place)

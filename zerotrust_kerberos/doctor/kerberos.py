@@ -7,7 +7,6 @@ import time
 
 from zerotrust_kerberos.doctor.finding import BAD, WARN, Finding, failed, ok, unseen
 from zerotrust_kerberos.failures import Failure
-from zerotrust_kerberos.negotiate import Initiator
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -92,7 +91,7 @@ def service(patient: Patient) -> Finding:
     # A principal in full is taken as it stands, whatever DNS says.
     exact = f"export ZEROTRUST_SPN={wanted.replace('@', '/')}@{_realm(patient, became)}"
     try:
-        patient.timed(lambda: Initiator(wanted).first_token(), late="kdc_unreachable")
+        patient.service_ticket()
     except Failure as failure:
         found = failed(failure, patient.call.place, saying=why)
         if changed and failure.code in {"service_unknown", "kerberos_failed", "kdc_unreachable"}:

@@ -12,10 +12,11 @@ from zerotrust_kerberos.settings import SYSTEM_FILE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from zerotrust_kerberos.doctor.patient import Patient
     from zerotrust_kerberos.settings import Settings
 
-_CONNECT_SECONDS = 3.0
 _SOON_DAYS, _DAY = 14, 86400
 _UNAUTHORIZED, _TICKET_TOO = 401, "negotiate"
 # Schemes that something which is no broker offers, and what that usually is.
@@ -68,7 +69,7 @@ def tls(patient: Patient) -> Finding:
     if found is None or found.broker.scheme != "https":
         return unseen("the broker is on this machine")
     try:
-        certificate, der, version = patient.timed(lambda: _handshake(found), late="broker_timeout")
+        certificate, der, version = patient.certificate()
     except Failure as failure:
         return failed(failure, patient.call.place, saying=_trusted(found) if failure.code == "tls_untrusted" else "")
     ends = ssl.cert_time_to_seconds(str(certificate["notAfter"]))
@@ -86,6 +87,11 @@ def door(patient: Patient) -> Finding:
         host = patient.settings.broker.host
     except Failure:
         return unseen("no broker is named")
+    try:
+        if patient.settings.broker.scheme == "https":
+            patient.certificate()
+    except Failure:
+        return unseen("there is no connection to knock at it")
     try:
         answer = patient.door()
     except Failure as failure:
@@ -110,34 +116,12 @@ def _remote(patient: Patient) -> Settings | None:
     return found if found.broker.scheme == "https" else None
 
 
-def _handshake(found: Settings) -> tuple[dict[str, object], bytes, str]:
-    try:
-        context = ssl.create_default_context(cafile=found.ca_file)
-    except OSError as error:
-        what = f"ca_file {found.ca_file}: {error.strerror or 'no certificates in it'}"
-        raise Failure("configuration", what, fix="export ZEROTRUST_CA_FILE=/path/to/ca.pem") from error
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    try:
-        with (
-            socket.create_connection((found.broker.host, found.broker.port), _CONNECT_SECONDS) as plain,
-            context.wrap_socket(plain, server_hostname=found.broker.host) as secured,
-        ):
-            certificate: dict[str, object] = dict(secured.getpeercert() or {})
-            return certificate, secured.getpeercert(binary_form=True) or b"", secured.version() or ""
-    except ssl.SSLCertVerificationError as error:
-        raise Failure("tls_untrusted", error.verify_message) from error
-    except ssl.SSLError as error:
-        raise Failure("tls_failed", error.reason or str(error)) from error
-    except OSError as error:
-        raise Failure("broker_unreachable", error.strerror or str(error)) from error
-
-
 def _trusted(found: Settings) -> str:
     where = found.ca_file or ssl.get_default_verify_paths().cafile or ssl.get_default_verify_paths().capath
     return f"; what is trusted stands in {where}"
 
 
-def _signer(certificate: dict[str, object]) -> str:
+def _signer(certificate: Mapping[str, object]) -> str:
     issuer = certificate.get("issuer")
     names = dict(pair for group in (issuer if isinstance(issuer, tuple) else ()) for pair in group)
     return str(names.get("organizationName") or names.get("commonName") or "an unnamed authority")

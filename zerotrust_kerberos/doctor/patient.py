@@ -9,10 +9,13 @@ from broker import wire
 from zerotrust_kerberos import __version__
 from zerotrust_kerberos.ask import ask
 from zerotrust_kerberos.doctor import kdc
+from zerotrust_kerberos.doctor.handshake import shake
 from zerotrust_kerberos.doctor.krb5 import Krb5
 from zerotrust_kerberos.exchange import Answer, connect, exchange
 from zerotrust_kerberos.failures import Failure
+from zerotrust_kerberos.negotiate import Initiator
 from zerotrust_kerberos.questions import object_of
+from zerotrust_kerberos.settings import TIMEOUT_MAX
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,28 +23,31 @@ if TYPE_CHECKING:
     from typing import TypeVar
 
     from zerotrust_kerberos.commands import Call
+    from zerotrust_kerberos.doctor.handshake import Shown
     from zerotrust_kerberos.doctor.kdc import Told
     from zerotrust_kerberos.doctor.krb5 import Cache
     from zerotrust_kerberos.settings import Settings
 
     _T = TypeVar("_T")
 
-# Seconds for one thing. libkrb5 tries silent KDCs for half a minute, a resolver as long; nobody waits for that to hear of it.
-PATIENCE = 10.0
-
 
 class Patient:
     """One. Every question raises ``Failure`` where there is no answer, and gives the same answer the second time."""
 
-    def __init__(
-        self, call: Call, environ: Mapping[str, str], *, user: str, now: Callable[[], float], patience: float = PATIENCE
-    ) -> None:
+    def __init__(self, call: Call, environ: Mapping[str, str], *, user: str, now: Callable[[], float]) -> None:
         self.call = call
         self.environ = environ
         self.user = user
         self.now = now
-        self._patience = patience
         self._answers: dict[str, tuple[object, Failure | None]] = {}
+
+    @functools.cached_property
+    def _patience(self) -> float:
+        """Seconds for one thing."""
+        try:
+            return self.settings.timeout
+        except Failure:
+            return TIMEOUT_MAX
 
     @functools.cached_property
     def settings(self) -> Settings:
@@ -91,8 +97,18 @@ class Patient:
 
         return self._once("kdc", look, late="kdc_unreachable")
 
+    def certificate(self) -> Shown:
+        """What the broker shows over TLS."""
+        return self._once("certificate", lambda: shake(self.settings), late="broker_timeout")
+
+    def service_ticket(self) -> None:
+        """That there is a ticket for the broker."""
+        self._once("ticket", lambda: Initiator(self.settings.spn).first_token(), late="kdc_unreachable")
+
     def door(self) -> Answer:
         """What the broker says to who shows no ticket."""
+        if self.settings.broker.scheme == "https":
+            self.certificate()
 
         def look() -> Answer:
             authority = self.settings.broker.authority
@@ -122,7 +138,7 @@ class Patient:
         self._answers.clear()
 
     def timed(self, look: Callable[[], _T], *, late: str | Callable[[], str]) -> _T:
-        """Do something, but not for ever.
+        """Do something, but not for ever: libkrb5 tries silent KDCs for half a minute, a resolver as long.
 
         Raises:
             Failure: Its own, or ``late``.
@@ -140,7 +156,7 @@ class Patient:
         thread.start()
         thread.join(self._patience)
         if not found:
-            raise Failure(late if isinstance(late, str) else late(), f"no answer in {self._patience:.0f} s")
+            raise Failure(late if isinstance(late, str) else late(), f"no answer in {self._patience:g} s")
         [(value, error)] = found
         if error is not None:
             raise error

@@ -14,7 +14,7 @@ PAGE = Page(
 
     Nothing is changed without --fix, and with it only what harms nobody: a ticket is renewed, a private file made private.
 
-    The exit status is that of the first fault, 0 if there is none.
+    A --timeout counts for each thing that is waited for. The exit status is that of the first fault, 0 if there is none.
     """,
     options={
         "--role": ("ROLE", "also say whether this role can be had, and why not"),
