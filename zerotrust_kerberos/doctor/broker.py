@@ -35,13 +35,13 @@ def sign_in(patient: Patient) -> Finding:
 
 def role(patient: Patient) -> Finding:
     """Whether the role can be had."""
-    name = patient.call.options.get("role", "")
-    if not name:
-        return unseen("no --role was given")
     try:
+        name = patient.settings.role
         patient.whoami()
     except Failure:
         return unseen("the broker could not be asked")
+    if name is None:
+        return unseen("no --role was given")
     try:
         members = patient.explained(name)
     except Failure as failure:

@@ -65,7 +65,7 @@ def _taken(best: Ticket, now: float, evidence: str, cache: str) -> Finding:
     if best.end - now < _SOON:
         if best.renew_till > now:
             return Finding(WARN, f"{evidence}: it ends soon", fix="kinit -R", repair=lambda: _run("kinit", "-R"))
-        return Finding(WARN, f"{evidence}: it ends soon", fix="kinit")
+        return Finding(WARN, f"{evidence}: it ends soon", fix="zerotrust login")
     return _private(cache, evidence)
 
 

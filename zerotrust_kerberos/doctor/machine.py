@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined]  # undocumented; what urllib itself asks
 
 from zerotrust_kerberos import __version__
+from zerotrust_kerberos.by_agent import SYSTEM_SOCKET, users_socket
 from zerotrust_kerberos.doctor.finding import WARN, Finding, ok, unseen
 from zerotrust_kerberos.failures import Failure, clean
 
@@ -76,28 +77,23 @@ def _aws(environ: Mapping[str, str]) -> str:
 
 
 def agent(patient: Patient) -> Finding:
-    """Whether an agent answers where the helper would look for it, and whose it is."""
-    path = _agent_socket(patient.environ)
-    if path is None:
+    """Whether an agent answers where the helper looks for it, and whose it is."""
+    try:
+        named = patient.settings.agent
+    except Failure:
+        named = None
+    usual = [path for path in (users_socket(patient.environ), SYSTEM_SOCKET) if path and os.path.exists(path)]  # noqa: PTH110
+    path = named or (usual[0] if usual else "")
+    if not path:
         return unseen("none: every command asks the broker itself")
     try:
         uid = _owner_of(path)
     except OSError as error:
         what = f"{path}: {error.strerror or error}; commands go to the broker themselves"
-        return Finding(
-            WARN, what, fix=f"ls -l '{path}'; systemctl --user status zerotrust-agent zerotrust-agent.socket"
-        )
+        return Finding(WARN, what, fix=f"ls -l '{path}'; zerotrust help agent")
     if uid not in {0, os.geteuid()}:
         return Finding(WARN, f"{path} belongs to uid {uid}, whom nobody here trusts", fix=f"ls -l '{path}'")
     return ok(f"{path}, run by uid {uid}")
-
-
-def _agent_socket(environ: Mapping[str, str]) -> str | None:
-    if given := environ.get("ZEROTRUST_AGENT"):
-        return given.removeprefix("unix:")
-    runtime = environ.get("XDG_RUNTIME_DIR", "")
-    usual = [f"{runtime}/zerotrust/agent.sock"] if runtime.startswith("/") else []
-    return next((path for path in (*usual, "/run/zerotrust-agent/agent.sock") if os.path.exists(path)), None)  # noqa: PTH110
 
 
 def _owner_of(path: str) -> int:
