@@ -33,8 +33,8 @@ class Command:
     Attributes:
         home: Module and function, ``module:function``, of this package.
         options: Each option and its kind.
-        words: Names of the words that stand alone, in order; one in brackets may be left out, and a last one
-            with ``...`` stands for any number, at least one without brackets.
+        words: Names of the words that stand alone, in order. ``a|b`` is one of these; one in brackets may be left out; a last one
+            with ``...`` stands for any number, without brackets for at least one.
         program: Whether words of another program follow behind ``--``; None where they may.
     """
 
@@ -123,6 +123,7 @@ COMMANDS = {
         },
     ),
     "doctor": Command("doctor.command:command", {**SHARED, "--role": VALUE, "--json": SWITCH, "--fix": SWITCH}),
+    "completion": Command("completion.command:command", {}, words=("bash|zsh|fish",), program=None),
     "version": Command("help:version", {}),
     "help": Command("help:command", {}, words=("[what]",)),
 }
@@ -261,9 +262,14 @@ def _sort(command: Command, call: Call, words: Sequence[str]) -> None:
 def _count(command: Command, call: Call) -> None:
     least = sum(1 for word in command.words if not word.startswith("["))
     if len(call.words) < least:
-        raise Failure("usage", f"{call.name} needs {command.words[len(call.words)].upper()}", fix=_help_of(call))
+        raise Failure("usage", f"{call.name} needs {shown(command.words[len(call.words)])}", fix=_help_of(call))
     if len(call.words) > len(command.words) and not any("..." in word for word in command.words):
         raise Failure("usage", f"{call.name} does not take {call.words[len(command.words)]}", fix=_help_of(call))
+
+
+def shown(word: str) -> str:
+    """A word that stands alone, as it is shown: ``ROLE``, ``[WHAT]``; one of several as it is written."""
+    return word if "|" in word else word.upper()
 
 
 def _help_of(call: Call) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 
 from zerotrust_kerberos import __version__, manual
-from zerotrust_kerberos.commands import COMMANDS, MANY
+from zerotrust_kerberos.commands import COMMANDS, MANY, shown
 from zerotrust_kerberos.failures import TABLE, Failure
 from zerotrust_kerberos.manual.page import SECTIONS
 from zerotrust_kerberos.meanings import EXITS, MEANINGS
@@ -78,7 +78,7 @@ def of_command(name: str) -> str:
     lines += ["", *_paragraph(f"{page.summary[:1].upper()}{page.summary[1:]}.")]
     for text in page.text:
         lines += ["", *_paragraph(text)]
-    explained = [(word.upper(), text) for word, text in page.words.items()]
+    explained = [(shown(word), text) for word, text in page.words.items()]
     explained += [(f"{option} {wants}".rstrip(), text) for option, (wants, text) in manual.options(name).items()]
     lines += ["", *_explained(explained)] if explained else []
     lines += ["", "Examples:"] if page.examples else []
@@ -103,7 +103,7 @@ def synopsis(name: str) -> list[str]:
     for option, (wants, _) in manual.options(name).items():
         many = "..." if known.options[option] == MANY else ""
         parts.append(f"[{option} {wants}]{many}" if wants else f"[{option}]")
-    parts += [word.upper() for word in known.words]
+    parts += [shown(word) for word in known.words]
     parts += {True: ["--", "COMMAND..."], False: [], None: ["[-- COMMAND...]"]}[known.program]
     return parts
 

@@ -1,0 +1,107 @@
+"""TAB in real shells, with the names of roles from a broker that is asked by a real ticket."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from broker import wire
+from tests.fakes import front_door
+from tests.fakes.broker import PROGRAMS
+from tests.fakes.front_door import FrontDoor
+from tests.fakes.terminal import Keyboard
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.fakes.realm import Realm
+
+ROOT = Path(__file__).parents[2]
+SHELLS = {
+    "bash": (["bash", "--norc", "--noprofile", "-i"], "source <(zerotrust completion bash)"),
+    "zsh": (["zsh", "-f", "-i"], "source <(zerotrust completion zsh)"),
+    "fish": (["fish", "--no-config", "-i"], "zerotrust completion fish | source"),
+}
+# What is typed, and what stands there after TAB.
+TYPED = {
+    "zerotrust who\t": "zerotrust whoami",
+    "zerotrust whoami --js\t": "zerotrust whoami --json",
+    "zerotrust roles --format c\t": "zerotrust roles --format csv",
+    "zerotrust roles --format=c\t": "zerotrust roles --format=csv",
+    "zerotrust explain dev\t": "zerotrust explain developer",
+    "zerotrust credential-process --role=aud\t": "zerotrust credential-process --role=auditor",
+    "zerotrust credential-process --role developer --scope r\t": "zerotrust credential-process --role developer --scope readonly",
+    "zerotrust roles --ca-file some.p\t": "zerotrust roles --ca-file some.pem",
+    "zerotrust fetch --to fol\t": "zerotrust fetch --to folder",
+    "zerotrust help no_t\t": "zerotrust help no_ticket",
+    "zerotrust whoami --broker http://x:1 --js\t": "zerotrust whoami --broker http://x:1 --json",
+    "zerotrust exec --secret 'A=b c' -- mkfif\t": "zerotrust exec --secret A=b c -- mkfifo",
+    "zerotrust exec --secret A=b -- cat some.p\t": "zerotrust exec --secret A=b -- cat some.pem",
+}
+
+
+@pytest.fixture(scope="module")
+def door(realm: Realm, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FrontDoor]:
+    keytab = realm.keytab(tmp_path_factory.mktemp("completion") / "keytab", "HTTP/localhost")
+    with FrontDoor.tcp(keytab) as door:
+        door.reply = front_door.body(
+            wire.roles_body(
+                [{"name": "developer", "scopes": ["readonly"]}, {"name": "auditor"}, {"name": "$(touch x)"}]
+            )
+        )
+        yield door
+
+
+@pytest.fixture
+def home(realm: Realm, door: FrontDoor, tmp_path: Path) -> dict[str, str]:
+    """Somebody's environment; their home is ``tmp_path``."""
+    (tmp_path / "some.pem").touch()
+    (tmp_path / "folder").mkdir()
+    door.visits.clear()
+    return {
+        **realm.kinit("alice", tmp_path / ".ccache"),
+        "HOME": str(tmp_path),
+        "PATH": f"{PROGRAMS}:/usr/bin:/bin",
+        "TERM": "xterm",
+        "LC_ALL": "C.UTF-8",
+        "ZEROTRUST_BROKER_URL": door.url,
+    }
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_tab_completes_commands_options_roles_files_and_other_programs(
+    shell: str, home: dict[str, str], door: FrontDoor, tmp_path: Path
+) -> None:
+    program, setup = SHELLS[shell]
+    keyboard = Keyboard(program, home, cwd=tmp_path)
+    try:
+        keyboard.types(f"{setup}\n")
+        found = {}
+        for at, typed in enumerate(TYPED):
+            # ^A and ^E: to the beginning and to the end of the line, which is printed instead of run.
+            keyboard.types(f"{typed}\x01echo \x05 >.said; mv .said .said{at}\r")
+            found[typed] = keyboard.waits_for(tmp_path / f".said{at}").strip().removesuffix("/")
+    finally:
+        keyboard.close()
+    assert found == TYPED
+    assert len(door.visits) == 1
+    (kept,) = (tmp_path / ".cache" / "zerotrust").iterdir()
+    assert kept.read_text().startswith("developer\treadonly\nauditor\t\n")
+
+
+@pytest.mark.parametrize("missing", ["broker", "ticket", "settings"])
+def test_tab_is_silent_where_nobody_can_be_asked(missing: str, home: dict[str, str], tmp_path: Path) -> None:
+    match missing:
+        case "broker":
+            home["ZEROTRUST_BROKER_URL"] = "http://localhost:1"
+        case "ticket":
+            home["KRB5CCNAME"] = "FILE:/nonexistent/ccache"
+        case _:
+            del home["ZEROTRUST_BROKER_URL"]
+    words = [sys.executable, "-m", "zerotrust_kerberos", "completion", "bash", "--", "zerotrust", "explain", ""]
+    done = subprocess.run(words, env=home, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
