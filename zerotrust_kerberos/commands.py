@@ -14,11 +14,14 @@ from zerotrust_kerberos.failures import Failure
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from typing import TypeVar
 
     from zerotrust_kerberos.failures import Place
     from zerotrust_kerberos.settings import Settings
     from zerotrust_kerberos.watch import Watch
+
+    _Answer = TypeVar("_Answer")
 
 # What stands behind an option: a value, of which the last counts; values, of which all count; nothing.
 VALUE, MANY, SWITCH = "value", "many", "switch"
@@ -86,7 +89,13 @@ COMMANDS = {
     "approve": Command("time_boxes:approve", {**SHARED, **SHOWN}, words=("id",)),
     "deny": Command("time_boxes:deny", {**SHARED, **SHOWN, "--reason": VALUE}, words=("id",)),
     # Programs, and what they are given.
-    "exec": Command("secrets:execute_command", {**SHARED, "--secret": MANY, "--mask": VALUE}, program=True),
+    "exec": Command(
+        "run:exec_command",
+        {**SHARED, **_NARROWED, "--env": SWITCH, "--secret": MANY, "--mask": VALUE},
+        words=("[role]",),
+        program=True,
+    ),
+    "shell": Command("run:shell_command", {**SHARED, **_NARROWED}, words=("[role]",)),
     "fetch": Command(
         "secrets:fetch_command",
         {**SHARED, "--to": VALUE, "--renew": VALUE, "--mask": VALUE, "--disk": SWITCH},
@@ -179,6 +188,15 @@ class Call:
         wanted = self.settings(**more)
         self.watch.start(wanted.timeout)
         return wanted
+
+    def in_time(self, wanted: Settings, question: Callable[[Watch], _Answer]) -> _Answer:
+        """The answer to one question, within its time; the command goes on without a limit. Raises as the question does."""
+        watch = self.watch.anew()
+        watch.start(wanted.timeout)
+        try:
+            return question(watch)
+        finally:
+            watch.end()
 
     def asking_for_role(self) -> Settings:
         """The same, with the role that the first word names; without one it is the settings'."""

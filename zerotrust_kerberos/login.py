@@ -13,9 +13,8 @@ import tempfile
 from broker import wire
 from zerotrust_kerberos import output, tickets, times
 from zerotrust_kerberos.ask import ask
-from zerotrust_kerberos.failures import Failure, line
+from zerotrust_kerberos.failures import Failure
 from zerotrust_kerberos.questions import object_of
-from zerotrust_kerberos.watch import Watch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -152,9 +151,6 @@ def _is_armored(call: Call, found: Mapping[str, object]) -> bool:
 
 
 def _explained(call: Call, settings: Settings) -> dict[str, object]:
-    """The broker's word on the role, within the time that any question has."""
-    watch = Watch(lambda failure: output.say(f"{line(failure, call.place)}\n"))
-    watch.start(settings.timeout)
-    answer = ask(settings, watch, method="GET", path=f"{wire.EXPLAIN_PATH}/{settings.role}")
-    watch.end()
-    return object_of(answer)
+    """The broker's word on the role."""
+    path = f"{wire.EXPLAIN_PATH}/{settings.role}"
+    return object_of(call.in_time(settings, lambda watch: ask(settings, watch, method="GET", path=path)))

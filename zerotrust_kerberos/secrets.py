@@ -7,7 +7,6 @@ of its fields where it has several. Without ``NAME=`` it is the path's last step
 from __future__ import annotations
 
 import os
-import sys
 import time
 
 from broker.wire_secrets import PREFIX
@@ -31,7 +30,6 @@ _WORD_CHARS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz012
 _UNITS = {"s": 1, "m": 60, "h": 3600}
 # Seconds. Later than a day is a restart; after a failure it is tried again so soon.
 _RENEW_MIN, _RENEW_MAX, _AFTER_FAILURE = 1, 86400, 30
-_EXIT_NOT_RUN = 127  # what a shell says of a command that is not there
 
 
 class Wish:
@@ -46,14 +44,6 @@ class Wish:
         self.name = name if equals else path.rpartition("/")[2]
         if not path or not _PATH_CHARS.issuperset(path) or path.startswith("/") or not self.name:
             raise Failure("usage", f"{text} is not NAME=PATH#FIELD")
-
-
-def execute_command(call: Call) -> NoReturn:
-    """``zerotrust exec``. Raises as ``execute`` does."""
-    wishes = [Wish(text) for text in call.many.get("secret", ())]
-    if not wishes:
-        raise Failure("usage", "exec needs --secret NAME=PATH, and a command behind --")
-    execute(wishes, call.program, call.asking(), call.watch, mask=call.options.get("mask", ""))
 
 
 def fetch_command(call: Call) -> str:
@@ -93,7 +83,7 @@ def fetch(wishes: Sequence[Wish], folder: str, settings: Settings, watch: Watch,
         Failure: They cannot be had, or not be written there.
     """
     found = values(wishes, settings, watch)
-    printed = _masks(found, mask)
+    printed = masks(found, mask)
     deliver(folder, {name: value.encode() for name, value in found.items()}, on_disk=on_disk)
     return printed.rstrip("\n")
 
@@ -131,32 +121,15 @@ def seconds_of(text: str) -> float:
     return float(int(digits) * unit)
 
 
-def execute(
-    wishes: Sequence[Wish],
-    command: Sequence[str],
-    settings: Settings,
-    watch: Watch,
-    *,
-    mask: str,
-) -> NoReturn:
-    """Become ``command``, with the values in its environment and nowhere else.
+def require_variable_names(wishes: Sequence[Wish]) -> None:
+    """Check that each can be a variable by its name.
 
     Raises:
-        Failure: They cannot be had.
+        Failure: ``usage``.
     """
     for wish in wishes:
         if not _WORD_CHARS.issuperset(wish.name) or wish.name[0].isdigit():
             raise Failure("usage", f"{wish.name} is no name of a variable: write NAME=PATH#FIELD")
-    found = values(wishes, settings, watch)
-    if any("\0" in value for value in found.values()):
-        raise Failure("usage", "a value with a NUL fits into no environment: use fetch")
-    output.put(_masks(found, mask))
-    try:
-        os.execvpe(command[0], list(command), {**os.environ, **found})  # noqa: S606  # what the user asked to be run
-    except OSError as error:
-        sys.stderr.write(f"zerotrust: {command[0]}: {error.strerror}\n")
-        sys.stderr.flush()
-        os._exit(_EXIT_NOT_RUN)
 
 
 def _apart(once: Callable[[], int]) -> int:
@@ -166,7 +139,8 @@ def _apart(once: Callable[[], int]) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
-def _masks(found: Mapping[str, str], mask: str) -> str:
+def masks(found: Mapping[str, str], mask: str) -> str:
+    """Lines that make a pipeline hide the values; nothing where ``mask`` names no runner. Raises as ``masked``."""
     return "".join(masked(mask, value, os.environ) for value in found.values()) if mask else ""
 
 

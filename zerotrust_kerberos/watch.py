@@ -57,6 +57,10 @@ class Watch:
         _signal.set_wakeup_fd(-1)
         _signal.signal(_signal.SIGINT, _signal.default_int_handler)
 
+    def anew(self) -> Watch:
+        """Another one that reports alike, for the next question of the same command."""
+        return Watch(self._report)
+
     def _wait(self, pipe: int, ends: float) -> None:
         readable, _, _ = select.select([pipe], [], [], max(0.0, ends - time.monotonic()))
         self._speech.acquire()

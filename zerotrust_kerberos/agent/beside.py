@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import signal
+from collections.abc import Mapping
 from typing import NoReturn
 
 from zerotrust_kerberos.agent import hardened
@@ -50,6 +51,7 @@ def serve_beside(
     reason: str | None = None,
     job_pass: str | None = None,
     place: Place | None = None,
+    files: Mapping[str, str] | None = None,
 ) -> Beside:
     """Start one for ``settings.role``; returns when it has credentials, some ten seconds later at most.
 
@@ -61,6 +63,7 @@ def serve_beside(
         reason: For the record.
         job_pass: How long the command may run after its user's ticket has ended (``12h``): by a job pass, made now.
         place: What the endpoint's lines talk about.
+        files: What else the command shall find beside the token, by name, until it ends.
 
     Raises:
         Failure: There are no credentials, and nothing was started.
@@ -73,7 +76,7 @@ def serve_beside(
     parent, pid = os.getpid(), os.fork()
     if pid == 0:
         os.close(ours)
-        _child(settings, wanted, place=talk, parent=parent, pipe=theirs)
+        _child(settings, wanted, place=talk, files=files or {}, parent=parent, pipe=theirs)
     os.close(theirs)
     with os.fdopen(ours, "rb") as answer:
         said = answer.read()
@@ -90,7 +93,9 @@ def _place(settings: Settings) -> Place:
     return place
 
 
-def _child(settings: Settings, wanted: Supply, *, place: Place, parent: int, pipe: int) -> NoReturn:
+def _child(
+    settings: Settings, wanted: Supply, *, place: Place, files: Mapping[str, str], parent: int, pipe: int
+) -> NoReturn:
     """The endpoint's process. Ctrl-C is for the command; when that ends, we do."""
     try:
         os.setsid()
@@ -102,6 +107,7 @@ def _child(settings: Settings, wanted: Supply, *, place: Place, parent: int, pip
                 supply=wanted,
                 place=place,
                 is_in_file=True,
+                files=files,
                 has_imds=False,
                 ready=lambda environment: _say(pipe, environment),
                 told=lambda _line: None,  # the SDK prints it

@@ -13,7 +13,7 @@ import stat
 from collections.abc import Mapping
 
 _BEGINNING = "zerotrust-"
-_TOKEN = "token"  # noqa: S105  a file's name
+TOKEN = "token"  # noqa: S105  a file's name
 _OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -27,19 +27,20 @@ class Folder:
         self._descriptor = os.open(self.path, _OPEN)
         fcntl.flock(self._descriptor, fcntl.LOCK_EX)
 
-    def put(self, token: str) -> str:
-        """Write the token; the file's path. No line feed: botocore takes it for a part of the header."""
+    def put(self, name: str, text: str) -> str:
+        """Write a file; its path. No line feed behind a token: botocore takes it for a part of the header."""
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        descriptor = os.open(_TOKEN, flags, 0o600, dir_fd=self._descriptor)
+        data = text.encode("utf-8", "surrogateescape")
+        descriptor = os.open(name, flags, 0o600, dir_fd=self._descriptor)
         try:
-            if os.write(descriptor, token.encode("ascii")) != len(token):
-                raise OSError("the token could not be written whole")
+            if os.write(descriptor, data) != len(data):
+                raise OSError("a file could not be written whole")
         finally:
             os.close(descriptor)
-        return f"{self.path}/{_TOKEN}"
+        return f"{self.path}/{name}"
 
     def remove(self) -> None:
-        """Both; once is enough."""
+        """And all that is in it; once is enough."""
         _emptied(self._descriptor, self.path)
 
 
@@ -65,7 +66,7 @@ def _swept(path: str) -> None:
         descriptor = os.open(path, _OPEN)
         try:
             # An empty one may be about to be locked and filled.
-            if os.fstat(descriptor).st_uid == os.geteuid() and _TOKEN in os.listdir(descriptor):  # noqa: PTH208
+            if os.fstat(descriptor).st_uid == os.geteuid() and TOKEN in os.listdir(descriptor):  # noqa: PTH208
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 _emptied(descriptor, path)
         finally:
@@ -73,8 +74,9 @@ def _swept(path: str) -> None:
 
 
 def _emptied(folder: int, path: str) -> None:
-    with contextlib.suppress(OSError):
-        os.unlink(_TOKEN, dir_fd=folder)
+    for name in os.listdir(folder):
+        with contextlib.suppress(OSError):
+            os.unlink(name, dir_fd=folder)
     with contextlib.suppress(OSError):
         os.rmdir(path)  # noqa: PTH106
 

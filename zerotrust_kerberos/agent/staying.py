@@ -8,7 +8,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from zerotrust_kerberos.agent import callers, hardened, private
 from zerotrust_kerberos.agent.endpoint import CONTAINER_PATH, Endpoint
@@ -30,6 +30,7 @@ async def stay(
     has_imds: bool,
     ready: Callable[[dict[str, str]], None],
     told: Callable[[str], None],
+    files: Mapping[str, str] | None = None,
 ) -> None:
     """Serve one role until SIGTERM, SIGINT or SIGHUP.
 
@@ -41,6 +42,7 @@ async def stay(
         has_imds: Whether to be an instance's metadata service too.
         ready: Gets the environment for the programs that may ask.
         told: Gets each line that says why there are no credentials.
+        files: What else lies beside the token, by name.
 
     Raises:
         Failure: There are no credentials to begin with.
@@ -71,7 +73,9 @@ async def stay(
             private.sweep(place_of_token)
             folder = private.Folder(place_of_token)
             leaving.callback(folder.remove)
-            environment["AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"] = folder.put(endpoint.token)
+            environment["AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"] = folder.put(private.TOKEN, endpoint.token)
+            for name, text in (files or {}).items():
+                folder.put(name, text)
         else:
             environment["AWS_CONTAINER_AUTHORIZATION_TOKEN"] = endpoint.token
         if has_imds:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 # Where a command stands in the list of all, in the order of the list.
 CREDENTIALS = "Credentials"
 ACCESS = "What you may have"
-SECRETS = "Secrets"
+SECRETS = "Programs, and what they are given"
 SIGN_IN = "Signing in"
 SET_UP = "Set up and help"
 SECTIONS = (CREDENTIALS, ACCESS, SECRETS, SIGN_IN, SET_UP)
