@@ -178,6 +178,16 @@ def test_stepping_up_logs_in_as_the_role_asks_and_says_whether_that_was_enough(s
     assert (done.returncode, terminal.seen) == (0, "you may have developer\r\n")
 
 
+def test_stepping_up_from_a_password_takes_a_second_login_of_the_right_kind(scene: Scene) -> None:
+    user = scene.user("bob")
+    scene.realm.kinit("bob", Path(user["KRB5CCNAME"].removeprefix("FILE:")))
+    with Terminal(user, "login", "--step-up", "readonly") as terminal:
+        terminal.until("Password for bob@EXAMPLE.COM: ")
+        terminal.type("builder\n")
+        assert terminal.end() == 0
+    assert terminal.seen.endswith("left), by password\r\nyou may have readonly\r\n")
+
+
 def test_stepping_up_shows_the_certificate_that_it_is_told_of(scene: Scene) -> None:
     user = scene.user("alice")
     scene.realm.kinit("alice", Path(user["KRB5CCNAME"].removeprefix("FILE:")))
