@@ -91,11 +91,11 @@ COMMANDS = {
     # Programs, and what they are given.
     "exec": Command(
         "run:exec_command",
-        {**SHARED, **_NARROWED, "--env": SWITCH, "--secret": MANY, "--mask": VALUE},
+        {**SHARED, **_NARROWED, "--pass": VALUE, "--env": SWITCH, "--secret": MANY, "--mask": VALUE},
         words=("[role]",),
         program=True,
     ),
-    "shell": Command("run:shell_command", {**SHARED, **_NARROWED}, words=("[role]",)),
+    "shell": Command("run:shell_command", {**SHARED, **_NARROWED, "--pass": VALUE}, words=("[role]",)),
     "fetch": Command(
         "secrets:fetch_command",
         {**SHARED, "--to": VALUE, "--renew": VALUE, "--mask": VALUE, "--disk": SWITCH},

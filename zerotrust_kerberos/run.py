@@ -41,8 +41,10 @@ def exec_command(call: Call) -> NoReturn:
     """
     secrets = [Wish(text) for text in call.many.get("secret", ())]
     wants_role = bool(call.words) or not secrets
-    if not wants_role and "env" in call.switches:
-        raise Failure("usage", "exec --env needs ROLE", fix="zerotrust roles")
+    if not wants_role and ("env" in call.switches or "pass" in call.options):
+        raise Failure("usage", "exec --env and --pass need ROLE", fix="zerotrust roles")
+    if "env" in call.switches and "pass" in call.options:
+        raise Failure("usage", "nothing renews what --env gives, --pass neither")
     require_variable_names(secrets)
     program = Program(call.program)
     environment = dict(os.environ)
@@ -116,7 +118,12 @@ def _endpoint(call: Call, files: Mapping[str, str]) -> dict[str, str]:
     settings = call.settings_for_role()
     hidden = shadows.hidden(os.environ)
     beside = serve_beside(
-        settings, scope=settings.scope, reason=settings.reason, place=call.place, files={**hidden.files, **files}
+        settings,
+        scope=settings.scope,
+        reason=settings.reason,
+        job_pass=call.options.get("pass"),
+        place=call.place,
+        files={**hidden.files, **files},
     )
     ours = dict(beside.environment)
     folder = os.path.dirname(ours[_TOKEN_FILE])  # noqa: PTH120

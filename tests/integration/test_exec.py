@@ -262,7 +262,9 @@ def test_a_secret_that_cannot_be_had_ends_the_endpoint_too(alice: Environment) -
     ("words", "what"),
     [
         (["--", "true"], "exec needs ROLE"),
-        (["--env", "--secret", "A=b", "--", "true"], "exec --env needs ROLE"),
+        (["--env", "--secret", "A=b", "--", "true"], "exec --env and --pass need ROLE"),
+        (["--pass", "12h", "--secret", "A=b", "--", "true"], "exec --env and --pass need ROLE"),
+        (["developer", "--env", "--pass", "12h", "--", "true"], "nothing renews what --env gives"),
         (["developer"], "exec needs -- and a command"),
         (["developer", "--secret", "a-b=c", "--", "true"], "a-b is no name of a variable"),
     ],

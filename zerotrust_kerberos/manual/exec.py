@@ -24,6 +24,7 @@ PAGE = Page(
         ),
         "--secret": ("NAME=PATH[#FIELD]", "a variable and the secret it holds; may stand several times"),
         "--mask": ("github|gitlab|azure", "first tell the pipeline's log which values to hide"),
+        "--pass": ("TIME", "go on for so long when your ticket has ended, by a job pass made now: 12h"),
         "--scope": ("SCOPE", "a scope of the role"),
         "--reason": ("TEXT", "why, where the role wants to know; it is kept"),
     },

@@ -13,6 +13,7 @@ PAGE = Page(
     """,
     words={"role": "the role; that of the settings where none is named"},
     options={
+        "--pass": ("TIME", "go on for so long when your ticket has ended, by a job pass made now: 12h"),
         "--scope": ("SCOPE", "a scope of the role"),
         "--reason": ("TEXT", "why, where the role wants to know; it is kept"),
     },
