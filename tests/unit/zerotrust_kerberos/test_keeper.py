@@ -1,186 +1,193 @@
-"""What an agent keeps, for how long, and how often it asks. The loop's clock and the wall's are turned by the tests."""
+"""When credentials are asked for, when they are not, and what happens when there are none."""
 
 from __future__ import annotations
 
-import asyncio
+import os
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from broker import wire
-from tests.fakes.front_door import CREDENTIALS
-from zerotrust_kerberos.agent.keeper import AHEAD, LEAST, Keeper, Wanted
-from zerotrust_kerberos.agent.supply import seconds_of
-from zerotrust_kerberos.failures import Failure
+from zerotrust_kerberos.credentials import Credentials, Wiped
+from zerotrust_kerberos.keeper import AGAIN, LAST, REFRESH_AT, Keeper
+from zerotrust_kerberos.secret_manager import ZeroTrustError
 
-HOUR = 3600.0
-ALICE = Wanted(principal="alice@EXAMPLE.COM", role="developer", scope=None, reason=None)
+HOUR = 3600
+BEGIN = 1_800_000_000
+
+
+def made(number: int, ends: float) -> Credentials:
+    return Credentials(
+        {
+            "AccessKeyId": f"ASIA{number}",
+            "SecretAccessKey": "secret",
+            "SessionToken": "token",
+            "Expiration": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(ends)),
+            "RoleArn": "arn:aws:iam::111122223333:role/Developer",
+        }
+    )
+
+
+def error(exit_status: int) -> ZeroTrustError:
+    return ZeroTrustError("no [CODE] — run: it", code="CODE", exit_status=exit_status)
 
 
 class Broker:
-    """Answers when it is told to; ``asked`` counts."""
+    """Gives sets of an hour, or the failure that it was told; counts."""
 
-    def __init__(self, life: float) -> None:
-        self.now = 1_800_000_000.0
-        self.life = life
+    def __init__(self) -> None:
+        self.now = float(BEGIN)
         self.asked = 0
-        self.flights: list[asyncio.Future[bytes | Failure]] = []
+        self.failure: ZeroTrustError | None = None
+        self.ends: float | None = None
+        self.keeper = Keeper(self.ask, now=lambda: self.now)
 
-    def fetch(self) -> asyncio.Future[bytes | Failure]:
+    def ask(self) -> Credentials:
         self.asked += 1
-        self.flights.append(asyncio.get_running_loop().create_future())
-        return self.flights[-1]
+        if self.failure is not None:
+            raise self.failure
+        return made(self.asked, self.ends or self.now + HOUR)
 
-    def body(self) -> bytes:
-        ends = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self.now + self.life))
-        return wire.credentials_body(**{**CREDENTIALS, "access_key_id": f"ASIA{self.asked}", "expiration": ends})
-
-    async def answer(self, failure: Failure | None = None) -> None:
-        await asyncio.sleep(0)
-        self.flights.pop(0).set_result(failure or self.body())
-        await asyncio.sleep(0)
+    def key(self) -> str:
+        return self.keeper.current().access_key_id
 
 
-async def passing(broker: Broker, seconds: float) -> None:
-    """Time goes by, for both clocks; the loop is the test's own and ends with it."""
-    loop, before = asyncio.get_running_loop(), asyncio.get_running_loop().time
-    loop.time = lambda: before() + seconds  # type: ignore[method-assign]
-    broker.now += seconds
-    for _ in range(3):
-        await asyncio.sleep(0)
+def test_one_set_serves_until_twenty_minutes_are_left_and_then_there_is_a_new_one() -> None:
+    broker = Broker()
+    assert broker.key() == "ASIA1"
+    broker.now += HOUR - REFRESH_AT - 1
+    assert broker.key() == "ASIA1"
+    broker.now += 1
+    assert broker.key() == "ASIA2"
 
 
-def made(life: float = HOUR, *, chance: float = 0.0) -> tuple[Keeper, Broker]:
-    broker = Broker(life)
-    return Keeper(now=lambda: broker.now, chance=lambda: chance), broker
+@pytest.mark.parametrize("exit_status", [1, 3, 5, 6, 8], ids=["other", "no ticket", "no broker", "AWS", "throttled"])
+def test_what_is_there_serves_to_its_last_minute_while_the_broker_cannot_be_asked(exit_status: int) -> None:
+    broker = Broker()
+    broker.key()
+    broker.failure = error(exit_status)
+    broker.now += HOUR - REFRESH_AT
+    assert [broker.key() for _ in range(5)] == ["ASIA1"] * 5
+    assert broker.asked == 2, "once a minute is enough"
+    broker.now += AGAIN
+    assert broker.key() == "ASIA1"
+    assert broker.asked == 3
+    broker.now = BEGIN + HOUR - LAST
+    with pytest.raises(ZeroTrustError) as caught:
+        broker.key()
+    assert caught.value.exit_status == exit_status
+    broker.failure = None
+    assert broker.key() == "ASIA5"
 
 
-async def first(keeper: Keeper, broker: Broker, wanted: Wanted = ALICE) -> bytes:
-    asking = asyncio.ensure_future(keeper.credentials(wanted, broker.fetch))
-    await broker.answer()
-    return await asking
+@pytest.mark.parametrize("exit_status", [4, 7], ids=["denied or revoked", "no time box any more"])
+def test_a_no_of_the_broker_ends_it_at_once(exit_status: int) -> None:
+    broker = Broker()
+    broker.key()
+    broker.failure = error(exit_status)
+    broker.now += HOUR - REFRESH_AT
+    for _ in range(2):
+        with pytest.raises(ZeroTrustError) as caught:
+            broker.key()
+        assert caught.value.exit_status == exit_status
+    assert broker.keeper.fresh() is None
 
 
-async def test_who_asks_while_somebody_is_asking_gets_the_same_answer() -> None:
-    keeper, broker = made()
-    asking = [asyncio.ensure_future(keeper.credentials(ALICE, broker.fetch)) for _ in range(100)]
-    await broker.answer()
-    assert len({await each for each in asking}) == 1
+def test_what_ends_with_the_ticket_is_not_asked_for_at_every_signature() -> None:
+    broker = Broker()
+    broker.ends = BEGIN + REFRESH_AT - 120
+    assert [broker.key() for _ in range(20)] == ["ASIA1"] * 20
+    assert broker.asked == 1
+    broker.now += AGAIN
+    assert broker.key() == "ASIA1", "what ends no later than ours is no better"
+    assert broker.asked == 2
+
+
+def test_of_a_hundred_threads_one_asks_and_all_have_the_answer() -> None:
+    broker = Broker()
+    gate = threading.Barrier(100)
+
+    def key(_: int) -> str:
+        gate.wait()
+        return broker.key()
+
+    with ThreadPoolExecutor(100) as pool:
+        assert set(pool.map(key, range(100))) == {"ASIA1"}
     assert broker.asked == 1
 
 
-async def test_who_hangs_up_takes_the_answer_from_nobody() -> None:
-    keeper, broker = made()
-    gone, stays = (asyncio.ensure_future(keeper.credentials(ALICE, broker.fetch)) for _ in range(2))
-    await asyncio.sleep(0)
-    gone.cancel()
-    await broker.answer()
-    assert b"ASIA1" in await stays
+def test_who_has_credentials_does_not_wait_for_who_renews_them() -> None:
+    broker = Broker()
+    broker.key()
+    broker.now += HOUR - REFRESH_AT
+    asking, answer = threading.Event(), threading.Event()
+
+    def slow() -> Credentials:
+        asking.set()
+        answer.wait(60)
+        return made(2, broker.now + HOUR)
+
+    broker.keeper._ask = slow
+    with ThreadPoolExecutor(1) as pool:
+        renewing = pool.submit(broker.key)
+        asking.wait(60)
+        assert broker.key() == "ASIA1"
+        answer.set()
+        assert renewing.result() == "ASIA2"
 
 
-@pytest.mark.parametrize("change", ["principal", "role", "scope", "reason"])
-async def test_nothing_is_shared_that_aws_would_record_otherwise(change: str) -> None:
-    keeper, broker = made()
-    await first(keeper, broker)
-    assert b"ASIA2" in await first(keeper, broker, ALICE._replace(**{change: "another"}))
-    assert b"ASIA1" in await keeper.credentials(ALICE, broker.fetch)
+def test_who_waited_for_a_dead_broker_does_not_ask_it_again() -> None:
+    broker = Broker()
+    asking, answer = threading.Event(), threading.Event()
 
+    def slow() -> Credentials:
+        broker.asked += 1
+        asking.set()
+        answer.wait(60)
+        raise error(5)
 
-async def test_a_refusal_is_for_those_who_wait_and_is_not_kept() -> None:
-    keeper, broker = made()
-    asking = [asyncio.ensure_future(keeper.credentials(ALICE, broker.fetch)) for _ in range(2)]
-    await broker.answer(Failure("access_denied"))
-    for each in asking:
-        with pytest.raises(Failure, match="access_denied"):
-            await each
-    assert keeper.is_idle
-    assert b"ASIA2" in await first(keeper, broker)
-
-
-async def test_what_is_used_is_renewed_ahead_and_nobody_waits_for_it() -> None:
-    keeper, broker = made()
-    await first(keeper, broker)
-    await passing(broker, HOUR - AHEAD + 1)
-    assert broker.asked == 2
-    assert b"ASIA1" in await keeper.credentials(ALICE, broker.fetch)
-    await broker.answer()
-    assert b"ASIA2" in await keeper.credentials(ALICE, broker.fetch)
-    assert broker.asked == 2
-
-
-async def test_not_all_machines_renew_at_once() -> None:
-    keeper, broker = made(chance=1.0)
-    await first(keeper, broker)
-    await passing(broker, HOUR - AHEAD - 119)
-    assert broker.asked == 2
-
-
-async def test_what_nobody_used_is_forgotten_instead_of_renewed() -> None:
-    keeper, broker = made()
-    await first(keeper, broker)
-    await passing(broker, HOUR - AHEAD + 1)
-    await broker.answer()
-    await passing(broker, HOUR - AHEAD + 1)
-    assert broker.asked == 2
-    assert keeper.is_idle
-
-
-async def test_less_than_fifteen_minutes_is_handed_out_by_the_broker_only() -> None:
-    keeper, broker = made()
-    await first(keeper, broker)
-    await passing(broker, HOUR - AHEAD + 1)
-    await broker.answer(Failure("broker_unreachable"))
-    assert b"ASIA1" in await keeper.credentials(ALICE, broker.fetch)
-    await passing(broker, AHEAD - LEAST)
-    asking = asyncio.ensure_future(keeper.credentials(ALICE, broker.fetch))
-    await broker.answer(Failure("broker_unreachable"))
-    with pytest.raises(Failure, match="broker_unreachable"):
-        await asking
-
-
-async def test_a_wall_clock_that_went_on_while_the_machine_slept_counts() -> None:
-    keeper, broker = made()
-    await first(keeper, broker)
-    broker.now += HOUR - LEAST + 1  # the loop's clock stood still
-    assert b"ASIA2" in await first(keeper, broker)
-
-
-@pytest.mark.parametrize("life", [600.0, float(LEAST)])
-async def test_short_credentials_are_handed_on_and_not_kept(life: float) -> None:
-    keeper, broker = made(life)
-    await first(keeper, broker)
-    assert keeper.is_idle
-
-
-async def test_credentials_of_twenty_minutes_are_not_renewed_over_and_over() -> None:
-    keeper, broker = made(AHEAD)
-    await first(keeper, broker)
-    await passing(broker, AHEAD / 2 - 5)
+    broker.keeper._ask = slow
+    with ThreadPoolExecutor(20) as pool:
+        first = pool.submit(broker.key)
+        asking.wait(60)
+        others = [pool.submit(broker.key) for _ in range(19)]
+        # They wait for the lock once their turn is noted; whoever comes later may ask again, and must not here.
+        while len(pool._threads) < 20:
+            time.sleep(0.01)
+        time.sleep(0.5)
+        answer.set()
+        assert all(isinstance(each.exception(), ZeroTrustError) for each in [first, *others])
     assert broker.asked == 1
 
 
-async def test_what_has_no_end_is_not_kept() -> None:
-    keeper, broker = made()
-    asking = asyncio.ensure_future(keeper.credentials(ALICE, broker.fetch))
-    await asyncio.sleep(0)
-    broker.flights.pop().set_result(b"{}")
-    assert await asking == b"{}"
-    assert keeper.is_idle
+def test_a_forked_child_asks_for_its_own() -> None:
+    broker = Broker()
+    parents = broker.keeper.current()
+    broker.keeper._asking.acquire()  # another thread's, at the moment of the fork
+    child = os.fork()
+    if child == 0:
+        try:
+            own = broker.keeper.current()
+            os._exit(0 if (own.access_key_id, own.secret_access_key) == ("ASIA2", "secret") else 1)
+        finally:
+            os._exit(2)
+    assert os.waitpid(child, 0)[1] == 0
+    broker.keeper._asking.release()
+    assert broker.keeper.current() is parents
 
 
-async def test_a_script_gone_wrong_fills_no_memory() -> None:
-    keeper, broker = made()
-    for number in range(300):
-        await first(keeper, broker, ALICE._replace(reason=str(number)))
-    assert len(keeper._entries) == 256
+def test_what_is_wiped_is_wiped_and_a_copy_is_not() -> None:
+    broker = Broker()
+    found = broker.keeper.current()
+    copy = found.copy()
+    broker.keeper.wipe()
+    with pytest.raises(Wiped):
+        _ = found.secret_access_key
+    assert (copy.secret_access_key, copy.session_token) == ("secret", "token")
+    assert broker.key() == "ASIA2"
 
 
-@pytest.mark.parametrize(("text", "seconds"), [("20m", 1200), ("12h", 43200), ("7d", 604800)])
-def test_a_pass_is_for_twenty_minutes_to_seven_days(text: str, seconds: int) -> None:
-    assert seconds_of(text) == seconds
-
-
-@pytest.mark.parametrize("text", ["", "19m", "8d", "12", "-1h", "all night", "1e3h"])
-def test_a_pass_is_for_no_other_time(text: str) -> None:
-    with pytest.raises(Failure, match="usage"):
-        seconds_of(text)
+def test_credentials_know_their_account_and_their_end() -> None:
+    found = made(1, BEGIN)
+    assert (found.account_id, found.ends) == ("111122223333", BEGIN)
