@@ -13,13 +13,15 @@ _BOTO3 = "import boto3; print(boto3.Session().client('sts').get_caller_identity(
 # The default chain hides every reason; the provider of one door, asked by name, tells it.
 _JAVASCRIPT = """
 import { GetCallerIdentityCommand, STSClient } from "@aws-sdk/client-sts";
-import { fromContainerMetadata, fromInstanceMetadata, fromProcess } from "@aws-sdk/credential-providers";
-const doors = { credential_process: fromProcess, container: fromContainerMetadata, IMDSv2: fromInstanceMetadata };
+import { fromHttp, fromInstanceMetadata, fromProcess } from "@aws-sdk/credential-providers";
+const doors = { credential_process: fromProcess, container: fromHttp, IMDSv2: fromInstanceMetadata };
 try {
   console.log((await new STSClient({}).send(new GetCallerIdentityCommand({}))).Arn);
 } catch (error) {
   console.error(`chain: ${error.message}`);
-  await doors[process.env.DOOR]()().catch((why) => console.error(`provider: ${why.message}`));
+  await doors[process.env.DOOR]({ maxRetries: 0 })().catch((why) => {
+    console.error(`provider: ${why.message} ${why.Message ?? ""}`);
+  });
   process.exitCode = 1;
 }
 """
@@ -59,11 +61,12 @@ def run(env: Mapping[str, str], folder: Path, sts_url: str) -> dict[str, subproc
 
     def one(name: str) -> subprocess.CompletedProcess[str]:
         command = list(TOOLS[name])
+        own = dict(env)
         if name == "AWS CLI 2.9":
             command += ["--endpoint-url", sts_url]  # it knows no variable for that
-        return subprocess.run(
-            command, env=dict(env), cwd=folder, capture_output=True, text=True, check=False, timeout=300
-        )
+            if file := own.pop("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", ""):
+                own["AWS_CONTAINER_AUTHORIZATION_TOKEN"] = Path(file).read_text()  # nor for that
+        return subprocess.run(command, env=own, cwd=folder, capture_output=True, text=True, check=False, timeout=300)
 
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         return dict(zip(TOOLS, pool.map(one, TOOLS), strict=True))
