@@ -26,10 +26,10 @@ EVERYBODY = "all"
 _LINGER = timedelta(minutes=5)
 # A dead Redis costs one request its timeout; for this long the others are refused at once.
 _BREAKER = timedelta(seconds=1)
-# Requests that are looked at for one answer, the latest.
-_LISTED_MAX = 200
-
-# Keys that Redis looks at for one answer.
+# Requests that are looked at for one answer, those that end last: of a hundred people who ask for as much as they may
+# (``issuing.elevate``). An approver is to see all of them, or a few could push somebody else's out of sight.
+_LISTED_MAX = 5_000
+# Requests, and keys, that Redis looks at for one answer of its own: nobody else waits for long.
 _PAGE = 500
 
 # KEYS: a request. ARGV: the row's name, what it was, what it shall be. Its end stays.
@@ -140,18 +140,22 @@ class RedisStore:
 
     async def of(self, owner: str) -> Mapping[str, Found]:
         """See ``Store``."""
+        found: dict[str, Found] = {}
+        for start in range(0, _LISTED_MAX, _PAGE):
 
-        async def read(client: redis.Redis) -> Mapping[str, Found]:
-            listed = await client.zrevrange(_LISTS + owner, 0, _LISTED_MAX - 1)
-            identifiers = [name.decode("ascii", "replace") for name in listed if isinstance(name, bytes)]
-            if not identifiers:
-                return {}
-            async with client.pipeline(transaction=False) as pipe:
-                for identifier in identifiers:
-                    pipe.hgetall(_ROWS + identifier)
-                return dict(zip(identifiers, await pipe.execute(), strict=True))
+            async def read(client: redis.Redis, start: int = start) -> Mapping[str, Found]:
+                listed = await client.zrevrange(_LISTS + owner, start, start + _PAGE - 1)
+                identifiers = [name.decode("ascii", "replace") for name in listed if isinstance(name, bytes)]
+                async with client.pipeline(transaction=False) as pipe:
+                    for identifier in identifiers:
+                        pipe.hgetall(_ROWS + identifier)
+                    return dict(zip(identifiers, await pipe.execute(), strict=True))
 
-        return await self._asked(read)
+            page = await self._asked(read)
+            found |= page
+            if len(page) < _PAGE:
+                break
+        return found
 
     async def all(self) -> AsyncIterator[tuple[str, Found]]:
         """See ``Store``."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,6 +21,9 @@ from broker.core.roles import RoleName
 from broker.core.rule import Address, Rule
 from broker.issuing.review import Reviews
 from broker.revocation.epochs import Epochs
+
+# Requests that are opened between two looks at others who wait: a millisecond or two.
+_AT_ONCE = 100
 
 _Found = tuple[Request, list[Approval]]
 
@@ -109,8 +113,13 @@ class Boxes:
     # ---- seen ----
 
     async def _of(self, owner: str) -> list[tuple[Request, list[Approval]]]:
-        listed = (await self._store.of(owner)).items()
-        return [found for identifier, rows in listed if (found := self._rows.opened(identifier, rows)) is not None]
+        found = []
+        for number, (identifier, rows) in enumerate((await self._store.of(owner)).items()):
+            if number % _AT_ONCE == _AT_ONCE - 1:
+                await asyncio.sleep(0)
+            opened = self._rows.opened(identifier, rows)
+            found += [] if opened is None else [opened]
+        return found
 
     async def seen(self, identity: Identity, identifier: str) -> Seen:
         """A request that somebody may see.

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from broker import wire, wire_elevation, wire_operators, wire_secrets, wire_standing
 from broker.web.openapi.schemas import FLAG, REASON, SCOPE, TEXT, Schema
 
-# Who may ask: by a ticket or a session; only by a ticket; by what no browser sends by itself; by a pass; operators; anybody.
+# Who may ask: by a ticket or any session; by a ticket alone, as operators always; without a cookie; by what no browser sends by
+# itself; by a pass alone; anybody.
 KNOWN = ("negotiate", "session", "cookie")
 TICKET = ("negotiate",)
-TICKET_OR_OPERATOR = ("negotiate", "session")
+OF_PROGRAMS = ("negotiate", "session")
 WANTED = ("session", "pass")
 HOLDER = ("pass",)
 ANYBODY: tuple[str, ...] = ()
@@ -71,40 +72,36 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
     ("GET", _REQUEST): Operation("One of them", KNOWN, "Elevation"),
     ("POST", f"{_REQUEST}/approve"): Operation("Approve it", KNOWN, "Elevation"),
     ("POST", f"{_REQUEST}/deny"): Operation("End it", KNOWN, "Elevation", "Denial", is_optional=True),
-    ("GET", wire_elevation.REVIEWS_PATH): Operation("What was broken open", TICKET_OR_OPERATOR, "Reviews"),
-    ("POST", wire_elevation.CLOSE_PATH): Operation("Close a review", TICKET_OR_OPERATOR, "Document", "Closing"),
-    ("GET", wire_operators.WHOAMI_PATH): Operation("Who an operator is", TICKET_OR_OPERATOR, "Operator"),
-    ("POST", wire_operators.CANCEL_PATH): Operation(
-        "End somebody's job pass", TICKET_OR_OPERATOR, "Document", "PassCancellation"
-    ),
-    ("GET", wire_operators.REVOCATIONS_PATH): Operation("What is revoked", TICKET_OR_OPERATOR, "Revocations"),
+    ("GET", wire_elevation.REVIEWS_PATH): Operation("What was broken open", TICKET, "Reviews"),
+    ("POST", wire_elevation.CLOSE_PATH): Operation("Close a review", TICKET, "Document", "Closing"),
+    ("GET", wire_operators.WHOAMI_PATH): Operation("Who an operator is", TICKET, "Operator"),
+    ("POST", wire_operators.CANCEL_PATH): Operation("End somebody's job pass", TICKET, "Document", "PassCancellation"),
+    ("GET", wire_operators.REVOCATIONS_PATH): Operation("What is revoked", TICKET, "Revocations"),
     ("POST", wire_operators.REVOCATIONS_PATH): Operation(
-        "Revoke sessions or credentials", TICKET_OR_OPERATOR, "Receipt", "Revocation"
+        "Revoke sessions or credentials", TICKET, "Receipt", "Revocation"
     ),
-    ("POST", wire_operators.RESTORE_PATH): Operation("Give again", TICKET_OR_OPERATOR, "Receipt", "Restoration"),
-    ("POST", wire_operators.NOTIFICATION_TEST_PATH): Operation(
-        "Try the channels", TICKET_OR_OPERATOR, "Tried", "NotificationTest"
-    ),
-    ("GET", wire_operators.ALERTS_PATH): Operation("What the watch holds", TICKET_OR_OPERATOR, "Alerts"),
-    ("POST", wire_operators.CLEAR_PATH): Operation("Give it back", TICKET_OR_OPERATOR, "Cleared", "Clearing"),
-    ("GET", wire_operators.KEYS_PATH): Operation("Which keys there are", TICKET_OR_OPERATOR, "Keys"),
-    ("POST", wire_operators.ROTATE_PATH): Operation("Let another follow", TICKET_OR_OPERATOR, "Rotated", "Rotation"),
+    ("POST", wire_operators.RESTORE_PATH): Operation("Give again", TICKET, "Receipt", "Restoration"),
+    ("POST", wire_operators.NOTIFICATION_TEST_PATH): Operation("Try the channels", TICKET, "Tried", "NotificationTest"),
+    ("GET", wire_operators.ALERTS_PATH): Operation("What the watch holds", TICKET, "Alerts"),
+    ("POST", wire_operators.CLEAR_PATH): Operation("Give it back", TICKET, "Cleared", "Clearing"),
+    ("GET", wire_operators.KEYS_PATH): Operation("Which keys there are", TICKET, "Keys"),
+    ("POST", wire_operators.ROTATE_PATH): Operation("Let another follow", TICKET, "Rotated", "Rotation"),
     ("GET", wire_secrets.SECRETS_PATH): Operation(
         "The paths of secrets, or those due for rotation",
-        TICKET_OR_OPERATOR,
+        OF_PROGRAMS,
         "Secrets",
         query={"prefix": TEXT, "due": FLAG, **_REASON},
     ),
     ("GET", _SECRET): Operation(
         "A secret; behind /versions what is known of it. A path may have slashes, which are written as they are",
-        TICKET_OR_OPERATOR,
+        OF_PROGRAMS,
         "SecretOrMetadata",
         query={"version": TEXT, **_REASON},
     ),
-    ("PUT", _SECRET): Operation("A new version", TICKET_OR_OPERATOR, "SecretWritten", "SecretWriting", query=_REASON),
+    ("PUT", _SECRET): Operation("A new version", OF_PROGRAMS, "SecretWritten", "SecretWriting", query=_REASON),
     ("DELETE", _SECRET): Operation(
         "Delete the newest version, or those named",
-        TICKET_OR_OPERATOR,
+        OF_PROGRAMS,
         "SecretDone",
         "SecretVersions",
         query=_REASON,
@@ -112,7 +109,7 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
     ),
     ("POST", _SECRET): Operation(
         f"Behind a colon: {', '.join(wire_secrets.VERBS)}",
-        TICKET_OR_OPERATOR,
+        OF_PROGRAMS,
         "SecretDone",
         "SecretOrder",
         query=_REASON,
