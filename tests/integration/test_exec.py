@@ -229,6 +229,21 @@ def test_what_was_started_in_a_shells_background_stays_deaf_to_ctrl_c(alice: Env
         assert (done.stdout, done.stderr) == ("True\n", "")
 
 
+def test_a_program_that_waits_for_all_its_children_finds_its_own_and_no_other(alice: Environment) -> None:
+    script = """
+import os
+if not os.fork():
+    os._exit(5)
+status = os.wait()[1] >> 8
+try:
+    os.wait()
+except ChildProcessError:
+    print(status)
+"""
+    done = zerotrust(alice, "exec", "developer", "--", sys.executable, "-c", script)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "5\n", "")
+
+
 def test_when_the_program_is_killed_the_endpoint_goes_with_it(alice: Environment) -> None:
     script = "echo $$ $AWS_CONTAINER_CREDENTIALS_FULL_URI; while :; do sleep 0.1; done"
     with Terminal(alice, "exec", "developer", "--", "sh", "-c", script) as terminal:

@@ -1,4 +1,7 @@
-"""An endpoint beside one command: a process of its own that ends with the one that started it.
+"""An endpoint beside one command: a process of its own that ends with the one that started it, and is nobody's child.
+
+A program that waits for all its children would wait for one that it never started, so the endpoint watches the program's process
+(pidfd_open(2), Linux 5.3) instead of being told of its parent's end.
 
 The command gets an address and the name of a file with a token in it, and no keys: it asks when it needs some, for as long as it
 runs, and gets such as last.
@@ -10,11 +13,11 @@ import asyncio
 import contextlib
 import json
 import os
+import select
 import signal
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from typing import NoReturn
 
-from zerotrust_kerberos.agent import hardened
 from zerotrust_kerberos.agent.staying import stay
 from zerotrust_kerberos.agent.supply import Supply, supply
 from zerotrust_kerberos.failures import TABLE, Failure, Place
@@ -37,11 +40,14 @@ class Beside:
         self.environment = environment
 
     def close(self) -> None:
-        """End it and wait until nothing of it is left; once only."""
+        """End it and wait until nothing of it is left."""
         with contextlib.suppress(ProcessLookupError):
-            os.kill(self.pid, signal.SIGTERM)
-        with contextlib.suppress(ChildProcessError):
-            os.waitpid(self.pid, 0)
+            ending = os.pidfd_open(self.pid)
+            try:
+                signal.pidfd_send_signal(ending, signal.SIGTERM)
+                select.select([ending], [], [])
+            finally:
+                os.close(ending)
 
 
 def serve_beside(
@@ -72,17 +78,25 @@ def serve_beside(
         raise Failure("usage", "a role is needed", fix="zerotrust roles")
     talk = place or _place(settings)
     wanted = supply(settings, scope=scope, reason=reason, job_pass=job_pass)
+    try:
+        parent = os.pidfd_open(os.getpid())
+    except OSError as error:
+        raise Failure("output_failed", f"no endpoint: {error.strerror}") from error
     ours, theirs = os.pipe()
-    parent, pid = os.getpid(), os.fork()
+    pid = os.fork()
     if pid == 0:
         os.close(ours)
+        if os.fork():
+            os._exit(0)
         _child(settings, wanted, place=talk, files=files or {}, parent=parent, pipe=theirs)
-    os.close(theirs)
+    os.waitpid(pid, 0)
+    for descriptor in (theirs, parent):
+        os.close(descriptor)
     with os.fdopen(ours, "rb") as answer:
         said = answer.read()
     if said.startswith(b"{"):
-        return Beside(pid=pid, environment=json.loads(said))
-    os.waitpid(pid, 0)
+        found = json.loads(said)
+        return Beside(pid=found["pid"], environment=found["environment"])
     code, detail, fix, wait = json.loads(said or b'["output_failed","the endpoint ended at once",null,5]')
     raise Failure(code if code in TABLE else "output_failed", detail, fix=fix, wait=wait)
 
@@ -99,26 +113,35 @@ def _child(
     """The endpoint's process. Ctrl-C is for the command; when that ends, we do."""
     try:
         os.setsid()
-        hardened.end_with(parent, signal.SIGTERM)
         _let_go()
-        asyncio.run(
-            stay(
-                role=settings.role or "",
-                supply=wanted,
-                place=place,
-                is_in_file=True,
-                files=files,
-                has_imds=False,
-                ready=lambda environment: _say(pipe, environment),
-                told=lambda _line: None,  # the SDK prints it
-            )
+        staying = stay(
+            role=settings.role or "",
+            supply=wanted,
+            place=place,
+            is_in_file=True,
+            files=files,
+            has_imds=False,
+            ready=lambda environment: _say(pipe, {"pid": os.getpid(), "environment": environment}),
+            told=lambda _line: None,  # the SDK prints it
         )
+        asyncio.run(_while_it_lives(parent, staying))
     except Failure as failure:
         _say(pipe, [failure.code, failure.detail, failure.fix, failure.wait])
     except OSError as error:
         _say(pipe, ["output_failed", f"no endpoint: {error.strerror}", None, 5])
     finally:
         os._exit(0)
+
+
+async def _while_it_lives(parent: int, staying: Coroutine[object, object, None]) -> None:
+    loop = asyncio.get_running_loop()
+
+    def end() -> None:
+        loop.remove_reader(parent)
+        signal.raise_signal(signal.SIGTERM)
+
+    loop.add_reader(parent, end)
+    await staying
 
 
 def _let_go() -> None:

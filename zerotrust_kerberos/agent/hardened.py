@@ -7,7 +7,7 @@ import os
 import resource
 
 # prctl(2).
-_PDEATHSIG, _DUMPABLE, _NO_NEW_PRIVILEGES = 1, 4, 38
+_DUMPABLE, _NO_NEW_PRIVILEGES = 4, 38
 
 
 def hide() -> None:
@@ -19,13 +19,6 @@ def hide() -> None:
 def gain_nothing() -> None:
     """Nothing that is run from here on has more rights than this process."""
     _prctl(_NO_NEW_PRIVILEGES, 1)
-
-
-def end_with(parent: int, number: int) -> None:
-    """Get signal ``number`` when ``parent`` ends, also where it has ended by now."""
-    _prctl(_PDEATHSIG, number)
-    if os.getppid() != parent:
-        os.kill(os.getpid(), number)
 
 
 def _prctl(option: int, value: int) -> None:
