@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     # Method, URL, headers so far and body of a request -> further headers.
     Sign: TypeAlias = Callable[[str, str, Headers, bytes], Headers]
 
-_OK = (200, 201)
+_OK = (200, 201, 204)
 _NO_CONTENT = 204
 # Seconds. What a Retry-After may make us recommend; the broker's own are far below.
 _WAIT_DEFAULT, _WAIT_MAX = 5, 3600

@@ -115,7 +115,7 @@ COMMANDS = {
         words=("[principal]",),
         program=None,
     ),
-    "logout": Command("login:logout", {"--all": SWITCH}),
+    "logout": Command("login:logout", {**SHARED, "--all": SWITCH, "--everywhere": SWITCH}),
     # Set up and help.
     "configure": Command(
         "profiles.command:command",

@@ -11,6 +11,7 @@ import subprocess
 import tempfile
 
 from broker import wire
+from broker.wire_standing import END_ALL_PATH
 from zerotrust_kerberos import output, tickets, times
 from zerotrust_kerberos.ask import ask
 from zerotrust_kerberos.failures import Failure
@@ -43,16 +44,20 @@ def login(call: Call) -> str:
 
 
 def logout(call: Call) -> str:
-    """Destroy the tickets.
+    """Destroy the tickets; with ``--everywhere`` the broker first ends all that was ever made with any of theirs.
 
     Raises:
-        Failure: They are still there.
+        Failure: They are still there; or it is not ended, and then they are left for another try.
     """
+    if "everywhere" in call.switches:
+        settings = call.settings()
+        call.in_time(settings, lambda watch: ask(settings, watch, method="POST", path=END_ALL_PATH))
     done = tickets.run(["kdestroy", *(["-A"] if "all" in call.switches else [])])
     # Without a cache there is nothing to destroy, and kdestroy says so in its exit status too.
     if done.returncode != 0 and tickets.held() is not None:
         raise Failure("logout_failed", done.stderr.strip())
-    output.tell("no ticket is left")
+    ended = ", and all sessions and job passes have ended" if "everywhere" in call.switches else ""
+    output.tell(f"no ticket is left{ended}")
     return ""
 
 

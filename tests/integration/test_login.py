@@ -232,4 +232,17 @@ def test_logging_out_destroys_the_tickets_and_again_is_no_error(scene: Scene) ->
     assert terminal.seen == "no ticket is left\r\n"
     assert principal(user) == ""
     assert zerotrust(user, "logout").returncode == 0
+    assert principal(user) == ""
     assert zerotrust(user, "whoami").stderr.endswith("[no_ticket] — run: zerotrust login\n")
+
+
+def test_logging_out_everywhere_ends_all_sessions_and_passes_or_leaves_the_ticket(scene: Scene) -> None:
+    user = scene.user("alice")
+    scene.realm.kinit("alice", Path(user["KRB5CCNAME"].removeprefix("FILE:")))
+    away = zerotrust({**user, "ZEROTRUST_BROKER_URL": "http://localhost:1"}, "logout", "--everywhere")
+    assert (away.returncode, principal(user)) == (5, "alice@EXAMPLE.COM")
+    with Terminal(user, "logout", "--everywhere") as terminal:
+        assert terminal.end() == 0
+    assert terminal.seen == "no ticket is left, and all sessions and job passes have ended\r\n"
+    assert principal(user) == ""
+    assert (scene.broker.last_record()["user"], scene.broker.last_record()["success"]) == ("alice@EXAMPLE.COM", True)

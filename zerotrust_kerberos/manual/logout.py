@@ -8,8 +8,15 @@ PAGE = Page(
     section=SIGN_IN,
     summary="destroy your Kerberos tickets",
     text="""
-    Credentials that AWS handed out already live on until they end, within the hour.
+    What runs by a job pass goes on, as it should over night; with --everywhere it does not. Credentials that AWS handed out
+    already live on until they end, within the hour.
     """,
-    options={"--all": ("", "those of all caches of yours, not of the default one alone")},
-    examples=(("zerotrust logout", "destroy the tickets of the default cache"),),
+    options={
+        "--all": ("", "those of all caches of yours, not of the default one alone"),
+        "--everywhere": ("", "first end all sessions and job passes of yours at the broker, on every machine"),
+    },
+    examples=(
+        ("zerotrust logout", "destroy the tickets of the default cache"),
+        ("zerotrust logout --everywhere", "the laptop was stolen, or the job must not go on"),
+    ),
 )
