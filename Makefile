@@ -11,7 +11,7 @@ EXTRAS := --extra broker --extra azure --extra hsm --extra notify --extra report
 LOCK := uv pip compile --quiet --generate-hashes --no-emit-index-url --python-version 3.11 --no-header
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-up demo-down test check bench lint format types lock clean
+.PHONY: help setup demo demo-up demo-down test check bench lint format types man lock clean
 
 help:  ## what can be made
 	@awk -F ':.*  ## ' '/^[a-z-]+:.*  ## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -58,6 +58,9 @@ format: setup  ## puts the code into its format
 
 types: setup  ## mypy, strict
 	$(BIN)/mypy
+
+man: setup  ## writes the manual pages anew
+	$(BIN)/python -m man
 
 contracts: setup  ## which room may import which
 	$(BIN)/lint-imports

@@ -23,10 +23,17 @@ _WIDTH = 100
 _LEFT = 24
 _HELD = "\N{NO-BREAK SPACE}"
 
-SETTINGS = """\
-Settings come from options, then from ZEROTRUST_BROKER_URL, ZEROTRUST_CA_FILE, ZEROTRUST_ROLE, ZEROTRUST_TIMEOUT, \
-ZEROTRUST_HOST, ZEROTRUST_SPN and (in no file) ZEROTRUST_REASON, then from $XDG_CONFIG_HOME/zerotrust/config.toml, then from \
-/etc/zerotrust/client.toml."""
+VARIABLES = {
+    **{f"ZEROTRUST_{key.upper()}": text for key, text in manual.SETTINGS.items()},
+    "ZEROTRUST_REASON": "why a role is wanted, where its rule asks for that; in no file, because a reason is somebody's, now",
+    "KRB5CCNAME": "where the ticket is, as for every program of Kerberos",
+    "NO_COLOR": "if it is not empty, nothing is coloured",
+}
+
+_VARIABLES = ", ".join(list(VARIABLES)[: len(manual.SETTINGS)])
+SETTINGS = f"""\
+Settings come from options, then from {_VARIABLES} and (in no file) ZEROTRUST_REASON, then from \
+$XDG_CONFIG_HOME/zerotrust/config.toml, then from /etc/zerotrust/client.toml. zerotrust(1) explains them."""
 
 EXIT_STATUS = ", ".join(f"{status} {what}" for status, what in EXITS.items())
 

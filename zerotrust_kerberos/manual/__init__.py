@@ -15,6 +15,17 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+# By key of a settings file; in the environment ZEROTRUST_ and the key in capitals.
+SETTINGS: Mapping[str, str] = {
+    "broker_url": "where the broker is: https://HOST[:PORT], http://HOST[:PORT] (this machine only) or unix:/PATH",
+    "ca_file": "certificates to trust instead of the system's",
+    "role": "the role, where none is named",
+    "timeout": "seconds for everything together, at most 10",
+    "host": "the broker's name, for unix: only; the machine's own unless given",
+    "spn": "the broker's service name; HTTP@ and the host of broker_url unless given",
+    "agent": "the socket of an agent; /run/zerotrust-agent/agent.sock or the user's own unless given, if there is one",
+}
+
 # What several commands take.
 SHARED_OPTIONS: Mapping[str, tuple[str, str]] = {
     "--format": ("table|tsv|json|csv", "how to print; a table on a terminal, columns behind tabs elsewhere"),

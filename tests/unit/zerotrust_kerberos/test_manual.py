@@ -12,6 +12,7 @@ from zerotrust_kerberos.commands import COMMANDS, SHARED, SWITCH, read
 from zerotrust_kerberos.failures import Place
 from zerotrust_kerberos.help import of_command
 from zerotrust_kerberos.manual.page import SECTIONS
+from zerotrust_kerberos.settings import KEYS
 from zerotrust_kerberos.watch import Watch
 
 WIDTH = 100
@@ -54,6 +55,10 @@ def test_the_examples_are_command_lines_of_that_command(name: str) -> None:
         found, call = read(words[at + 1 :], watch=Watch(lambda _: None), place=Place(words))
         assert found is (COMMANDS[name] if "--help" not in words else COMMANDS["help"])
         assert call.name == name
+
+
+def test_every_key_of_the_settings_is_explained() -> None:
+    assert list(manual.SETTINGS) == list(KEYS)
 
 
 def test_there_is_no_page_without_a_command() -> None:
