@@ -27,7 +27,7 @@ def command(call: Call) -> str:
     """
     form = call.options.get("format", _DEFAULT)
     if form not in shells.FORMATS:
-        raise Failure("usage", f"--format is one of {', '.join(shells.FORMATS)}")
+        raise Failure("usage", f"--format is one of {', '.join(shells.FORMATS)}", fix="zerotrust help env")
     if "unset" in call.switches:
         return shells.unsetting(form, tuple(variables.KEYS))
     settings = call.asking_for_role()
