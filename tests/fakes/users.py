@@ -60,9 +60,19 @@ def run(uid: int, command: Sequence[str], environment: Mapping[str, str]) -> sub
 
 
 @contextmanager
-def agent(environment: Mapping[str, str], *, path: Path, uid: int | None = None) -> Iterator[subprocess.Popen[str]]:
-    """``zerotrust agent``: root's for all, or that of one user."""
-    command = [PYTHON if uid else sys.executable, "-m", "zerotrust_kerberos", "agent", "--socket", str(path)]
+def agent(
+    environment: Mapping[str, str],
+    *,
+    path: Path,
+    uid: int | None = None,
+    program: Sequence[str] = ("-m", "zerotrust_kerberos"),
+    within: Sequence[str] = (),
+) -> Iterator[subprocess.Popen[str]]:
+    """``zerotrust agent``: root's for all, or that of one user.
+
+    ``program`` is how Python is told to be ``zerotrust``, ``within`` a command that runs it with less than root has.
+    """
+    command = [*within, PYTHON if uid or within else sys.executable, *program, "agent", "--socket", str(path)]
     with subprocess.Popen(
         command, env=dict(environment), cwd=environment["PYTHONPATH"], stderr=subprocess.PIPE, text=True, user=uid,
         group=uid, extra_groups=None if uid is None else [],

@@ -9,6 +9,7 @@ import socket
 import stat
 import subprocess
 import tempfile
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ import pytest
 
 from tests.fakes import front_door, users
 from tests.fakes.front_door import CREDENTIALS, FrontDoor
-from tests.fakes.users import ALICE, MALLORY, PYTHON, eventually
+from tests.fakes.users import ALICE, MALLORY, PYTHON, ROOT, eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -416,6 +417,46 @@ def test_workers_end_with_their_parent_however_that_ends(
     eventually(lambda: not Path(f"/proc/{pid}").exists())
 
 
+# With its minute as half a second.
+_HASTY = """
+from zerotrust_kerberos.agent import worker
+worker.IDLE = 0.5
+from zerotrust_kerberos import cli
+cli.main()
+"""
+
+
+def test_a_worker_without_work_ends_and_the_next_question_starts_another(
+    surroundings: Environment, door: FrontDoor, tickets: Tickets
+) -> None:
+    tickets.give("alice", uid=ALICE)
+    path = Path(surroundings["ZEROTRUST_AGENT"])
+    with users.agent(surroundings, path=path, program=["-c", _HASTY]) as running:
+        assert asked(ALICE, surroundings)[0] == 200
+        pid = _workers(running)[ALICE]
+        time.sleep(2)
+        assert _workers(running) == {ALICE: pid}  # it keeps something
+        door.reply = front_door.problem(403, "access_denied")
+        assert asked(MALLORY, surroundings)[0] == 401  # nothing to keep
+        eventually(lambda: set(_workers(running)) == {ALICE})
+        tickets.give("mallory", uid=MALLORY)
+        assert asked(MALLORY, surroundings)[0] == 403
+
+
+def test_a_connection_that_is_on_its_way_while_a_worker_ends_is_not_lost() -> None:
+    """What the end of a worker relies on: what was sent before is there, and what comes later is refused (unix(7))."""
+    parent, worker = socket.socketpair()
+    with parent, worker, socket.socket(socket.AF_UNIX) as connection:
+        socket.send_fds(parent, [b"\0"], [connection.fileno()])
+        worker.shutdown(socket.SHUT_RD)
+        with pytest.raises(BrokenPipeError):
+            socket.send_fds(parent, [b"\0"], [connection.fileno()])
+        message, (descriptor,), _, _ = socket.recv_fds(worker, 1, 1)
+        os.close(descriptor)
+        assert message == b"\0"
+        assert socket.recv_fds(worker, 1, 1)[0] == b""
+
+
 _HOLD = """
 import os, socket, sys, time
 held = [socket.socket(socket.AF_UNIX) for _ in range(int(sys.argv[2]))]
@@ -439,6 +480,33 @@ def test_a_user_who_takes_all_descriptors_takes_their_own(
             assert asked(ALICE, surroundings)[0] == 200
             hostile.kill()
         eventually(lambda: asked(MALLORY, surroundings)[0] == 200)
+
+
+def test_a_user_who_stops_their_own_worker_stops_nobody_elses(
+    surroundings: Environment, running: subprocess.Popen[str], tickets: Tickets
+) -> None:
+    tickets.give("alice", uid=ALICE)
+    tickets.give("mallory", uid=MALLORY)
+    assert asked(MALLORY, surroundings)[0] == 200
+    users.run(MALLORY, ["kill", "-STOP", str(_workers(running)[MALLORY])], {})
+    with users.started(MALLORY, [PYTHON, "-c", _HOLD, surroundings["ZEROTRUST_AGENT"], "900"], {}) as hostile:
+        assert hostile.stdout is not None
+        assert hostile.stdout.readline() == "held\n"
+        assert asked(ALICE, surroundings)[0] == 200
+        hostile.kill()
+
+
+def test_two_capabilities_are_all_that_root_needs(surroundings: Environment, door: FrontDoor, tickets: Tickets) -> None:
+    """Those of the unit."""
+    tickets.give("alice", uid=ALICE)
+    unit = (ROOT / "systemd" / "zerotrust-agent.service").read_text()
+    (line,) = [line for line in unit.splitlines() if line.startswith("CapabilityBoundingSet=")]
+    kept = ",".join(f"+{name.removeprefix('CAP_').lower()}" for name in line.partition("=")[2].split())
+    within = ["setpriv", f"--bounding-set=-all,{kept}", "--inh-caps=-all", "--no-new-privs"]
+    with users.agent(surroundings, path=Path(surroundings["ZEROTRUST_AGENT"]), within=within) as running:
+        status = Path(f"/proc/{running.pid}/status").read_text()
+        assert "CapEff:\t00000000000000c0" in status  # CAP_SETGID is 6, CAP_SETUID is 7
+        assert asked(ALICE, surroundings)[0] == 200
 
 
 # ---- the socket ----

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from zerotrust_kerberos.commands import Call
 
 _BACKLOG = 512
+# Seconds. Whoever asks us waits ten, and shall hear why there is nothing.
+_TIMEOUT_MAX = 8.0
 _FIRST_DESCRIPTOR = 3  # SD_LISTEN_FDS_START, sd_listen_fds(3)
 
 
@@ -38,6 +40,7 @@ def command(call: Call) -> str:
         Failure: There is no socket to be had.
     """
     settings, is_root = call.settings(), os.geteuid() == 0
+    settings.timeout = min(settings.timeout, _TIMEOUT_MAX)
     with _listener(call.options.get("socket"), is_root=is_root) as listener:
         output.say("zerotrust agent: ready\n")
         signal.signal(signal.SIGTERM, _end)

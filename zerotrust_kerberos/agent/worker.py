@@ -77,13 +77,13 @@ def _forget_surroundings() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
-async def serve(channel: socket.socket, settings: Settings, *, idle: float = IDLE) -> None:
+async def serve(channel: socket.socket, settings: Settings) -> None:
     """Serve until the parent has gone, or there was nothing to do for so long."""
     source = Source(settings, ask=asked, takes_any_file=False, now=time.time, chance=random.random)
     door = Door(Surface(source, settings).answer, of=callers.of_unix)
     while True:
         try:
-            async with asyncio.timeout(idle):
+            async with asyncio.timeout(IDLE):
                 await _readable(channel)
         except TimeoutError:
             if door.open or not source.keeper.is_idle:
