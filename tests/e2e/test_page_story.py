@@ -146,6 +146,9 @@ def a_request_is_used(page: Page, house: House, colleague: Visitor) -> None:
     """A request: asked for, approved by somebody else, used."""
     page.goto(house.broker.url)
     page.click("#role-readonly .ask summary")
+    page.fill("#role-readonly-ask", "because")
+    page.click("#role-readonly .ask button")
+    assert page.evaluate("document.getElementById('role-readonly-ask').validity.patternMismatch")
     page.fill("#role-readonly-ask", "INC-7: <script>alert(1)</script>")
     page.click("#role-readonly .ask button")
     waiting = page.locator(".request:target")
@@ -176,7 +179,11 @@ def a_request_is_approved(page: Page, house: House, colleague: Visitor) -> None:
 
 def everything_ends(page: Page, house: House, alice: dict[str, str]) -> None:
     """Why not, and the end."""
-    page.goto(f"{house.broker.url}/?role=administrator")
+    page.goto(house.broker.url)
+    page.click("text=Is a role missing?")
+    page.fill("#about", "administrator")
+    page.click("text=Why not?")
+    assert page.url == f"{house.broker.url}/?role=administrator#why"
     assert "administrator: you may not have this role" in page.inner_text("#why").lower()
     elsewhere = Visitor(house.broker, house.realm, alice)
     elsewhere.enter()

@@ -80,6 +80,7 @@ if (find) {
   };
   const first = () => roles.find((role) => !role.hidden)?.querySelector("button, summary");
 
+  find.placeholder += " ( / )";
   find.addEventListener("input", show);
   find.form.addEventListener("submit", (event) => { event.preventDefault(); first()?.focus(); });
   find.addEventListener("keydown", (event) => {
