@@ -124,7 +124,7 @@ def found_by_the_keyboard(page: Page, house: House) -> None:
 def keys_are_copied(page: Page, house: House) -> None:
     """Keys: asked for, hidden until they are opened, copied without being seen, and gone when one goes back."""
     page.click("#role-developer .use summary")
-    page.select_option("#role-developer-scope", "readonly")
+    page.select_option("#role-developer\\:scope", "readonly")
     page.click("#role-developer .use .buttons button:not(.main)")
     assert page.inner_text("h1") == "Keys for developer, readonly PRODUCTION"
     assert page.is_hidden("#posix")
@@ -146,10 +146,10 @@ def a_request_is_used(page: Page, house: House, colleague: Visitor) -> None:
     """A request: asked for, approved by somebody else, used."""
     page.goto(house.broker.url)
     page.click("#role-readonly .ask summary")
-    page.fill("#role-readonly-ask", "because")
+    page.fill("#role-readonly\\:ask", "because")
     page.click("#role-readonly .ask button")
-    assert page.evaluate("document.getElementById('role-readonly-ask').validity.patternMismatch")
-    page.fill("#role-readonly-ask", "INC-7: <script>alert(1)</script>")
+    assert page.evaluate("document.getElementById('role-readonly:ask').validity.patternMismatch")
+    page.fill("#role-readonly\\:ask", "INC-7: <script>alert(1)</script>")
     page.click("#role-readonly .ask button")
     waiting = page.locator(".request:target")
     assert "INC-7: <script>alert(1)</script>" in waiting.inner_text()
@@ -202,6 +202,11 @@ def test_a_day_at_the_page(house: House, alice: dict[str, str], colleague: Visit
         page.context.grant_permissions(["clipboard-read", "clipboard-write"], origin=house.broker.url)
         page.goto(house.broker.url)
         assert page.inner_text(".account h3").split() == ["payments-prod", "111122223333", "PRODUCTION"]
+        colours = [
+            page.evaluate("what => getComputedStyle(document.querySelector(what)).backgroundColor", what)
+            for what in ("#role-developer .main", ".account .production")
+        ]
+        assert colours[0] == colours[1] != "rgba(0, 0, 0, 0)"
         for fold in page.query_selector_all("details"):
             fold.evaluate("fold => fold.open = true")
         reads_well(page)
@@ -249,7 +254,7 @@ def test_everything_works_without_a_script(
         assert re.search(r"\$Env:AWS_ACCESS_KEY_ID = 'ASIA[A-Z0-9]{16}'", page.inner_text("#powershell"))
         page.click("text=All roles")
         page.click("#role-readonly .danger summary")
-        page.fill("#role-readonly-glass", "the site is down")
+        page.fill("#role-readonly\\:glass", "the site is down")
         page.check("#role-readonly .danger input[type=checkbox]")
         page.click("#role-readonly .danger button")
         page.click(".request:target >> text=End now")

@@ -18,11 +18,11 @@ RECENTS_MAX = 4
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """A role, and requests of this person's for it that wait, or that opened one of its scopes."""
+    """A role, requests of this person's for it that wait, and scopes of it that such requests opened."""
 
     offer: Offer
     waiting: list[Seen]
-    opened: list[Seen]
+    opened: list[str]
 
     @property
     def words(self) -> str:
@@ -62,10 +62,11 @@ def accounts(overview: Overview, *, query: str) -> list[Account]:
 
 def _card(offer: Offer, requests: Iterable[Seen]) -> Card:
     own = [seen for seen in requests if seen.is_mine and seen.standing.request.role == offer.role.name]
+    opened = {seen.standing.request.scope for seen in own if _is(seen, "open")} if offer.box is None else set()
     return Card(
         offer=offer,
         waiting=[seen for seen in own if _is(seen, "pending")],
-        opened=[seen for seen in own if _is(seen, "open") and offer.box is None],
+        opened=sorted(filter(None, opened)),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
@@ -25,6 +26,7 @@ from broker.issuing.boxes import Seen
 from broker.issuing.explain import Prospect
 from broker.issuing.overview import Offer, Overview, Way
 from broker.issuing.standing import Belongings, Listed
+from broker.issuing.uses import Use
 from broker.web.address import ADDRESS
 from broker.web.guards import SECURITY_HEADERS
 from broker.web.negotiate import REQUEST_ID, TLS
@@ -225,3 +227,48 @@ async def test_without_a_script_the_server_finds_roles_by_any_of_their_names() -
 )
 def test_what_is_left_is_said_in_whole_minutes(span: timedelta, words: str) -> None:
     assert render.in_words(span) == words
+
+
+async def test_what_was_used_lately_is_repeated_where_it_can_be_had_and_there_are_many() -> None:
+    roles = [replace(ROLE, name=RoleName(f"role-{number}"), scopes=()) for number in range(6)]
+    offers = [replace(OFFER, role=role) for role in roles[1:]]
+    offers.append(replace(OFFER, role=roles[0], verdict=Verdict.STEP_UP))
+    uses = [
+        Use(role=name, scope=scope, how="console", at=NOW, address=None, via="cookie")
+        for name, scope in (("role-0", None), ("gone", None), ("role-1", "gone"), ("role-2", None), ("role-2", None))
+    ]
+    belongings = replace(NOTHING, recents=Listed(uses))
+    alice = Principal(("alice",), "R")
+    html = await shown(overview_of(alice, *offers, belongings=belongings))
+    lately = html[html.index('id="lately"') : html.index('id="roles"')]
+    assert re.findall(r'href="#role-(role-\d)"', lately) == ["role-2"]
+    assert 'id="lately"' not in await shown(overview_of(alice, *offers[:4], belongings=belongings))
+
+
+async def test_a_scope_that_a_request_opened_can_be_had_although_the_whole_role_cannot() -> None:
+    role = replace(ROLE, name=RoleName("deployer"))
+    seen = request_of(State.OPEN)
+    asked = replace(seen.standing.request, role=role.name, scope=ScopeName("logs"))
+    requests = [replace(seen, standing=replace(seen.standing, request=asked))] * 2
+    closed = replace(OFFER, role=role, verdict=Verdict.APPROVAL, approval=WAY)
+    html = await shown(overview_of(Principal(("alice",), "R"), closed, requests=requests))
+    assert html.count('name="scope" value="logs"') == 1
+    assert 'formaction="/page/console"' in html
+
+
+async def test_no_two_elements_are_called_the_same_however_roles_are() -> None:
+    names = ("dev", "dev-reason", "dev-ask", "dev-scope", "dev-profile", "dev-ask-scope", "dev.destination")
+    roles = [replace(ROLE, name=RoleName(name)) for name in names]
+    asked = {"verdict": Verdict.APPROVAL, "approval": WAY, "glass": WAY}
+    offers = [replace(OFFER, role=role, **(asked if place % 2 else {})) for place, role in enumerate(roles)]
+    found = re.findall(r' id="([^"]*)"', await shown(overview_of(Principal(("alice",), "R"), *offers)))
+    assert len(found) == len(set(found))
+
+
+async def test_production_is_said_wherever_something_acts_on_it() -> None:
+    role = replace(ROLE, name=RoleName("deployer"), production=True)
+    overview = overview_of(Principal(("alice",), "R"), replace(OFFER, role=role), asked_for={RoleName(MARKUP): role})
+    html = await shown(replace(overview, requests=[request_of(State.PENDING, is_mine=False)]))
+    assert html.count('<strong class="production">Production</strong>') == 2
+    assert "Production" not in await shown(overview_of(Principal(("alice",), "R"), OFFER))
+    assert 'id="role-deployer"' in await shown(overview, path="/?q=PRODUCTION")
