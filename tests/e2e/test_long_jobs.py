@@ -31,6 +31,15 @@ for _ in range({MINUTES // STEP}):
     print(client.get_caller_identity()["Arn"])
 """
 
+# A program that knows nothing of us.
+CHILD = f"""{TURN}
+import boto3
+client = boto3.client("sts", region_name="eu-central-1")
+for _ in range({MINUTES // STEP}):
+    turn({STEP})
+    print(client.get_caller_identity()["Arn"])
+"""
+
 # By hand, because no asynchronous SDK can be installed beside this boto3.
 ASYNC = f"""{TURN}
 import asyncio, os, urllib.request
@@ -100,9 +109,17 @@ def hours(tmp_path: Path) -> Iterator[Hours]:
             yield Hours(House(broker, realm, sts), env)
 
 
-@pytest.mark.parametrize("program", [SYNC, ASYNC], ids=["boto3_session", "AsyncBroker"])
-def test_a_program_signs_for_three_hours(hours: Hours, program: str) -> None:
-    assert hours.run("python", "-c", program) == [ARN] * (MINUTES // STEP)
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("python", "-c", SYNC),
+        ("python", "-c", ASYNC),
+        ("zerotrust", "exec", "developer", "--", "python", "-c", CHILD),
+    ],
+    ids=["boto3_session", "AsyncBroker", "exec"],
+)
+def test_a_program_signs_for_three_hours(hours: Hours, command: tuple[str, ...]) -> None:
+    assert hours.run(*command) == [ARN] * (MINUTES // STEP)
     issued = [record for record in hours.house.broker.records() if record["event"] == "issued"]
     sets = {record["access_key_id"] for record in issued}
     assert MINUTES // 60 < len(sets) <= SETS_MAX
