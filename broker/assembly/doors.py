@@ -90,7 +90,7 @@ def application(
         secret_desk=secret_desk,
         key_desk=KeyDesk(operators=operators, replica=keys.replica, duties=keys.duties),
         health=health,
-        hostnames=frozenset(settings.server.hostnames or checked.keys.hosts),
+        hostnames=settings.server.hostnames or sorted(checked.keys.hosts),
         networks=settings.server.allowed_networks or (),
         trusted_proxies=settings.server.trusted_proxies or (),
         limit=entry.limits.address,

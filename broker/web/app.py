@@ -36,7 +36,9 @@ from broker.web.openapi import document as openapi
 from broker.web.passes import Passes
 from broker.web.portal.actions import Actions
 from broker.web.portal.page import Page
+from broker.web.portal.refusals import Refusals
 from broker.web.portal.render import Templates
+from broker.web.portal.setup import Setup
 from broker.web.requests import Requests, ReviewsDoor
 from broker.web.secrets import Secrets
 from broker.web.sessions import Sessions
@@ -68,7 +70,7 @@ def build(
     secret_desk: SecretDesk,
     key_desk: KeyDesk,
     health: Health,
-    hostnames: frozenset[str],
+    hostnames: Sequence[str],
     networks: Sequence[Network],
     trusted_proxies: Sequence[Network],
     limit: Limit,
@@ -92,7 +94,7 @@ def build(
         secret_desk: What asks the vault.
         key_desk: What operators see and rotate of keys.
         health: What it says of itself.
-        hostnames: The names a Host header may carry, lower case.
+        hostnames: The names a Host header may carry, lower case; the first is the one that people are sent to.
         networks: Who may ask at all; empty for anybody.
         trusted_proxies: Whose word on a client's address counts.
         limit: Raises where an address asks too often.
@@ -101,6 +103,8 @@ def build(
     """
     templates = Templates()
     page = Page(overviews=overviews, templates=templates)
+    setup = Setup(names=hostnames, templates=templates)
+    refusals = Refusals(setup=setup, templates=templates, clock=clock)
     actions = Actions(
         issuer=issuer,
         overviews=overviews,
@@ -118,10 +122,10 @@ def build(
     vault, a_secret = Secrets(desk=secret_desk), f"{wire_secrets.PREFIX}{{path:.*}}"
     requests, reviewing = Requests(elevation=elevation), ReviewsDoor(door=operators, reviews=reviews)
     keys = KeysDoor(door=operators, desk=key_desk)
-    guard = _guard(hostnames, networks, trusted_proxies, limit, health)
+    guard = _guard(frozenset(hostnames), networks, trusted_proxies, limit, health)
     app = web.Application(
         client_max_size=wire.REQUEST_BODY_MAX,
-        middlewares=[_answer_errors(page, health, https=tls is not None), guard],
+        middlewares=[_answer_errors(refusals, health, https=tls is not None), guard],
     )
     app[TLS] = tls
     for methods, path, handler in (
@@ -176,6 +180,8 @@ def build(
         ("POST", f"{guards.FORMS}passes/{_ID}/cancel", actions.cancel_pass),
         ("POST", f"{guards.FORMS}end-all", actions.end_all),
         ("POST", f"{guards.FORMS}sign-out", actions.sign_out),
+        ("GET HEAD", "/setup", setup.show),
+        ("GET HEAD", "/setup/{file}", setup.file),
         ("GET HEAD", "/signed-out", page.signed_out),
         ("GET HEAD", "/page.css", page.style),
         ("GET HEAD", "/page.js", page.script),
@@ -192,7 +198,7 @@ def build(
     return app
 
 
-def _answer_errors(page: Page, health: Health, *, https: bool) -> Middleware:
+def _answer_errors(refusals: Refusals, health: Health, *, https: bool) -> Middleware:
     """The outermost: whatever happens inside becomes one of our answers, with a request id and the security headers."""
     headers = dict(guards.SECURITY_HEADERS)
     if https:
@@ -204,17 +210,17 @@ def _answer_errors(page: Page, health: Health, *, https: bool) -> Middleware:
         try:
             response = await handler(request)
         except errors.BrokerError as error:
-            response = _problem(request, error, page)
+            response = _problem(request, error, refusals)
         except web.HTTPException as error:
-            response = _problem(request, _translated(error), page)
+            response = _problem(request, _translated(error), refusals)
         except CLIENT_FAULTS:
             # The body breaks off or is not encoded as its headers say.
-            response = _problem(request, errors.BadRequest(), page)
+            response = _problem(request, errors.BadRequest(), refusals)
         except ConnectionError:
             raise  # The client is gone: there is nobody to answer, and nothing is broken.
         except Exception:  # noqa: BLE001  # logged with its trace; the client gets 500 and no detail
             _log.exception("request %s: a defect", request[REQUEST_ID])
-            response = _problem(request, errors.InternalError(), page)
+            response = _problem(request, errors.InternalError(), refusals)
         for name, value in headers.items():
             # A page with forms says itself where they go.
             response.headers.setdefault(name, value)
@@ -255,12 +261,12 @@ def _guard(
     return middleware
 
 
-def _problem(request: web.Request, error: errors.BrokerError, page: Page) -> web.Response:
-    status = problems.TABLE[type(error)].status
+def _problem(request: web.Request, error: errors.BrokerError, refusals: Refusals) -> web.Response:
     headers = problems.headers(error)
     if "text/html" in request.headers.get(hdrs.ACCEPT, ""):
-        return page.problem(error, status=status, headers=headers, request_id=request[REQUEST_ID])
+        return refusals.page(request, error, headers=headers, request_id=request[REQUEST_ID])
     body = problems.body(error, request_id=request[REQUEST_ID])
+    status = problems.TABLE[type(error)].status
     return web.Response(body=body, status=status, headers=headers, content_type=wire.PROBLEM_JSON)
 
 

@@ -27,8 +27,10 @@ _FORM = "application/x-www-form-urlencoded"
 FORMS = "/page/"
 # Probes come by address, and these two answer anybody the same.
 PROBES = frozenset({"/healthz", "/readyz"})
+# The same for everybody, and what the page is dressed in that tells somebody of the right name.
+_ASSETS = frozenset({"/page.css", "/page.js", "/icon.svg"})
 # host [":" port], RFC 9110 section 7.2. User information or a path in it is nobody's typing.
-_HOST = re.compile(r"\[?([a-z0-9_.:-]+?)\]?(?::[0-9]{1,5})?")
+_HOST = re.compile(r"\[?([a-z0-9_.:-]+?)\]?(?::([0-9]{1,5}))?")
 
 SECURITY_HEADERS = {
     "Cache-Control": "no-store",
@@ -60,7 +62,7 @@ def check(
     if networks and address and not any(address in network for network in networks):
         raise AccessDenied(reason="network_not_allowed")
     _refuse_odd_forms(request)
-    if request.path not in PROBES and _host(headers.get(hdrs.HOST, "")) not in hostnames:
+    if request.path not in PROBES | _ASSETS and host_of(request) not in hostnames:
         raise HostNotAllowed
     _refuse_foreign_pages(request)
     is_changing = request.method in _CHANGING
@@ -121,7 +123,13 @@ def _require_own_form(request: web.Request) -> None:
         raise UnsupportedMediaType(hint="use the buttons of the page")
 
 
-def _host(header: str) -> str:
-    """The name in a Host header, lower case, without port; empty where it is none."""
-    found = _HOST.fullmatch(header.lower())
+def host_of(request: web.Request) -> str:
+    """The name in the Host header, lower case, without port; empty where it is none."""
+    found = _HOST.fullmatch(request.headers.get(hdrs.HOST, "").lower())
     return found[1] if found else ""
+
+
+def port_of(request: web.Request) -> str | None:
+    """The port in the Host header; None where there is none, or the header is none."""
+    found = _HOST.fullmatch(request.headers.get(hdrs.HOST, "").lower())
+    return found[2] if found else None

@@ -1,14 +1,11 @@
-"""``GET /``: who you are, until when, what you may have and how to use it; without a ticket, how to get there."""
+"""``GET /``: who you are, until when, what you may have and how to use it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from aiohttp import hdrs, web
 
-from broker.core.errors import AuthFailed, AuthRequired, BrokerError
 from broker.issuing.overview import Overview, Overviews
-from broker.web import cookie, problems
+from broker.web import cookie
 from broker.web.negotiate import ask_of
 from broker.web.portal import forms, view
 from broker.web.portal.render import Templates, asset
@@ -62,20 +59,6 @@ class Page:
     async def icon(self, _: web.Request) -> web.Response:
         """The mark in the browser's tab."""
         return asset("icon.svg", "image/svg+xml")
-
-    def problem(self, error: BrokerError, *, status: int, headers: Mapping[str, str], request_id: str) -> web.Response:
-        """An error as a page. The 401 is the help page: a browser shows it to whoever has no ticket to offer."""
-        answer = problems.TABLE[type(error)]
-        html = self._templates.html(
-            "refused.html",
-            title=answer.title,
-            hint=error.hint or answer.hint,
-            code=error.code,
-            request_id=request_id,
-            no_ticket=isinstance(error, AuthRequired | AuthFailed),
-        )
-        all_headers = {**headers, hdrs.CONTENT_TYPE: "text/html; charset=utf-8"}
-        return web.Response(body=html.encode(), status=status, headers=all_headers)
 
 
 def _token(request: web.Request, overview: Overview) -> str | None:

@@ -16,7 +16,6 @@ from aiohttp.test_utils import make_mocked_request
 
 from broker.authz.elevation import Approval, Request, Standing, State
 from broker.authz.explain import Verdict
-from broker.core.errors import AccessDenied, AuthRequired
 from broker.core.identity import Identity, SealedSession
 from broker.core.principal import Principal
 from broker.core.roles import Hop, Role, RoleArn, RoleName
@@ -179,15 +178,6 @@ async def test_without_a_session_there_is_no_form_that_does_anything() -> None:
     assert 'method="post"' not in html
     assert Elements(html).hidden == {}
     assert "Your browser keeps no session" in html
-
-
-@pytest.mark.parametrize("error", [AuthRequired(hint=MARKUP), AccessDenied(hint=MARKUP)])
-def test_a_hint_with_markup_stays_text(error: AuthRequired | AccessDenied) -> None:
-    page = Page(overviews=cast("Any", None), templates=render.Templates())
-    response = page.problem(error, status=401, headers={}, request_id=MARKUP)
-    html = Elements(cast("bytes", response.body).decode())
-    assert not {"script", "img"} & {*html.tags}
-    assert MARKUP in html.text
 
 
 async def test_the_page_loads_nothing_from_elsewhere_and_sends_nothing_there() -> None:
