@@ -68,7 +68,7 @@ def test_without_a_ticket_the_page_says_how_to_get_one(browser: Open, house: Hou
         assert page.inner_text("h1") == "A Kerberos ticket is needed"
         assert "kinit" in page.inner_text("main")
         assert "AuthServerAllowlist" in page.inner_text("main")
-        assert page.get_attribute("main a", "href") == "/"
+        assert page.get_attribute("main a.go", "href") == "/"
 
 
 def test_somebody_without_roles_is_told_whom_to_ask(browser: Open, house: House, mallory: dict[str, str]) -> None:
