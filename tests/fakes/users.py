@@ -20,7 +20,9 @@ ROOT = Path(__file__).parents[2]
 # The system's: whatever the tests run in may lie in root's home.
 PYTHON = "/usr/bin/python3"
 PATIENCE = 60.0
-ALICE, MALLORY = 54_321, 54_322
+# No two test processes have the same: the caches of a user lie where all of the machine can see them.
+ALICE = 1_000_000 + 2 * os.getpid()
+MALLORY = ALICE + 1
 
 
 @contextmanager
@@ -70,12 +72,13 @@ def agent(
 ) -> Iterator[subprocess.Popen[str]]:
     """``zerotrust agent``: root's for all, or that of one user.
 
-    ``program`` is how Python is told to be ``zerotrust``, ``within`` a command that runs it with less than root has.
+    Root comes with groups, to be seen giving them up. ``program`` is how Python is told to be ``zerotrust``, ``within`` a command
+    that runs it with less than root has.
     """
     command = [*within, PYTHON if uid or within else sys.executable, *program, "agent", "--socket", str(path)]
     with subprocess.Popen(
         command, env=dict(environment), cwd=environment["PYTHONPATH"], stderr=subprocess.PIPE, text=True, user=uid,
-        group=uid, extra_groups=None if uid is None else [],
+        group=uid, extra_groups=[4, 27] if uid is None else [],
     ) as process:  # fmt: skip
         try:
             assert process.stderr is not None

@@ -208,17 +208,19 @@ def test_a_cache_that_somebody_else_put_there_is_not_looked_at(
     assert door.visits == []
 
 
-@pytest.mark.parametrize("named", ["", "X-Zerotrust-Ccache: FILE:/tmp/krb5cc_54321\r\n"])
+@pytest.mark.parametrize("to", ["own", "anothers"])
 def test_no_link_leads_to_a_cache(
-    running: subprocess.Popen[str], surroundings: Environment, door: FrontDoor, tickets: Tickets, named: str
+    running: subprocess.Popen[str], surroundings: Environment, door: FrontDoor, tickets: Tickets, to: str
 ) -> None:
-    theirs = tickets.give("mallory", uid=MALLORY)
-    theirs.chmod(0o644)
+    """To one of one's own neither: who may make links in /tmp would say which login counts."""
+    target = tickets.give("mallory", uid=ALICE if to == "own" else MALLORY, name="-elsewhere")
+    target.chmod(0o600 if to == "own" else 0o644)
     link = Path(f"/tmp/krb5cc_{ALICE}")  # noqa: S108
-    link.symlink_to(theirs)
+    link.symlink_to(target)
     try:
         os.chown(link, ALICE, 0, follow_symlinks=False)
-        assert asked(ALICE, surroundings, more=named)[1]["code"] == "no_ticket"
+        for named in ("", f"X-Zerotrust-Ccache: FILE:{link}\r\n"):
+            assert asked(ALICE, surroundings, more=named)[1]["code"] == "no_ticket"
     finally:
         link.unlink()
     assert door.visits == []
@@ -274,7 +276,7 @@ def test_of_several_logins_in_tmp_the_longest_counts_once_the_default_one_has_en
     tickets.give("mallory", uid=ALICE, name="_short", life="10m")
     tickets.give("alice", uid=ALICE, name="_long", life="2h")
     tickets.give("root/admin", uid=ALICE, name="_planted", life="9h", owner=MALLORY).chmod(0o644)
-    tickets.give("root/admin", uid=ALICE, name="0", life="9h", owner=ALICE)  # uid 543210's
+    tickets.give("root/admin", uid=ALICE, name="0", life="9h", owner=ALICE)  # of another uid, by its name
     assert asked(ALICE, surroundings)[0] == 200
     tickets.give("mallory", uid=ALICE)
     assert asked(ALICE, surroundings)[0] == 200
@@ -367,6 +369,7 @@ def test_a_worker_is_its_user_and_nothing_more(
         assert status["Groups"] == []
         assert {status[name][0] for name in ("CapInh", "CapPrm", "CapEff", "CapAmb")} == {"0" * 16}
         assert status["NoNewPrivs"] == ["1"]
+        assert "Max core file size        0                    0" in Path(f"/proc/{pid}/limits").read_text()
         # Not dumpable: /proc belongs to root, so that not even its own user attaches a debugger.
         assert Path(f"/proc/{pid}/mem").stat().st_uid == 0
         gdb = f"open('/proc/{pid}/mem', 'rb')"
