@@ -477,12 +477,15 @@ def test_a_user_who_takes_all_descriptors_takes_their_own(
     tickets.give("mallory", uid=MALLORY)
     with users.agent(surroundings, path=Path(surroundings["ZEROTRUST_AGENT"])) as running:
         resource.prlimit(running.pid, resource.RLIMIT_NOFILE, (40, 40))
+        assert asked(MALLORY, surroundings)[0] == 200
+        pid = _workers(running)[MALLORY]
         with users.started(MALLORY, [PYTHON, "-c", _HOLD, surroundings["ZEROTRUST_AGENT"], "200"], {}) as hostile:
             assert hostile.stdout is not None
             assert hostile.stdout.readline() == "held\n"
             assert asked(ALICE, surroundings)[0] == 200
             hostile.kill()
         eventually(lambda: asked(MALLORY, surroundings)[0] == 200)
+        assert _workers(running)[MALLORY] == pid
 
 
 def test_a_user_who_stops_their_own_worker_stops_nobody_elses(

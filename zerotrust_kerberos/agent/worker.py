@@ -17,11 +17,13 @@ import socket
 import time
 from typing import NoReturn
 
+from zerotrust_kerberos import output
 from zerotrust_kerberos.agent import callers, hardened
 from zerotrust_kerberos.agent.http import HEAD_MAX, Door
 from zerotrust_kerberos.agent.source import Source
 from zerotrust_kerberos.agent.surface import Surface
 from zerotrust_kerberos.credential_process import asked
+from zerotrust_kerberos.failures import Failure
 from zerotrust_kerberos.settings import Settings
 
 # Group "nogroup": tickets are a user's, and no group has to do with them.
@@ -43,6 +45,8 @@ def work(channel: socket.socket, uid: int, settings: Settings) -> NoReturn:
         _become(uid)
         _forget_surroundings()
         asyncio.run(serve(socket.socket(fileno=_CHANNEL), settings))
+    except (OSError, Failure) as error:
+        output.say(f"zerotrust agent: the worker of uid {uid} ends: {error}\n")
     finally:
         os._exit(0)
 
