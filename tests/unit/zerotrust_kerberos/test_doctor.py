@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zerotrust_kerberos.commands import Call
-from zerotrust_kerberos.doctor import kerberos, machine
+from zerotrust_kerberos.doctor import kerberos, krb5, machine
 from zerotrust_kerberos.doctor.finding import BAD, OK, WARN
 from zerotrust_kerberos.doctor.kdc import time_of
 from zerotrust_kerberos.doctor.krb5 import Cache, Ticket
@@ -67,11 +68,20 @@ def test_a_ticket_is_judged_by_its_end_and_its_key(
     assert (found.verdict, said in found.evidence) == (verdict, True)
 
 
+def test_a_machine_without_kerberos_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(krb5, "_LIBRARY", "libkrb5-of-nowhere.so")
+    for check in (kerberos.configuration, kerberos.kdc, kerberos.ticket):
+        found = check(patient())
+        assert (found.verdict, found.code) == (BAD, "kerberos_missing")
+        assert found.fix.startswith("apt-get install ")
+
+
 def test_what_takes_too_long_is_given_up_and_said() -> None:
-    never = threading.Event()
+    never, began = threading.Event(), time.monotonic()
     with pytest.raises(Failure) as caught:
-        patient().timed(never.wait, late="kdc_unreachable")
+        patient().timed(lambda: never.wait(60), late="kdc_unreachable")
     never.set()
+    assert time.monotonic() - began < 30
     assert (caught.value.code, caught.value.detail) == ("kdc_unreachable", "no answer in 0.1 s")
 
 

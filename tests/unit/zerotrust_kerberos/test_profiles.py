@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from botocore import configloader
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from zerotrust_kerberos.failures import Failure
@@ -129,6 +129,9 @@ def test_what_is_added_behind_the_block_stays_as_it_is(text: str, more: str) -> 
 
 @_FEW
 @given(files())
+@example("[default]\nregion = x\n  [profile continued]\n")
+@example("  [profile deep]\n  region = x\n [profile less]\n")
+@example("[default]\ns3 =\n\n  a = b\n# c\n   d\n")
 def test_sections_are_found_where_configparser_finds_them(text: str) -> None:
     parser = configparser.RawConfigParser()
     parser.read_file(io.StringIO(text, newline=None))
