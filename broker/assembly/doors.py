@@ -62,15 +62,22 @@ def application(
         uses=notes.uses,
         clock=clock,
     )
+    explainer = Explainer(
+        entrance=entrance, policies=policies, boxes=elevation.boxes, epochs=epochs, holds=holds, clock=clock
+    )
     return build(
         issuer=issuer,
         desk=desk,
         overviews=Overviews(
-            entrance=entrance, desk=desk, policies=policies, boxes=elevation.boxes, holds=holds, clock=clock
+            entrance=entrance,
+            desk=desk,
+            explainer=explainer,
+            policies=policies,
+            boxes=elevation.boxes,
+            holds=holds,
+            clock=clock,
         ),
-        explainer=Explainer(
-            entrance=entrance, policies=policies, boxes=elevation.boxes, epochs=epochs, holds=holds, clock=clock
-        ),
+        explainer=explainer,
         office=PassOffice(
             entrance=entrance, passes=entry.passes, policies=policies, holds=holds, roll=notes.roll, clock=clock
         ),

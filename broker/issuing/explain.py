@@ -106,6 +106,11 @@ class Explainer:
             found.append(self._one_of_many(identity, address, role.name, evidence))
         return found
 
+    async def of_one(self, identity: Identity, address: Address | None, name: str) -> Prospect:
+        """The same of a role that somebody names: one that is not there is one that is for others. Raises nothing."""
+        evidence = await self._boxes.all_evidence(identity, address=address)
+        return self._one_of_many(identity, address, RoleName(name), evidence)
+
     def _one_of_many(self, identity: Identity, address: Address | None, role: RoleName, evidence: Evidence) -> Prospect:
         try:
             self._epochs.require(identity.principal, role=role)

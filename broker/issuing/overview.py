@@ -2,8 +2,8 @@
 
     known -> what may they have, and what stands between them and it -> requests of theirs, and those they may approve
 
-Nothing is issued. What is said of a role rests on ``decide()``; of a role that they name themselves it says no more than asking
-for it would.
+Nothing is issued. What is said of a role is the explainer's; of one that they name themselves it is no more than asking for it
+would say.
 """
 
 from __future__ import annotations
@@ -13,18 +13,17 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from broker.audit.event import Event
-from broker.authz.explain import Verdict, outcome
 from broker.authz.policies import Policies
 from broker.authz.policy import askable
 from broker.core.clock import Clock
-from broker.core.elevation import Box, Evidence
-from broker.core.errors import AccessDenied, ApprovalRequired, ApprovalsUnavailable, BrokerError, StepUpRequired
+from broker.core.elevation import Box
+from broker.core.errors import ApprovalRequired, ApprovalsUnavailable, BrokerError, StepUpRequired
 from broker.core.identity import Identity, SealedSession
 from broker.core.roles import Role, RoleName
 from broker.issuing.ask import Ask, Entrance, printable
 from broker.issuing.boxes import Boxes, Seen
 from broker.issuing.elevate import SHORTEST_BOX
-from broker.issuing.explain import DENIED, Prospect
+from broker.issuing.explain import Explainer, Prospect
 from broker.issuing.standing import Belongings, Desk
 from broker.revocation.holds import Holds
 
@@ -50,14 +49,14 @@ class Way:
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """A role that somebody may have, and what has to happen first.
+    """A role that somebody may have, and what has to happen first: ``verdict`` and ``hint`` as in ``Prospect``.
 
     ``reason`` is what a reason has to begin like (empty: like anything), where nothing else is missing; ``box`` the time box by
     which the role is open now.
     """
 
     role: Role
-    verdict: Verdict
+    verdict: str
     hint: str
     reason: str | None
     box: Box | None
@@ -92,6 +91,7 @@ class Overviews:
         *,
         entrance: Entrance,
         desk: Desk,
+        explainer: Explainer,
         policies: Policies,
         boxes: Boxes,
         holds: Holds,
@@ -99,6 +99,7 @@ class Overviews:
     ) -> None:
         self._entrance = entrance
         self._desk = desk
+        self._explainer = explainer
         self._policies = policies
         self._boxes = boxes
         self._holds = holds
@@ -113,15 +114,14 @@ class Overviews:
         async with self._entrance.attempt(ask, action="open_page", resource="self") as event:
             identity = await self._entrance.known(ask, event)
             cookie = await self._desk.remembered(identity, ask)
-            evidence = await self._boxes.all_evidence(identity, address=ask.address)
             requests = await self._requests(identity)
             found = Overview(
                 identity=identity,
                 now=self._clock.now(),
-                offers=self._offers(ask, identity, evidence),
+                offers=await self._offers(ask, identity),
                 requests=requests,
                 asked_for=self._roles(seen.standing.request.role for seen in requests or ()),
-                about=None if about is None else self._about(ask, identity, evidence, about, event),
+                about=None if about is None else await self._about(ask, identity, about, event),
                 held=self._held(identity),
                 cookie=cookie,
                 belongings=await self._desk.belongings(identity, ask, made=cookie),
@@ -151,42 +151,22 @@ class Overviews:
             return error.hint
         return None
 
-    def _offers(self, ask: Ask, identity: Identity, evidence: Evidence) -> list[Offer]:
-        return [
-            self._offer(ask, identity, evidence, role)
-            for role in self._policies.current.roles_for(identity, ask.address)
-        ]
+    async def _offers(self, ask: Ask, identity: Identity) -> list[Offer]:
+        roles = self._policies.current.roles_for(identity, ask.address)
+        prospects = await self._explainer.of_all(identity, ask.address, roles)
+        return [self._offer(ask, identity, *each) for each in zip(roles, prospects, strict=True)]
 
-    def _offer(self, ask: Ask, identity: Identity, evidence: Evidence, role: Role) -> Offer:
-        verdict, hint, box = self._verdict(ask, identity, evidence, role.name)
-        is_closed = verdict is Verdict.APPROVAL
+    def _offer(self, ask: Ask, identity: Identity, role: Role, prospect: Prospect) -> Offer:
+        is_closed = prospect.verdict == "approval"
         return Offer(
             role=role,
-            verdict=verdict,
-            hint=hint,
+            verdict=prospect.verdict,
+            hint=prospect.hint,
             reason=self._reason(ask, identity, role.name) if is_closed else None,
-            box=box,
+            box=None if prospect.grant is None else prospect.grant.box,
             approval=self._way(ask, identity, role.name, break_glass=False) if is_closed else None,
             glass=self._way(ask, identity, role.name, break_glass=True) if is_closed else None,
         )
-
-    def _verdict(
-        self, ask: Ask, identity: Identity, evidence: Evidence, role: RoleName
-    ) -> tuple[Verdict, str, Box | None]:
-        try:
-            verdict, why, grant = outcome(
-                self._policies.current,
-                identity=identity,
-                role=role,
-                address=ask.address,
-                now=self._clock.now(),
-                evidence=evidence,
-            )
-        except ApprovalsUnavailable:
-            return Verdict.APPROVAL, "nobody can say just now whether it was approved: try again in a moment", None
-        # A refusal's reason is for the record; an asker is told what to do.
-        hint = DENIED if verdict is Verdict.DENIED else why
-        return verdict, hint, grant.box if grant is not None else None
 
     def _reason(self, ask: Ask, identity: Identity, role: RoleName) -> str | None:
         for rule in self._policies.current.rules_for(identity, ask.address, role):
@@ -219,12 +199,10 @@ class Overviews:
             approvers=str(rule.approvers),
         )
 
-    def _about(self, ask: Ask, identity: Identity, evidence: Evidence, name: str, event: Event) -> Prospect:
+    async def _about(self, ask: Ask, identity: Identity, name: str, event: Event) -> Prospect:
         event.role = printable(name)
-        try:
-            self._holds.require_none(identity)
-        except (ApprovalRequired, StepUpRequired, AccessDenied) as error:
-            return Prospect(RoleName(name), verdict="step_up", hint=error.hint or "")
-        verdict, hint, _ = self._verdict(ask, identity, evidence, RoleName(name))
-        event.details["verdict"] = verdict.value
-        return Prospect(RoleName(name), verdict.value, hint)
+        found = await self._explainer.of_one(identity, ask.address, name)
+        event.details["verdict"] = found.verdict
+        if found.why is not None:
+            event.details["why"] = found.why
+        return found

@@ -34,7 +34,7 @@ class Card:
     @property
     def is_ready(self) -> bool:
         """Whether it can be had as it is."""
-        return self.offer.verdict.value == "allowed"
+        return self.offer.verdict == "allowed"
 
 
 @dataclass(frozen=True, slots=True)

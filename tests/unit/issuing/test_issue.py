@@ -300,6 +300,7 @@ class House:
         self.overviews = Overviews(
             entrance=entrance,
             desk=self.front_desk,
+            explainer=self.explainer,
             policies=self.policies,
             boxes=self.elevating.boxes,
             holds=Holds(epochs=self.epochs),
