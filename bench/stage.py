@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from pathlib import Path
 from bench.apache import Apache
 from bench.processes import Cores, on_core
 from tests.fakes.broker import BrokerProcess, configuration
+from tests.fakes.certificates import server_certificate
 from tests.fakes.realm import Realm
 from tests.fakes.sts import StrictSts, demo_world
 
@@ -35,6 +37,21 @@ class Stage:
     sts: StrictSts
     client: Mapping[str, str]
     folder: Path
+    realm: Realm
+    certificate: Path
+
+    @property
+    def socket(self) -> Path:
+        """The broker's, of its third listener."""
+        return self.folder / "broker.sock"
+
+    @property
+    def https(self) -> str:
+        """The broker's second listener."""
+        found = re.search(r"listening on .*(https://127\.0\.0\.1:\d+)", self.broker.output.read_text())
+        if found is None:
+            raise RuntimeError("the broker does not listen with TLS")
+        return found[1].replace("127.0.0.1", "localhost")
 
 
 @contextlib.contextmanager
@@ -50,9 +67,27 @@ def stage(cores: Cores) -> Iterator[Stage]:
         keytab = realm.keytab(folder / "http.keytab", "HTTP/localhost")
         home = folder / "broker"
         home.mkdir(mode=0o700)
-        broker = BrokerProcess(home, configuration(home, keytab=keytab, sts_endpoint=sts.url), env=realm.env)
+        certificate = server_certificate(home, "ecdsa-sha256")
+        listen = ["http://127.0.0.1:0", "https://127.0.0.1:0", f"unix:{folder / 'broker.sock'}"]
+        settings = configuration(
+            home,
+            keytab=keytab,
+            sts_endpoint=sts.url,
+            server={"listen": listen, "hostnames": ["localhost"]},
+            tls={"certificate": str(certificate.certificate), "private_key": str(certificate.key)},
+        )
+        broker = BrokerProcess(home, settings, env=realm.env)
         apache = Apache(folder / "apache", keytab=keytab, krb5_conf=realm.folder / "krb5.conf")
         with on_core(cores.server):
             stack.enter_context(broker)
             stack.enter_context(apache)
-        yield Stage(broker=broker, apache=apache, sts=sts, client=realm.kinit(USER, folder / "ccache"), folder=folder)
+        client = realm.kinit(USER, folder / "ccache")
+        yield Stage(
+            broker=broker,
+            apache=apache,
+            sts=sts,
+            client=client,
+            folder=folder,
+            realm=realm,
+            certificate=certificate.certificate,
+        )
