@@ -81,7 +81,7 @@ COMMANDS = {
     # What one may have.
     "roles": Command("questions:roles", {**SHARED, **SHOWN}),
     "whoami": Command("questions:whoami", {**SHARED, **SHOWN}),
-    "explain": Command("questions:explain", {**SHARED, **SHOWN}, words=("role",)),
+    "explain": Command("questions:explain", {**SHARED, **SHOWN}, words=("[role]",)),
     "request": Command(
         "time_boxes:request", {**SHARED, **_ROLE, **SHOWN, "--duration": VALUE, "--break-glass": SWITCH}
     ),

@@ -25,7 +25,7 @@ def printed(place: Place, command: Callable[[Watch], str]) -> int:
     def report(failure: Failure) -> None:
         say(f"{line(failure, place)}\n")
 
-    watch = Watch(report)
+    watch = Watch(report, is_seen=True)
     try:
         text = command(watch)
     except Failure as failure:

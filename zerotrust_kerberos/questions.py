@@ -41,9 +41,10 @@ def whoami(call: Call) -> str:
 
 
 def _account(entry: Mapping[str, object]) -> str:
-    """``111122223333 (prod)``."""
-    alias = text_of(entry, "account_alias")
-    return text_of(entry, "account") + (f" ({alias})" if alias else "")
+    """``111122223333 (prod, production)``."""
+    words = [text_of(entry, "account_alias"), "production" if entry.get("production") is True else ""]
+    said = ", ".join(filter(None, words))
+    return text_of(entry, "account") + (f" ({said})" if said else "")
 
 
 def roles(call: Call) -> str:
@@ -68,17 +69,62 @@ def _role(role: Mapping[str, object]) -> list[str]:
 
 
 def explain(call: Call) -> str:
-    """What stands between the caller and a role; the exit status is that of asking for the role."""
-    kind, role = tables.form(call), call.words[0]
+    """What stands between the caller and a role, with its exit status that of asking for the role; or all of them, in a table."""
+    kind = tables.form(call)
+    if not call.words:
+        return _explain_all(call, kind)
+    role = call.words[0]
     settings = call.asking(role=role)
     answer = object_of(ask(settings, call.watch, method="GET", path=f"{wire.EXPLAIN_PATH}/{settings.role}"))
-    verdict = text_of(answer, "verdict")
+    verdict, hint = text_of(answer, "verdict"), text_of(answer, "hint")
     if verdict not in _VERDICTS:
         raise Failure("unexpected_answer", "verdict is missing")
     call.status = _VERDICTS[verdict]
-    pairs = [("role", role)]
-    pairs += [(name, value) for name, value in answer.items() if isinstance(value, str)]
-    return tables.told(kind, answer=answer, pairs=pairs)
+    pairs = [
+        ("role", role),
+        ("verdict", verdict),
+        ("hint", hint),
+        ("needs", _words(answer, "needs")),
+        *_step_up(answer),
+    ]
+    pairs += [(name, text_of(answer, name)) for name in ("account", "role_arn")]
+    pairs.append(("run", _next(role, verdict, answer)))
+    return tables.told(kind, answer=answer, pairs=[(name, value) for name, value in pairs if value])
+
+
+def _explain_all(call: Call, kind: str) -> str:
+    answer = object_of(ask(call.asking(), call.watch, method="GET", path=wire.EXPLAIN_PATH))
+    if not isinstance(answer.get("roles"), list):
+        raise Failure("unexpected_answer", "roles is missing")
+    rows = [
+        [text_of(role, "role"), text_of(role, "verdict"), _words(role, "needs"), text_of(role, "hint")]
+        for role in objects(answer, "roles")
+    ]
+    return tables.shown(kind, answer=answer, columns=("role", "verdict", "needs", "hint"), rows=rows)
+
+
+def _step_up(answer: Mapping[str, object]) -> list[tuple[str, str]]:
+    """What a new ticket must be like, where the broker says so."""
+    found = answer.get("step_up")
+    if not isinstance(found, dict):
+        return []
+    age = found.get("max_ticket_age")
+    bound = "yes" if found.get("channel_binding") is True else ""
+    seconds = str(age) if type(age) is int else ""
+    return [("indicators", _words(found, "indicators")), ("max_ticket_age", seconds), ("channel_binding", bound)]
+
+
+def _next(role: str, verdict: str, answer: Mapping[str, object]) -> str:
+    """What to type then."""
+    if verdict == "step_up":
+        return f"zerotrust login --step-up {role}"
+    if verdict == "denied":
+        return "zerotrust roles"
+    needs = answer.get("needs")
+    if verdict == "approval" and isinstance(needs, list) and "approval" in needs:
+        return f"zerotrust request --role {role} --reason TEXT"
+    reason = " --reason TEXT" if verdict == "approval" else ""
+    return f"zerotrust credential-process --role {role}{reason}"
 
 
 def text_of(members: Mapping[str, object], name: str) -> str:

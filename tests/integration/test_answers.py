@@ -7,15 +7,19 @@ import io
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from broker import wire, wire_elevation
+from broker import wire, wire_elevation, wire_standing
 from tests.fakes import front_door
 from tests.fakes.front_door import FrontDoor, Visit
 from tests.fakes.terminal import on_terminal
+from zerotrust_kerberos.commands import read
+from zerotrust_kerberos.failures import Place
+from zerotrust_kerberos.watch import Watch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -164,14 +168,54 @@ def test_no_roles_at_all_print_nothing(door: FrontDoor, alice: User) -> None:
     assert alice.sees("roles").stdout == ""
 
 
-@pytest.mark.parametrize(("verdict", "status"), [("allowed", 0), ("step_up", 7), ("approval", 7), ("denied", 4)])
-def test_explain_ends_as_asking_for_the_role_would(verdict: str, status: int, door: FrontDoor, alice: User) -> None:
-    door.reply = front_door.body(wire.explain_body(verdict=verdict, hint="do this", account=None, role_arn=None))
+@pytest.mark.parametrize(
+    ("verdict", "needs", "ends"),
+    [
+        ("allowed", [], (0, "zerotrust credential-process --role developer")),
+        ("step_up", [], (7, "zerotrust login --step-up developer")),
+        ("approval", ["reason"], (7, "zerotrust credential-process --role developer --reason TEXT")),
+        ("approval", ["approval", "reason"], (7, "zerotrust request --role developer --reason TEXT")),
+        ("denied", [], (4, "zerotrust roles")),
+    ],
+)
+def test_explain_ends_as_asking_for_the_role_would_and_says_what_to_type(
+    verdict: str, needs: list[str], ends: tuple[int, str], door: FrontDoor, alice: User
+) -> None:
+    status, run = ends
+    door.reply = front_door.body(wire_standing.prospect_body({"verdict": verdict, "hint": "do this", "needs": needs}))
     done = alice.pipes("explain", "developer")
-    assert done.returncode == status
-    assert (done.stdout, done.stderr) == (f"role\tdeveloper\nverdict\t{verdict}\nhint\tdo this\n", "")
+    assert (done.returncode, done.stderr) == (status, "")
+    shown = [f"needs\t{','.join(needs)}"] if needs else []
+    assert done.stdout.splitlines() == [
+        "role\tdeveloper", f"verdict\t{verdict}", "hint\tdo this", *shown, f"run\t{run}",
+    ]  # fmt: skip
     assert door.visits[0].head.startswith("GET /v1/explain/developer HTTP/1.1\r\n")
     assert door.visits[0].body == b""
+    words = run.split()[1:]
+    assert read(words, watch=Watch(lambda _: None), place=Place(words))
+
+
+def test_explain_says_what_a_new_ticket_must_be_like(door: FrontDoor, alice: User) -> None:
+    step_up = {"indicators": ["pkinit", "otp"], "max_ticket_age": 600, "channel_binding": True}
+    answer = {"verdict": "step_up", "hint": "x", "needs": [], "step_up": step_up}
+    door.reply = front_door.body(wire_standing.prospect_body(answer))
+    lines = alice.pipes("explain", "developer").stdout.splitlines()
+    assert lines[3:6] == ["indicators\tpkinit,otp", "max_ticket_age\t600", "channel_binding\tyes"]
+    assert json.loads(alice.pipes("explain", "developer", "--json").stdout) == answer
+
+
+def test_explain_without_a_role_tells_of_all(door: FrontDoor, alice: User) -> None:
+    rows = [
+        {"role": "developer", "verdict": "allowed", "hint": "ask for it", "needs": []},
+        {"role": "admin", "verdict": "approval", "hint": "say why", "needs": ["approval", "reason"]},
+    ]
+    door.reply = front_door.body(wire_standing.prospects_body(rows))
+    done = alice.pipes("explain")
+    assert (done.returncode, done.stdout) == (
+        0,
+        "developer\tallowed\t\task for it\nadmin\tapproval\tapproval,reason\tsay why\n",
+    )
+    assert door.visits[0].head.startswith("GET /v1/explain HTTP/1.1\r\n")
 
 
 def test_explain_believes_no_verdict_that_there_is_not(door: FrontDoor, alice: User) -> None:
@@ -183,7 +227,6 @@ def test_explain_believes_no_verdict_that_there_is_not(door: FrontDoor, alice: U
 
 def test_explain_asks_for_nothing_that_is_no_name(door: FrontDoor, alice: User) -> None:
     assert alice.pipes("explain", "../admin").returncode == 2
-    assert alice.pipes("explain").returncode == 2
     assert door.visits == []
 
 
@@ -247,6 +290,7 @@ def test_answers_of_another_shape_are_not_guessed_at(door: FrontDoor, alice: Use
         (["roles"], b'{"roles": [1]}'),
         (["requests"], b"{}"),
         (["approve", ID], b'{"id": 1}'),
+        (["explain"], b"{}"),
         (["whoami"], b"[]"),
         (["whoami"], b"\xff"),
     ):
@@ -258,3 +302,18 @@ def test_answers_of_another_shape_are_not_guessed_at(door: FrontDoor, alice: Use
         done = alice.pipes(*words)
         assert (done.returncode, done.stdout) == (1, ""), words
         assert "[unexpected_answer]" in done.stderr
+
+
+def test_somebody_at_a_terminal_sees_that_there_is_something_to_wait_for(door: FrontDoor, alice: User) -> None:
+    said = front_door.body(ROLES)
+
+    def slow(visit: Visit) -> None:
+        time.sleep(0.8)
+        said(visit)
+
+    door.reply = slow
+    command = [sys.executable, "-m", "zerotrust_kerberos", "roles"]
+    seen = on_terminal(command, {**alice.env, "TERM": "xterm"}, cwd=ROOT, out=False, err=True)
+    assert seen.stderr == "waiting for the broker...\r\x1b[K"
+    assert len(seen.stdout.splitlines()) == 2
+    assert alice.pipes("roles").stderr == ""
