@@ -111,11 +111,15 @@ async def test_a_note_that_is_too_long_is_none(roll: Roll, clock: MovedClock) ->
 
 async def test_this_process_keeps_notes_of_so_many_people(clock: MovedClock, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(roll_store, "_OWNERS_MAX", 3)
-    roll = roll_over(MemoryStore(clock=clock), clock)
+    store = MemoryStore(clock=clock)
+    roll = roll_over(store, clock)
     people = [Principal.parse(f"user{number}@R") for number in range(5)]
     for person in people:
         await roll.note(person, Kind.SESSION, noted(clock, "one"))
     assert [len(await ids(roll, person)) for person in people] == [0, 0, 1, 1, 1]
+    for number in range(2 * MOST[Kind.SESSION]):
+        await roll.note(ALICE, Kind.SESSION, noted(clock, f"{number}"))
+    assert sum(map(len, store._kept.values())) == 2 + MOST[Kind.SESSION]
 
 
 # ---- Redis ----
@@ -221,7 +225,10 @@ async def test_a_list_that_somebody_made_endless_is_neither_read_nor_mended_at_o
 ) -> None:
     await shared.note(ALICE, Kind.SESSION, noted(clock, "one"))
     order = min(attacker.keys("*"))
-    attacker.zadd(order, {f"{number:032x}": 9e12 for number in range(50_000)})
+    names = [f"{number:032x}" for number in range(50_000)]
+    attacker.zadd(order, dict.fromkeys(names, 9e12))
+    attacker.hset(max(attacker.keys("*")), mapping=dict.fromkeys(names[:5_000], b"x"))
+    attacker.hset(max(attacker.keys("*")), mapping=dict.fromkeys(names[-5_000:], b"x"))
     read = []
     opened = shared._opened
     shared._opened = lambda *row: read.append(row) or opened(*row)  # type: ignore[method-assign,func-returns-value]

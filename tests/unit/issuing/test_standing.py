@@ -183,9 +183,9 @@ async def test_a_role_that_is_asked_for_all_the_time_is_noted_once_in_a_while(ho
     house.roll.note = counted  # type: ignore[method-assign]
     for _ in range(10):
         await house.ask()
+        await house.uses.write()
         house.clock.moment += timedelta(seconds=45)
-    await house.uses.write()
-    assert len(written) == 1, "what waits takes the place of what waited"
+    assert len(written) == 2, "of seven and a half minutes"
     assert len((await house.front_desk.recents(by_ticket(house))).items) == 1
 
 
