@@ -6,6 +6,8 @@ keys where that one has a ``default``. Everything else of the configuration is a
 
 from __future__ import annotations
 
+import os
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -76,7 +78,8 @@ def _kept(text: str) -> Iterator[tuple[str, bool]]:
 
 def _read(path: str) -> str:
     try:
-        with open(path, encoding="utf-8", errors="surrogateescape") as file:  # noqa: PTH123
+        # The SDKs take a tilde in the variables too.
+        with open(os.path.expanduser(path), encoding="utf-8", errors="surrogateescape") as file:  # noqa: PTH111, PTH123
             return file.read()
     except OSError:
         # What cannot be read leads nobody anywhere.
