@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import signal
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -12,8 +16,11 @@ import pytest
 
 from tests.e2e.conftest import ASK, House, Reply, settings_of
 from tests.fakes.broker import BrokerProcess
+from tests.fakes.browsers import CHROMIUM, CHROMIUM_ARGUMENTS
 from tests.fakes.realm import Realm
 from tests.fakes.sts import StrictSts
+from tests.fakes.until import until
+from tests.fakes.user_side import zerotrust
 
 LINK = "https://eu-central-1.console.aws.amazon.com/s3/buckets?region=eu-central-1"
 
@@ -111,3 +118,38 @@ def test_another_page_cannot_ask_and_nobody_can_by_get(house: House, alice: Tick
     crossing = house.send("POST", "/v1/console", headers={"Content-Type": "application/json"}, body="{}", token=token)
     assert (crossing.status, crossing.code, crossing.headers["WWW-Authenticate"]) == (403, "cross_site_blocked", None)
     assert house.send("GET", "/v1/console", token=token).status == 405
+
+
+def command_lines() -> list[bytes]:
+    """Of everything that runs on this machine."""
+    lines = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            lines.append(path.read_bytes())
+    return lines
+
+
+@pytest.fixture
+def own_chromium(tmp_path: Path) -> Iterator[str]:
+    """A BROWSER that starts a Chromium for nothing but loopback, and its end."""
+    alone = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost"
+    words = [CHROMIUM, *CHROMIUM_ARGUMENTS, f"--user-data-dir={tmp_path}/profile", f"'{alone}'"]
+    script = tmp_path / "browser"
+    script.write_text(f'#!/bin/sh\necho $$ >{tmp_path}/pid\nexec {" ".join(words)} --remote-debugging-port=0 "$1"\n')
+    script.chmod(0o700)
+    yield str(script)
+    os.killpg(int((tmp_path / "pid").read_text()), signal.SIGKILL)
+
+
+async def test_the_command_signs_a_real_browser_in_and_no_command_line_holds_the_url(
+    house: House, alice: Tickets, own_chromium: str, tmp_path: Path
+) -> None:
+    login = {**alice, "ZEROTRUST_BROKER_URL": f"http://localhost:{house.port}", "BROWSER": own_chromium}
+    done = zerotrust({**login, "HOME": str(tmp_path)}, "console", "developer", "--service", "s3")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    await until(lambda: house.sts.calls(action="login") != [], seconds=120)
+    (call,) = house.sts.calls(action="login")
+    assert call["caller_arn"].endswith(":assumed-role/Developer/alice@EXAMPLE.COM")
+    lines = command_lines()
+    assert any(str(tmp_path).encode() in line for line in lines)
+    assert not any(b"SigninToken" in line for line in lines)
