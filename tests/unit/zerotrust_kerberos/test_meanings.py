@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from pathlib import Path
 
 import click
 import pytest
@@ -76,3 +77,9 @@ def test_help_of_a_code_asks_nobody(
     assert text.startswith(f"{code}: exit status {TABLE[code][0]} (")
     assert " ".join(MEANINGS[code].happened.split()) in " ".join(text.split())
     assert max(map(len, text.splitlines())) <= 100
+
+
+def test_the_documentation_has_the_same_exit_statuses() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "commands.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| (\d+) \| (.*) \|$", page, re.MULTILINE))
+    assert {int(status): what.replace(",", "") for status, what in rows.items()} == dict(EXITS)
