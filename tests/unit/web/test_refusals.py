@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import plistlib
+import re
 from datetime import UTC, datetime
 from html.parser import HTMLParser
 from typing import Any, cast
@@ -159,6 +160,20 @@ def test_the_page_begins_with_the_readers_own_browser_and_has_every_other_below(
         for way in ("AuthServerAllowlist", "trusted-uris", "intranet", "defaults write", "Safari needs no setting"):
             assert way in own + others
         assert others.count(" on ") >= 8
+
+
+def test_no_step_is_empty_whoever_reads() -> None:
+    for system in (
+        LINUX,
+        WINDOWS,
+        MACOS,
+        "Mozilla/5.0 (Linux; Android 16)",
+        "Mozilla/5.0 (iPhone; CPU iPhone OS 26_0)",
+    ):
+        for agent in (f"{system} {CHROME}", f"{system} Firefox/153.0", f"{system} Version/26.0 Safari/605", system):
+            text = refused(errors.AuthRequired(), request_of("/?again=1", User_Agent=agent)).text
+            _, ticket, way, _ = re.split(r"Have a ticket|Let .{3,20} show it|Come in", text.partition("Another")[0])
+            assert min(len(ticket.strip()), len(way.strip())) > len("Type kinit"), agent
 
 
 AGAIN = "0; url=/?again=1"
