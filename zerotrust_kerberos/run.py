@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import time
 
 from broker import wire
 from zerotrust_kerberos import output, prompts, shadows, tickets, times, variables
@@ -69,8 +70,8 @@ def shell_command(call: Call) -> NoReturn:
     path = os.environ.get("SHELL") or "/bin/sh"
     Program([path])
     role = call.settings_for_role().role or ""
-    ticket = tickets.held()
-    until = f" until {times.of_day(ticket.ends)}" if ticket is not None and ticket.ends else ""
+    ends = _end(call)
+    until = f" until {times.of_day(ends)}" if ends else ""
     prompt = prompts.for_shell(path, f"[{role}{until}] ")
     ours = _endpoint(call, prompt.files)
     folder = os.path.dirname(ours[_TOKEN_FILE])  # noqa: PTH120
@@ -89,7 +90,7 @@ class Program:
         self._is_ctrl_c_ignored = signal.getsignal(signal.SIGINT) == signal.SIG_IGN
         if shutil.which(words[0]) is None:
             is_there = os.path.exists(words[0])  # noqa: PTH110
-            _end(words[0], "Permission denied" if is_there else "not found", _NOT_RUN if is_there else _NOT_FOUND)
+            _give_up(words[0], "Permission denied" if is_there else "not found", _NOT_RUN if is_there else _NOT_FOUND)
 
     def become(self, environment: Mapping[str, str]) -> NoReturn:
         """Turn into it, with nothing of ours left."""
@@ -100,15 +101,25 @@ class Program:
             os.execvpe(self._words[0], self._words, dict(environment))  # noqa: S606  # what the user asked to be run
         except OSError as error:
             is_missing = isinstance(error, (FileNotFoundError, NotADirectoryError))
-            _end(self._words[0], error.strerror or "", _NOT_FOUND if is_missing else _NOT_RUN)
+            _give_up(self._words[0], error.strerror or "", _NOT_FOUND if is_missing else _NOT_RUN)
 
 
-def _end(program: str, why: str, status: int) -> NoReturn:
+def _give_up(program: str, why: str, status: int) -> NoReturn:
     output.say(f"zerotrust: {program}: {why}\n")
     os._exit(status)
 
 
 # ---- what it is given ----
+
+
+def _end(call: Call) -> int:
+    """When there will be no more credentials, as Unix time; 0 where that cannot be told."""
+    if "pass" in call.options:
+        from zerotrust_kerberos.agent.supply import seconds_of  # noqa: PLC0415  as below
+
+        return int(time.time()) + seconds_of(call.options["pass"])
+    ticket = tickets.held()
+    return 0 if ticket is None else ticket.ends
 
 
 def _endpoint(call: Call, files: Mapping[str, str]) -> dict[str, str]:

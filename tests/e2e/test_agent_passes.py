@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from tests.fakes.redis import RedisServer
 from tests.fakes.served import ROOT, eventually, serving
 from tests.fakes.sts.demo import demo_world
 from tests.fakes.sts.process import StrictSts
+from tests.fakes.user_side import zerotrust
 
 RULE = {"name": "engineers", "principals": ["alice@EXAMPLE.COM"], "roles": ["developer"], "job_passes": "8h"}
 
@@ -68,6 +70,20 @@ def test_a_pass_for_longer_than_the_rule_allows_is_refused_before_the_job_starts
     assert (done.returncode, done.stdout) == (2, "")
     assert "your rule lets jobs go on for 479 minutes" in done.stderr or "for 480 minutes" in done.stderr
     assert _events(broker)[-1] == ("pass_cancelled", "job_pass")
+
+
+def test_a_program_of_exec_goes_on_by_a_pass_which_ends_with_it_however_that_ends(
+    broker: BrokerProcess, login: dict[str, str], tmp_path: Path
+) -> None:
+    url = broker.url.replace("127.0.0.1", "localhost")
+    environment = {**login, "ZEROTRUST_BROKER_URL": url, "HOME": str(tmp_path), "AWS_EC2_METADATA_DISABLED": "true"}
+    ask = "import botocore.session as b; print(b.get_session().get_credentials().access_key, flush=True)"
+    script = f"import os, signal; os.unlink({str(tmp_path / 'ccache')!r}); {ask}; os.kill(os.getpid(), signal.SIGKILL)"
+    done = zerotrust(environment, "exec", "developer", "--pass", "8h", "--", sys.executable, "-c", script)
+    assert (done.returncode, done.stderr) == (-signal.SIGKILL, "")
+    assert done.stdout.startswith("ASIA")
+    eventually(lambda: _events(broker)[-1] == ("pass_cancelled", "job_pass"))
+    assert ("issued", "job_pass") in _events(broker)
 
 
 # With the hours of a night as seconds: what a job sees of it is the same.

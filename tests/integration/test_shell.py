@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from pathlib import Path
@@ -9,8 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from broker import wire
 from tests.fakes import front_door
-from tests.fakes.front_door import FrontDoor
+from tests.fakes.front_door import FrontDoor, Visit
 from tests.fakes.user_side import PATIENCE, Terminal, zerotrust
 
 if TYPE_CHECKING:
@@ -115,6 +117,22 @@ def test_ctrl_c_and_job_control_are_the_shells(alice: Environment) -> None:
         terminal.type("echo status-$?\n")
         terminal.until("status-130")
         terminal.type("exit 0\n")
+        assert terminal.end() == 0
+
+
+def test_with_a_pass_the_prompt_says_how_long_that_is_good_for(alice: Environment, door: FrontDoor) -> None:
+    def reply(visit: Visit) -> None:
+        given = {"pass": "ztpass_x", "id": "i", "renewable_until": "2037-01-01T00:00:00Z"}
+        if "/v1/passes" in visit.head:
+            visit.answer(200, json.dumps(given).encode(), *([visit.negotiate()] if visit.principal else []))
+        else:
+            visit.answer(200, wire.credentials_body(**front_door.CREDENTIALS))
+
+    door.reply = reply
+    with Terminal(with_shell(alice, "/bin/dash"), "shell", "developer", "--pass", "6d") as terminal:
+        ends = time.strftime("%Y-%m-%d ", time.localtime(time.time() + 6 * 86400))
+        assert f"[developer until {ends}" in terminal.until("] mine> ")
+        terminal.type("exit\n")
         assert terminal.end() == 0
 
 
