@@ -133,3 +133,13 @@ def port_of(request: web.Request) -> str | None:
     """The port in the Host header; None where there is none, or the header is none."""
     found = _HOST.fullmatch(request.headers.get(hdrs.HOST, "").lower())
     return found[2] if found else None
+
+
+def url_of(request: web.Request) -> str:
+    """Our address as whoever asks has typed it, without a path.
+
+    Plain HTTP is spoken on loopback alone (``server.listen``): under any other name somebody before us ends TLS.
+    """
+    name = host_of(request)
+    is_here = name == "localhost" or name.endswith(".localhost")
+    return f"{request.scheme if is_here else 'https'}://{request.headers.get(hdrs.HOST, '')}"

@@ -175,6 +175,13 @@ def test_after_signing_out_the_session_is_over_for_whoever_has_a_copy_and_the_pa
     assert (after.status, "WWW-Authenticate" in after.headers) == (200, False)
 
 
+def test_a_newer_ticket_is_used_by_ending_the_session_of_the_older_one(visitor: Visitor) -> None:
+    again = visitor.post("sign-out", again="yes")
+    assert (again.status, again.headers["Location"]) == (303, "/")
+    assert "Max-Age=0" in again.headers["Set-Cookie"]
+    assert "Your session is over" in visitor.post("credentials", role="developer").body
+
+
 def test_a_session_elsewhere_and_a_job_pass_are_seen_and_ended(visitor: Visitor, house: House) -> None:
     elsewhere = Visitor(house.broker, house.realm, visitor.tickets)
     elsewhere.enter()

@@ -191,6 +191,10 @@ def everything_ends(page: Page, house: House, alice: dict[str, str]) -> None:
     with page.expect_navigation():
         page.click(".request:has(h3:text-is('A browser')) button")
     assert elsewhere.post("credentials", role="developer").status == 403
+    older = page.context.cookies()
+    page.click(".ticket >> text=Use a newer ticket")
+    assert page.inner_text("h1") == "alice@EXAMPLE.COM"
+    assert page.context.cookies() != older
     page.click("text=Sign out")
     assert page.url == f"{house.broker.url}/signed-out"
     reads_well(page)

@@ -22,7 +22,7 @@ from broker.issuing.issue import Issuer
 from broker.issuing.overview import Overviews
 from broker.issuing.passes import PassOffice
 from broker.issuing.standing import Desk
-from broker.web import cookie
+from broker.web import cookie, guards
 from broker.web.portal import forms
 from broker.web.portal.render import Templates
 from broker.web.portal.shells import blocks
@@ -73,13 +73,15 @@ class Actions:
         """The AWS console, in the tab that was opened for it."""
         form = await forms.read(request, "role", "scope", "reason", "destination")
         wanted = _parsed(wire.parse_console_request, form.fields)
+        # Where AWS sends people when their console has ended; it takes no plain address.
+        address = guards.url_of(request)
         url = await self._issuer.open_console(
             form.ask,
             role=wanted.role,
             scope=wanted.scope,
             destination=wanted.destination,
             reason=wanted.reason,
-            issuer=f"https://{request.host}/" if request.secure else None,
+            issuer=f"{address}/" if address.startswith("https:") else None,
         )
         headers = {"Refresh": f"0; url={url.reveal()}"}
         role = self._overviews.role(wanted.role)
@@ -134,10 +136,13 @@ class Actions:
 
     @_of_a_session
     async def sign_out(self, request: web.Request) -> web.Response:
-        """The end of this browser's session, here and for whoever has a copy of it."""
-        form = await forms.read(request)
+        """The end of this browser's session, also for whoever has a copy of it; ``again``: and a new one by the ticket of now.
+
+        A session says what the ticket said that made it, so a better ticket needs a new session.
+        """
+        form = await forms.read(request, "again")
         await self._desk.end_session(form.ask)
-        return _signed_out()
+        return _signed_out(to="/" if "again" in form.fields else "/signed-out")
 
     @_of_a_session
     async def end_session(self, request: web.Request) -> web.Response:
@@ -180,7 +185,7 @@ def _back(where: str) -> web.Response:
     return web.Response(status=_SEE_OTHER, headers={"Location": f"/#{where}"})
 
 
-def _signed_out() -> web.Response:
-    response = web.Response(status=_SEE_OTHER, headers={"Location": "/signed-out"})
+def _signed_out(*, to: str = "/signed-out") -> web.Response:
+    response = web.Response(status=_SEE_OTHER, headers={"Location": to})
     cookie.take(response)
     return response

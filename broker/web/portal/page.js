@@ -43,6 +43,12 @@ setInterval(tick, 15_000);
 
 // ---- copying ----
 
+// Said aloud too: a screen reader does not read a button again whose words change.
+const aloud = document.createElement("p");
+aloud.className = "unseen";
+aloud.setAttribute("role", "status");
+document.querySelector("main")?.append(aloud);
+
 for (const button of every("[data-copy]")) {
   const said = button.firstChild;
   button.hidden = false;
@@ -57,7 +63,8 @@ for (const button of every("[data-copy]")) {
       getSelection().selectAllChildren(source);
       said.textContent = "Press Ctrl+C";
     }
-    setTimeout(() => { said.textContent = "Copy"; }, 2_500);
+    aloud.textContent = said.textContent;
+    setTimeout(() => { said.textContent = "Copy"; aloud.textContent = ""; }, 2_500);
   });
 }
 

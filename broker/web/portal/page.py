@@ -5,7 +5,7 @@ from __future__ import annotations
 from aiohttp import hdrs, web
 
 from broker.issuing.overview import Overview, Overviews
-from broker.web import cookie
+from broker.web import cookie, guards
 from broker.web.negotiate import ask_of
 from broker.web.portal import forms, view
 from broker.web.portal.render import Templates, asset
@@ -37,7 +37,7 @@ class Page:
             own=view.own(overview),
             query=query,
             asked_about=about,
-            broker=f"{request.scheme}://{request.host}",
+            broker=guards.url_of(request),
             form=_token(request, overview),
         )
         if overview.cookie is not None:

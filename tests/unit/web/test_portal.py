@@ -254,6 +254,23 @@ async def test_no_two_elements_are_called_the_same_however_roles_are() -> None:
     assert len(found) == len(set(found))
 
 
+@pytest.mark.parametrize(
+    ("host", "address"),
+    [
+        ("broker.example.com", "https://broker.example.com"),
+        ("broker.example.com:8443", "https://broker.example.com:8443"),
+        ("localhost:8080", "http://localhost:8080"),
+        ("broker.localhost", "http://broker.localhost"),
+    ],
+)
+async def test_behind_a_proxy_that_ends_tls_the_address_to_paste_is_the_one_that_was_typed(
+    host: str, address: str
+) -> None:
+    html = Elements(await shown(overview_of(Principal(("alice",), "R"), OFFER), host=host))
+    assert f"--broker {address} " in html.text.replace("\n", " ")
+    assert f"export ZEROTRUST_BROKER_URL={address}\n" in html.text
+
+
 async def test_production_is_said_wherever_something_acts_on_it() -> None:
     role = replace(ROLE, name=RoleName("deployer"), production=True)
     overview = overview_of(Principal(("alice",), "R"), replace(OFFER, role=role), asked_for={RoleName(MARKUP): role})
