@@ -93,6 +93,24 @@ def test_tab_completes_commands_options_roles_files_and_other_programs(
     assert kept.read_text().startswith("developer\treadonly\nauditor\t\n")
 
 
+def test_a_role_that_was_mistyped_is_told_with_the_one_that_was_meant(home: dict[str, str], door: FrontDoor) -> None:
+    def zerotrust(*words: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "zerotrust_kerberos", *words]
+        return subprocess.run(command, env=home, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
+
+    said = door.reply
+    try:
+        assert zerotrust("completion", "zsh", "--", "zerotrust", "explain", "a").stdout == "auditor\trole\n"
+        door.reply = front_door.problem(403, "access_denied", hint="no")
+        done = zerotrust("credential-process", "--role", "auditr")
+        other = zerotrust("credential-process", "--role", "production")
+    finally:
+        door.reply = said
+    assert (done.returncode, done.stdout) == (4, "")
+    assert "did you mean auditor?) [access_denied] — run: zerotrust credential-process --role auditor\n" in done.stderr
+    assert other.stderr.endswith("[access_denied] — run: zerotrust roles\n")
+
+
 @pytest.mark.parametrize("missing", ["broker", "ticket", "settings"])
 def test_tab_is_silent_where_nobody_can_be_asked(missing: str, home: dict[str, str], tmp_path: Path) -> None:
     match missing:

@@ -33,6 +33,12 @@ def roles() -> list[str]:
     return list(_known())
 
 
+def remembered() -> list[str]:
+    """Those of the last time, however long ago; nobody is asked."""
+    file = _file()
+    return [] if file is None else list(_parsed(_kept(file)[0]))
+
+
 def scopes(role: str) -> list[str]:
     """The names of a role's scopes; of all roles' where none is named."""
     known = _known()

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from zerotrust_kerberos import cli
-from zerotrust_kerberos.slips import meant
+from zerotrust_kerberos.completion import names
+from zerotrust_kerberos.failures import Failure, Place
+from zerotrust_kerberos.slips import meant, role_meant
 
 KNOWN = ["credential-process", "exec", "shell", "env", "roles", "whoami", "help"]
 
@@ -27,6 +29,32 @@ KNOWN = ["credential-process", "exec", "shell", "env", "roles", "whoami", "help"
 )
 def test_the_closest_name_is_meant_or_none(said: str, found: str | None) -> None:
     assert meant(said, KNOWN) == found
+
+
+@pytest.fixture
+def known(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(names, "remembered", lambda: ["developer", "auditor"])
+
+
+def denied(role: str, *words: str, code: str = "access_denied") -> Failure:
+    place = Place(words)
+    place.role = role
+    return role_meant(Failure(code, "said"), place)
+
+
+@pytest.mark.usefixtures("known")
+def test_a_role_that_is_denied_and_like_one_of_mine_was_mistyped() -> None:
+    found = denied("develper", "exec", "develper", "--", "ls", "a b")
+    assert (found.code, found.detail) == ("access_denied", "said; did you mean developer?")
+    assert found.fix == "zerotrust exec developer -- ls 'a b'"
+    assert denied("adutor", "credential-process", "--role=adutor").fix == "zerotrust credential-process --role=auditor"
+
+
+@pytest.mark.usefixtures("known")
+@pytest.mark.parametrize("role", ["developer", "production", ""])
+def test_a_role_that_is_mine_or_like_none_was_meant(role: str) -> None:
+    found = denied(role, "credential-process", "--role", role)
+    assert (found.detail, found.fix) == ("said", None)
 
 
 @pytest.mark.parametrize(
