@@ -134,6 +134,11 @@ def test_with_a_pass_the_prompt_says_how_long_that_is_good_for(alice: Environmen
         assert f"[developer until {ends}" in terminal.until("] mine> ")
         terminal.type("exit\n")
         assert terminal.end() == 0
+    # It is given back once the shell has gone.
+    ends_at = time.monotonic() + PATIENCE
+    while not any(visit.head.startswith("DELETE ") for visit in door.visits):
+        assert time.monotonic() < ends_at
+        time.sleep(0.02)
 
 
 def test_without_a_terminal_or_without_the_role_there_is_no_shell(alice: Environment, door: FrontDoor) -> None:
