@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import socket
@@ -161,6 +162,17 @@ def test_a_person_gets_a_line_a_check_and_the_fix_below_it(clinic: Clinic) -> No
     assert re.search(r"^BAD  service name +.*\n +run: kvno HTTP/nowhere\.example$", done.stdout, re.MULTILINE)
     assert re.search(r"^warn AWS variables +.*\n +run: unset AWS_ACCESS_KEY_ID$", done.stdout, re.MULTILINE)
     assert "\x1b" not in done.stdout
+
+
+def test_a_reader_that_leaves_is_told_by_the_exit_status(clinic: Clinic) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [PROGRAM, "doctor"], env=clinic.env, stdout=writer, stderr=subprocess.PIPE, text=True, check=False, timeout=120
+    )
+    os.close(writer)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "[output_failed]" in done.stderr
 
 
 # ---- settings and Kerberos ----

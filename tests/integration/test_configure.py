@@ -177,6 +177,12 @@ def test_a_broker_that_a_settings_file_names_is_not_written(desk: Desk) -> None:
     assert f"credential_process = {PROGRAMS / 'zerotrust'} credential-process --role developer\n" in desk.write()
 
 
+def test_a_setting_that_the_line_cannot_carry_is_told(desk: Desk) -> None:
+    done = desk.run(env=desk.env | {"ZEROTRUST_SPN": "HTTP@localhost"})
+    assert done.returncode == 0
+    assert done.stderr.startswith("spn is a variable of this shell: ")
+
+
 def test_a_vanished_role_goes_with_prune_and_the_file_is_what_it_was(desk: Desk) -> None:
     desk.config.parent.mkdir()
     before = b"[default]\r\nregion = eu-west-1 ; \xff\r\n"
@@ -195,7 +201,7 @@ def test_a_tool_s_profiles_are_taken_over_and_what_was_there_is_kept(desk: Desk)
     desk.config.write_text(old)
     assert "-role_arn = " in desk.run("--from", "aws-vault").stdout
     done = desk.run("--from", "aws-vault", "--write")
-    assert "prod: developer\n" in done.stderr
+    assert "prod: role developer\n" in done.stderr
     text = desk.config.read_text()
     assert text.count("[profile prod]") == 1
     assert "role_arn" not in text

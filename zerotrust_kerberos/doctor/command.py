@@ -44,8 +44,16 @@ def command(call: Call) -> str:
         }
         call.status = call.status or (0 if mended == _DONE else found.exit_status)
         if not as_json:
-            output.put(_shown(findings[name]))
+            _print(_shown(findings[name]))
     return json.dumps(list(findings.values()), indent=2) if as_json else ""
+
+
+def _print(text: str) -> None:
+    """At once: the next check may take ten seconds."""
+    try:
+        output.put(text)
+    except OSError as error:
+        raise Failure("output_failed", error.strerror or "") from error
 
 
 def _mended(patient: Patient, found: Finding, name: str) -> str:

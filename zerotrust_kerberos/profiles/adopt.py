@@ -54,7 +54,7 @@ def adopt(text: str, *, path: str, tool: str, how: Tool, own: str, roles: Sequen
     for old in how.read(outside, own):
         matching = [role for role in roles if _is(role, old)]
         reason = _obstacle(old, matching, included, profiles)
-        said.append(f"{old.name}: {reason or matching[0].name}")
+        said.append(f"{old.name}: {reason or f'role {matching[0].name}'}")
         if reason:
             continue
         profiles[old.name] = Profile(old.name, matching[0].name, origin=tool, extras=list(old.extras))

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from zerotrust_kerberos.profiles.names import Role
 
 _OUTPUTS = ("json", "text", "table", "yaml", "yaml-stream", "off")
+_NOT_IN_THE_LINE = ("host", "spn")
+_FEW = 12  # names that somebody still reads
 _SHOWN = ("diff", "print", "write")
 _LETTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-")
 
@@ -55,6 +57,7 @@ def command(call: Call) -> str:
     wanted = _wanted(call.options)
     roles = roles_of(object_of(ask(call.asking(), call.watch, method="GET", path=wire.ROLES_PATH)))
     path = place.config_path(os.environ)
+    _say(_only_here(os.environ))
     if shown != ["write"]:
         change = _change(call, path, roles, wanted)
         _say(change.said)
@@ -130,6 +133,13 @@ def _prefix(options: Mapping[str, str], environ: Mapping[str, str]) -> str:
     return line
 
 
+def _only_here(environ: Mapping[str, str]) -> list[str]:
+    """Settings that the line cannot carry, and that AWS tools started from elsewhere would not have."""
+    names = [name for name in _NOT_IN_THE_LINE if environ.get(f"ZEROTRUST_{name.upper()}")]
+    where = "a variable of this shell: AWS tools that are started without it need it in ~/.config/zerotrust/config.toml"
+    return [f"{name} is {where}" for name in names]
+
+
 def _program() -> list[str]:
     script = os.path.abspath(sys.argv[0])  # noqa: PTH100  a link to the program outlives its updates
     if os.path.basename(script) == "zerotrust" and os.access(script, os.X_OK):  # noqa: PTH119
@@ -159,8 +169,12 @@ def _diff(change: Change) -> str:
 def _summary(change: Change) -> list[str]:
     before, after = set(_names(change.old, change.path)), set(_names(change.new, change.path))
     groups = {"added": after - before, "removed": before - after}
-    lines = [f"{change.path}: {what} {', '.join(sorted(names))}" for what, names in groups.items() if names]
+    lines = [f"{change.path}: {what} {_few(names)}" for what, names in groups.items() if names]
     return lines or [f"{change.path}: written"]
+
+
+def _few(names: set[str]) -> str:
+    return ", ".join(sorted(names)) if len(names) <= _FEW else f"{len(names)} profiles"
 
 
 def _say(lines: Sequence[str]) -> None:

@@ -87,9 +87,9 @@ def test_aws_vault_s_profiles_keep_name_region_and_all_that_is_not_about_credent
     }
     assert made["order-staging-admin"]["role_arn"] == "arn:aws:iam::123456789012:role/administrators"
     assert found.said == [
-        "order-dev: orders-dev",
+        "order-dev: role orders-dev",
         "order-staging-admin: left, no role of yours is arn:aws:iam::123456789012:role/administrators",
-        "through: orders-dev",
+        "through: role orders-dev",
     ]
 
 
@@ -103,7 +103,7 @@ def test_what_is_not_taken_over_stays_byte_for_byte() -> None:
 def test_a_fragment_that_others_include_is_left() -> None:
     text = "[profile a]\nrole_arn = arn:aws:iam::123456789012:role/developers\n[profile b]\ninclude_profile = a\n"
     found = adopted("aws-vault", text)
-    assert found.said == ["a: left, another profile includes it", "b: orders-dev"]
+    assert found.said == ["a: left, another profile includes it", "b: role orders-dev"]
     assert found.text == "[profile a]\nrole_arn = arn:aws:iam::123456789012:role/developers\n"
 
 
@@ -136,7 +136,7 @@ region = us-west-1
 credential_process = saml2aws login --credential-process --role arn:aws:iam::210987654321:role/team/Audit --profile mybucket
 """
     found = adopted("saml2aws", config, own)
-    assert found.said == ["orders: orders-dev", "saml: audit", "mybucket: audit"]
+    assert found.said == ["orders: role orders-dev", "saml: role audit", "mybucket: role audit"]
     made = profiles(found)
     assert made["orders"]["region"] == "eu-west-1"
     assert made["mybucket"] == {
@@ -171,9 +171,9 @@ granted_sso_role_name = Read
 """
     found = adopted("granted", config)
     assert found.said == [
-        "portal/ReadOnly: portal",
-        "sso: orders-dev",
-        "chained: audit",
+        "portal/ReadOnly: role portal",
+        "sso: role orders-dev",
+        "chained: role audit",
         "elsewhere: left, no role of yours is Read in 111111111111",
     ]
     assert profiles(found)["portal/ReadOnly"] == {
