@@ -41,7 +41,7 @@ def proxies(patient: Patient) -> Finding:
     bypass = {"no": patient.environ.get("no_proxy") or patient.environ.get("NO_PROXY") or ""}
     if proxy_bypass_environment(broker.host, bypass):
         return ok(f"{variable} is {address}, and not for {broker.host}")
-    what = f"{variable} is {address}: curl, browsers and SDKs go to {broker.host} through it, zerotrust itself does not"
+    what = f"{variable} is {address}: curl and browsers go to {broker.host} through it, zerotrust itself does not"
     return Finding(WARN, what, fix=f'export NO_PROXY="${{NO_PROXY:+$NO_PROXY,}}{broker.host}"')
 
 
