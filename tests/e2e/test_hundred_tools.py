@@ -58,6 +58,17 @@ print(json.dumps(said))
 """
 
 
+PROGRAM = """
+import asyncio
+from zerotrust_kerberos import AsyncBroker, SecretManager
+print(SecretManager().get_aws_credentials(role="developer").access_key_id)
+async def main():
+    async with AsyncBroker() as broker:
+        print((await broker.get_credentials("developer")).access_key_id)
+asyncio.run(main())
+"""
+
+
 @pytest.fixture
 def everybodys() -> Iterator[Path]:
     """A folder that all users can read."""
@@ -105,7 +116,9 @@ def test_a_hundred_aws_calls_on_a_cold_cache_are_one_question_and_one_role_chain
         command = ["--endpoint-url", house.sts.url, "sts", "get-caller-identity", "--query", "Arn", "--output", "text"]
         with users.agent(surroundings, path=Path(surroundings["ZEROTRUST_AGENT"])):
             done = users.run(ALICE, [PYTHON, "-c", HUNDRED, *command], surroundings)
+            program = users.run(ALICE, [PYTHON, "-c", PROGRAM], surroundings)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == [[0, ARN]] * CALLS
-    assert sum(record["event"] == "issued" for record in house.broker.records()) == 1
+    (issued,) = (record for record in house.broker.records() if record["event"] == "issued")
+    assert program.stdout.split() == [issued["access_key_id"]] * 2, "programs have it from the agent too"
     assert len(house.sts.calls(action="AssumeRole")) == 2, "a chain of two roles"
