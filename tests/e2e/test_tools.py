@@ -107,7 +107,10 @@ def test_every_tool_at_the_endpoints_of_serve(
         env = {**alice, **own, **clock, "XDG_RUNTIME_DIR": str(tmp_path)}
         with serving(env, "--role", "developer", "--imds") as served, ThreadPoolExecutor(2) as pool:
             happen(case, cache, mallory, clock, relay)
-            found = pool.map(lambda door: at(door, served.environment, house, tmp_path), ENDPOINTS)
+            common = aws_tools.neighbours(tmp_path, house.sts.url)
+            found = pool.map(
+                lambda door: aws_tools.run(at(door, served.environment, common), tmp_path, house.sts.url), ENDPOINTS
+            )
             for door, results in zip(ENDPOINTS, found, strict=True):
                 assert_as_documented(door, case, results)
             served.process.terminate()
@@ -115,12 +118,8 @@ def test_every_tool_at_the_endpoints_of_serve(
     assert re.search(pattern("LINE", CODES[case]), said) if case in CODES else not said
 
 
-def at(
-    door: str, printed: Mapping[str, str], house: House, folder: Path
-) -> dict[str, subprocess.CompletedProcess[str]]:
-    """All tools with those of the printed variables that are one door's."""
+def at(door: str, printed: Mapping[str, str], common: Mapping[str, str]) -> dict[str, str]:
+    """An environment with those of the printed variables that are one door's."""
     own = {name: value for name, value in printed.items() if name.startswith(ENDPOINTS[door])}
-    whole = {**aws_tools.neighbours(folder, house.sts.url), **own, "DOOR": door}
-    if door == "IMDSv2":
-        del whole["AWS_EC2_METADATA_DISABLED"]
-    return aws_tools.run(whole, folder, house.sts.url)
+    disabled = {"AWS_EC2_METADATA_DISABLED": str(door != "IMDSv2").lower()}
+    return {**common, **disabled, **own, "DOOR": door}
