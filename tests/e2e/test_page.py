@@ -1,4 +1,4 @@
-"""The page in a real Chromium: with a ticket, without one, and without JavaScript."""
+"""The page in a real Chromium: with a ticket, with and without JavaScript, and asked for by another page."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from playwright.sync_api import Page, sync_playwright
 
 from tests.e2e.conftest import House
 from tests.fakes.browsers import CHROMIUM, CHROMIUM_ARGUMENTS, CHROMIUM_TRUST, LOCAL_STATE, chromium
-from tests.fakes.realm import Realm
 
 Open = Callable[..., AbstractContextManager[Page]]
 
@@ -58,17 +57,6 @@ def test_what_the_page_says_to_paste_works_as_it_stands(browser: Open, house: Ho
         command = page.inner_text(".profile pre").partition("credential_process = ")[2].split()
     done = house.helper(alice, *command[1:])
     assert json.loads(done.stdout)["AccessKeyId"].startswith("ASIA")
-
-
-def test_without_a_ticket_the_page_says_how_to_get_one(browser: Open, house: House, realm: Realm) -> None:
-    with browser({**realm.env, "KRB5CCNAME": "FILE:/nonexistent"}) as page:
-        response = page.goto(house.broker.url)
-        assert response is not None
-        assert response.status == 401
-        assert page.inner_text("h1") == "A Kerberos ticket is needed"
-        assert "kinit" in page.inner_text("main")
-        assert "AuthServerAllowlist" in page.inner_text("main")
-        assert page.get_attribute("main a.go", "href") == "/"
 
 
 def test_somebody_without_roles_is_told_whom_to_ask(browser: Open, house: House, mallory: dict[str, str]) -> None:

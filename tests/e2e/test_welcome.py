@@ -92,7 +92,9 @@ def test_whoever_has_no_ticket_is_asked_twice_at_the_most_and_then_reads_what_to
     shown: list[str] = []
     with chromium(tmp_path / "profile", {**realm.env, "KRB5CCNAME": NOBODY}) as page:
         page.on("framenavigated", lambda frame: shown.append(frame.url))
-        page.goto(house.broker.url)
+        response = page.goto(house.broker.url)
+        assert response is not None
+        assert response.status == 401
         page.wait_for_url("**/?again=1")
         page.wait_for_load_state("networkidle")
         assert len(shown) == 2
