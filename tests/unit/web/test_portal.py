@@ -246,10 +246,12 @@ async def test_a_scope_that_a_request_opened_can_be_had_although_the_whole_role_
 
 
 async def test_no_two_elements_are_called_the_same_however_roles_are() -> None:
-    names = ("dev", "dev-reason", "dev-ask", "dev-scope", "dev-profile", "dev-ask-scope", "dev.destination")
+    names = ("dev", "dev-reason", "dev-why", "dev-ask", "dev-scope", "dev-profile", "dev-ask-scope", "dev.destination")
     roles = [replace(ROLE, name=RoleName(name)) for name in names]
     asked = {"verdict": "approval", "approval": WAY, "glass": WAY}
-    offers = [replace(OFFER, role=role, **(asked if place % 2 else {})) for place, role in enumerate(roles)]
+    stated = {"verdict": "approval", "reason": "INC"}
+    ways: list[dict[str, Any]] = [stated, asked, {}] * len(roles)
+    offers = [replace(OFFER, role=role, **way) for role, way in zip(roles, ways, strict=False)]
     found = re.findall(r' id="([^"]*)"', await shown(overview_of(Principal(("alice",), "R"), *offers)))
     assert len(found) == len(set(found))
 
