@@ -50,7 +50,7 @@ def exec_command(call: Call) -> NoReturn:
     program = Program(call.program)
     environment = dict(os.environ)
     if wants_role:
-        ours = _keys(call) if "env" in call.switches else _endpoint(call, {})
+        ours = _keys(call) if "env" in call.switches else _endpoint(call, {})[0]
         environment = variables.replaced(environment, ours)
     if secrets:
         environment |= _values(call, secrets)
@@ -73,8 +73,7 @@ def shell_command(call: Call) -> NoReturn:
     ends = _end(call)
     until = f" until {times.of_day(ends)}" if ends else ""
     prompt = prompts.for_shell(path, f"[{role}{until}] ")
-    ours = _endpoint(call, prompt.files)
-    folder = os.path.dirname(ours[_TOKEN_FILE])  # noqa: PTH120
+    ours, folder = _endpoint(call, prompt.files)
     environment = variables.replaced(os.environ, ours) | prompt.environment(folder, os.environ) | {_SHELL: role}
     output.tell(f"a shell as {role}{until}; exit leaves it")
     Program([path, *prompt.words(folder)]).become(environment)
@@ -122,8 +121,8 @@ def _end(call: Call) -> int:
     return 0 if ticket is None else ticket.ends
 
 
-def _endpoint(call: Call, files: Mapping[str, str]) -> dict[str, str]:
-    """The variables of an endpoint that ends with us, and so with the program. ``files`` are put beside its token."""
+def _endpoint(call: Call, files: Mapping[str, str]) -> tuple[dict[str, str], str]:
+    """The variables of an endpoint that ends with us, and so with the program; and the folder where it puts ``files``."""
     from zerotrust_kerberos.agent.beside import serve_beside  # noqa: PLC0415  it brings asyncio, 46 ms
 
     settings = call.settings_for_role()
@@ -137,11 +136,13 @@ def _endpoint(call: Call, files: Mapping[str, str]) -> dict[str, str]:
         files={**hidden.files, **files},
     )
     ours = dict(beside.environment)
-    folder = os.path.dirname(ours[_TOKEN_FILE])  # noqa: PTH120
-    with open(ours[_TOKEN_FILE], encoding="ascii") as file:  # noqa: PTH123
-        # The AWS CLI 2.9 of Debian 12 does not know the file. Both are for this user's eyes alone, and open what is here only.
+    file_of_token = ours.pop(_TOKEN_FILE)
+    # Debian 12's AWS CLI does not know the file, and the SDK for JavaScript complains where it finds both. Whoever may read our
+    # environment may read the file.
+    with open(file_of_token, encoding="ascii") as file:  # noqa: PTH123
         ours[_TOKEN] = file.read()
-    return ours | hidden.environment(folder)
+    folder = os.path.dirname(file_of_token)  # noqa: PTH120
+    return ours | hidden.environment(folder), folder
 
 
 def _keys(call: Call) -> dict[str, str]:
