@@ -375,6 +375,9 @@ if sys.argv[1] == "become":
     os.execvp("sleep", ["sleep", "1000"])
 if sys.argv[1] == "close":
     beside.close()
+if sys.argv[1] == "hush":
+    os.close(1)
+    os.close(2)
 sys.stdin.read()
 """
 
@@ -394,13 +397,27 @@ def test_the_endpoint_beside_a_command_ends_with_it_however_that_ends(login: Env
     eventually(lambda: not Path(f"/proc/{pid}").exists())
 
 
-def test_the_endpoint_beside_a_command_holds_none_of_its_pipes_and_can_be_closed(login: Environment) -> None:
+def test_the_endpoint_beside_a_command_can_be_closed(login: Environment) -> None:
     command = [sys.executable, "-c", _PARENT, "close"]
     done = subprocess.run(
         command, env=login, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True, timeout=60
     )
     _, file = done.stdout.split()
     assert not Path(file).parent.exists()
+
+
+def test_the_endpoint_beside_a_command_holds_none_of_its_pipes(login: Environment) -> None:
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        [sys.executable, "-c", _PARENT, "hush"], env=login, cwd=ROOT, stdin=pipe, stdout=pipe, stderr=pipe, text=True
+    ) as parent:
+        assert parent.stdout is not None
+        assert parent.stderr is not None
+        # Ends, although the command and its endpoint live on.
+        _, file = parent.stdout.read().split()
+        assert parent.stderr.read() == ""
+        assert Path(file).exists()
+        parent.kill()
 
 
 def test_an_endpoint_leaves_no_core_file(served: Served) -> None:
