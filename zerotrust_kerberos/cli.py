@@ -39,10 +39,22 @@ def run(words: Sequence[str]) -> int:
         found, call = read(words, watch=watch, place=place)
         if sys.stdout is None:
             raise Failure("output_failed", output.CLOSED)  # before credentials are made that nobody gets
-        return _function(found)(call)
+        try:
+            return _function(found)(call)
+        except Failure as failure:
+            raise _better(failure, place) from failure
 
     failed = output.printed(place, command)
     return failed or (call.status if call else 0)
+
+
+def _better(failure: Failure, place: Place) -> Failure:
+    """The same, or, of a role that was mistyped, with the one that was meant."""
+    if failure.code != "access_denied" or not place.role:
+        return failure
+    from zerotrust_kerberos.denied import with_role_meant  # noqa: PLC0415  only who is denied a role pays for it
+
+    return with_role_meant(failure, place)
 
 
 def _function(command: Command) -> Callable[[Call], str]:

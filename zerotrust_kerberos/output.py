@@ -30,7 +30,7 @@ def printed(place: Place, command: Callable[[Watch], str]) -> int:
         text = command(watch)
     except Failure as failure:
         watch.speak()
-        report(_with_role_meant(failure, place))
+        report(failure)
         return failure.exit_status
     except KeyboardInterrupt:  # before the watch had taken over
         return EXIT_INTERRUPTED
@@ -42,15 +42,6 @@ def printed(place: Place, command: Callable[[Watch], str]) -> int:
         report(broken)
         return broken.exit_status
     return 0
-
-
-def _with_role_meant(failure: Failure, place: Place) -> Failure:
-    """The broker does not say whether a role exists; the names that TAB offers may."""
-    if failure.code != "access_denied" or not place.role:
-        return failure
-    from zerotrust_kerberos.slips import role_meant  # noqa: PLC0415  only who is denied a role pays for it
-
-    return role_meant(failure, place)
 
 
 def put(text: str) -> None:

@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import difflib
-import shlex
-
-from zerotrust_kerberos.failures import Failure
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-    from zerotrust_kerberos.failures import Place
 
 # Share of characters in common. Two letters of three that changed places ("evn") have 0.67; below that it is guessing.
 _ALIKE = 0.66
@@ -24,19 +19,3 @@ def meant(word: str, known: Iterable[str]) -> str | None:
     begun = [name for name in names if said and name.startswith(said)]
     found = begun if len(begun) == 1 else difflib.get_close_matches(said, names, n=1, cutoff=_ALIKE)
     return names[found[0]] if found else None
-
-
-def role_meant(failure: Failure, place: Place) -> Failure:
-    """A denial of a role, with the line for the role that was meant, if names that are known without asking have one like it."""
-    from zerotrust_kerberos.completion import names  # noqa: PLC0415  another 20 ms
-
-    known = names.remembered()
-    found = None if place.role in known else meant(place.role, known)
-    if found is None:
-        return failure
-    words = [
-        word.removesuffix(place.role) + found if word in {place.role, f"--role={place.role}"} else word
-        for word in place.words
-    ]
-    what = "; ".join(filter(None, [failure.detail, f"did you mean {found}?"]))
-    return Failure(failure.code, what, fix=shlex.join([place.program, *words]))

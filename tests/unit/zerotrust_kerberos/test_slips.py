@@ -6,8 +6,9 @@ import pytest
 
 from zerotrust_kerberos import cli
 from zerotrust_kerberos.completion import names
+from zerotrust_kerberos.denied import with_role_meant
 from zerotrust_kerberos.failures import Failure, Place
-from zerotrust_kerberos.slips import meant, role_meant
+from zerotrust_kerberos.slips import meant
 
 KNOWN = ["credential-process", "exec", "shell", "env", "roles", "whoami", "help"]
 
@@ -39,7 +40,7 @@ def known(monkeypatch: pytest.MonkeyPatch) -> None:
 def denied(role: str, *words: str, code: str = "access_denied") -> Failure:
     place = Place(words)
     place.role = role
-    return role_meant(Failure(code, "said"), place)
+    return with_role_meant(Failure(code, "said"), place)
 
 
 @pytest.mark.usefixtures("known")
