@@ -72,12 +72,17 @@ def start(folder: Path, realm: Realm, sts: StrictSts) -> Iterator[Callable[..., 
 
 
 @pytest.fixture(scope="module")
-def fleet(start: Callable[..., BrokerProcess], folder: Path) -> Iterator[tuple[BrokerProcess, BrokerProcess]]:
+def server(folder: Path) -> Iterator[RedisServer]:
+    made = RedisServer.start(folder / "redis")
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def fleet(start: Callable[..., BrokerProcess], server: RedisServer) -> tuple[BrokerProcess, BrokerProcess]:
     """Two instances that share a Redis."""
-    server = RedisServer.start(folder / "redis")
     shared = {"url": server.url, "password": server.password}
-    yield start("here", redis=shared), start("there", redis=shared)
-    server.close()
+    return start("here", redis=shared), start("there", redis=shared)
 
 
 @pytest.fixture(scope="module")
@@ -188,6 +193,29 @@ def test_without_redis_one_process_knows_what_it_made(alone: BrokerProcess, tick
     assert alone.stop() == 0
     alone.start()
     assert [one["current"] for one in seen(alone, wire.SESSIONS_PATH, first)["sessions"]] == [True]
+
+
+def test_while_redis_is_away_the_lists_say_so_and_a_session_is_ended_all_the_same(
+    fleet: tuple[BrokerProcess, BrokerProcess], ticket: Ticket, server: RedisServer
+) -> None:
+    here, _ = fleet
+    mine, other = browser(here, ticket), browser(here, ticket)
+    (theirs,) = (one["id"] for one in seen(here, wire.SESSIONS_PATH, other)["sessions"] if one["current"])
+    server.stop()
+    try:
+        found = seen(here, wire.SESSIONS_PATH, mine)
+        assert (found["complete"], [one["current"] for one in found["sessions"]]) == (False, [True])
+        for path, name in ((wire.PASSES_PATH, "passes"), (wire_standing.RECENTS_PATH, "recents")):
+            assert seen(here, path, mine) == {name: [], "complete": False}
+        assert ask(here, "DELETE", f"{wire.SESSIONS_PATH}/{theirs}", {**mine, **MARK}).status == 204
+        assert ask(here, "GET", wire.WHOAMI_PATH, {**other, **MARK}).status == 401
+    finally:
+        server.restart()
+        deadline = time.monotonic() + HEARD_SECONDS
+        for path in (wire.SESSIONS_PATH, wire.PASSES_PATH):
+            while not seen(here, path, mine)["complete"]:
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
 
 
 # ---- job passes, and what was used ----
