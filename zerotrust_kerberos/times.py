@@ -24,9 +24,9 @@ def seconds(text: str) -> int:
 
 
 def of_day(moment: int) -> str:
-    """``16:02``, and the date before it where that is not today's. ``moment`` is Unix time."""
-    then, now = time.localtime(moment), time.localtime()
-    return time.strftime("%H:%M" if then[:3] == now[:3] else "%Y-%m-%d %H:%M", then)
+    """``16:02``, and the date before it where the next 16:02 is another one. ``moment`` is Unix time."""
+    is_next = 0 <= moment - int(time.time()) < _DAY
+    return time.strftime("%H:%M" if is_next else "%Y-%m-%d %H:%M", time.localtime(moment))
 
 
 def until(moment: int) -> str:

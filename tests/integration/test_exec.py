@@ -15,6 +15,7 @@ import pytest
 
 from broker import wire
 from tests.fakes import front_door
+from tests.fakes.broker import PROGRAMS
 from tests.fakes.front_door import CREDENTIALS, FrontDoor, Visit
 from tests.fakes.user_side import PATIENCE, Terminal, zerotrust
 from zerotrust_kerberos import variables
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
     from tests.fakes.realm import Realm
 
-ROOT = Path(__file__).parents[2]
 SHOW = "import json, os; print(json.dumps(dict(os.environ)))"
 KEYS = {"access_key": CREDENTIALS["access_key_id"], "method": "container-role"}
 ASK_BOTO = (
@@ -114,11 +114,11 @@ def test_a_program_finds_an_endpoint_and_no_keys(door: FrontDoor, alice: Environ
     [
         [sys.executable, "-c", ASK_BOTO],
         ["/usr/bin/aws", "configure", "export-credentials"],  # 2.9 of Debian 12: knows no file with a token
-        [str(Path(sys.executable).parent / "node"), "-e", ASK_NODE],  # says on stderr what it finds twice
+        [str(PROGRAMS / "node"), "-e", ASK_NODE],  # says on stderr what it finds twice
     ],
 )
 def test_aws_programs_take_their_credentials_from_it(alice: Environment, program: list[str]) -> None:
-    environment = {**alice, "AWS_REGION": "eu-central-1", "NODE_PATH": str(ROOT / ".venv/javascript/node_modules")}
+    environment = {**alice, "AWS_REGION": "eu-central-1", "NODE_PATH": str(PROGRAMS.parent / "javascript/node_modules")}
     found = shown(zerotrust(environment, "exec", "developer", "--", *program))
     assert found.get("access_key", found.get("AccessKeyId")) == CREDENTIALS["access_key_id"]
 

@@ -54,9 +54,10 @@ def test_what_klist_says_otherwise_is_no_ticket() -> None:
     assert (found.ends, found.proof) == (0, "")
 
 
-def test_a_time_of_another_day_has_its_date() -> None:
+def test_a_time_has_its_date_where_the_next_of_that_name_is_another_one() -> None:
     now = int(time.time())
-    assert len(times.of_day(now)) == len("16:02")
+    assert len(times.of_day(now + 3600)) == len(times.of_day(now + 23 * 3600)) == len("16:02")
+    assert len(times.of_day(now - 60)) == len(times.of_day(now + 25 * 3600)) == len("2026-01-31 16:02")
     assert times.of_day(now + 3 * 86400).startswith(time.strftime("%Y-%m-%d ", time.localtime(now + 3 * 86400)))
     assert times.until(now - 5).endswith(" (0 s left)")
     assert [times.span(length) for length in (59, 3599, 18720, 273600)] == ["59 s", "59 min", "5 h 12 min", "3 d 4 h"]
