@@ -111,7 +111,8 @@ def synopsis(name: str) -> list[str]:
         many = "..." if known.options[option] == MANY else ""
         parts.append(f"[{option} {wants}]{many}" if wants else f"[{option}]")
     parts += [shown(word) for word in known.words]
-    parts += {True: ["--", "COMMAND..."], False: [], None: ["[-- COMMAND...]"]}[known.program]
+    behind = manual.of(name).behind
+    parts += {True: ["--", f"{behind}..."], False: [], None: [f"[-- {behind}...]"]}[known.program]
     return parts
 
 

@@ -19,7 +19,6 @@ FILES, FOLDERS, PROGRAM = ":files", ":folders", ":program"
 _PATHS = {"FILE": FILES, "DIR": FOLDERS}
 # From the place of -- among a command's words, which counts from 0, to that of the word behind it in the line, from 1.
 _BEFORE_PROGRAM = 4
-_BEHIND = ("--", "and behind it a command")
 
 
 def candidates(typed: Sequence[str]) -> Offers | str:
@@ -31,7 +30,8 @@ def candidates(typed: Sequence[str]) -> Offers | str:
     if name not in COMMANDS:
         return []
     if "--" in words:
-        return f"{PROGRAM} {words.index('--') + _BEFORE_PROGRAM}"
+        is_program = COMMANDS[name].program is not False and manual.of(name).behind == "COMMAND"
+        return f"{PROGRAM} {words.index('--') + _BEFORE_PROGRAM}" if is_program else []
     return _of_command(name, words, current)
 
 
@@ -47,7 +47,7 @@ def _of_command(name: str, words: Sequence[str], current: str) -> Offers | str:
         return found if isinstance(found, str) else [(f"{option}={text}", what) for text, what in found]
     if current.startswith("-"):
         free = {one: text for one, (_, text) in options.items() if one not in used or command.options[one] == MANY}
-        behind = [_BEHIND] if command.program is not False else []
+        behind = [_behind(name)] if command.program is not False else []
         return _beginning(current, [*free.items(), *behind])
     return _words(name, alone, current)
 
@@ -80,8 +80,12 @@ def _words(name: str, alone: Sequence[str], current: str) -> Offers | str:
         return _values(word if "|" in word else word.upper(), current, role="")
     # Nothing but options is left.
     if COMMANDS[name].program is not False:
-        return _beginning(current, [_BEHIND])
+        return _beginning(current, [_behind(name)])
     return _of_command(name, alone, "-") if not current else []
+
+
+def _behind(name: str) -> tuple[str, str]:
+    return "--", f"behind it: {manual.of(name).behind}"
 
 
 def _values(wants: str, current: str, *, role: str) -> Offers | str:

@@ -14,6 +14,7 @@ PAGE = Page(
     Behind -- stands a command line, beginning with the program's name: its candidates are printed. The scripts ask that.
     """,
     words={"bash|zsh|fish": "the shell"},
+    behind="WORD",
     examples=(
         ("zerotrust completion bash", "for bash: source <(zerotrust completion bash) in ~/.bashrc"),
         ("zerotrust completion zsh", "for zsh: source <(zerotrust completion zsh) in ~/.zshrc"),

@@ -24,6 +24,7 @@ PAGE = Page(
         "--armor-keytab": ("FILE", "protect the one-time password with the ticket of this keytab"),
         "--step-up": ("ROLE", "in the way that this role asks for"),
     },
+    behind="OPTION-OF-KINIT",
     examples=(
         ("zerotrust login", "a ticket for whom the last one was for, by password"),
         ("zerotrust login alice --pkinit --identity PKCS11:opensc-pkcs11.so", "by the certificate of a smart card"),

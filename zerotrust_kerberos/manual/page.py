@@ -25,6 +25,7 @@ class Page:
             a switch.
         words: The words that stand alone, by their names in ``COMMANDS`` without brackets, and what each is. A name counts for
             completion as above: ``role`` a role's name, ``file``, ``dir``, ``a|b|c``.
+        behind: What stands behind ``--``, where the command takes that; completion offers programs for ``COMMAND``.
         examples: Command lines and what each does. They are read by a test, so they have to be right.
     """
 
@@ -36,6 +37,7 @@ class Page:
         text: str = "",
         options: Mapping[str, tuple[str, str]] | None = None,
         words: Mapping[str, str] | None = None,
+        behind: str = "COMMAND",
         examples: Sequence[tuple[str, str]] = (),
     ) -> None:
         self.section = section
@@ -44,4 +46,5 @@ class Page:
         self.text = [" ".join(part.split()) for part in text.split("\n\n") if part.strip()]
         self.options = options or {}
         self.words = words or {}
+        self.behind = behind
         self.examples = examples

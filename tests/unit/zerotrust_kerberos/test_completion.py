@@ -104,6 +104,12 @@ def test_behind_two_dashes_the_shell_completes_another_program() -> None:
     assert candidates(["exec", "--", "zerotrust", "--", "x"]) == ":program 4"
 
 
+def test_behind_two_dashes_of_a_command_that_runs_none_nothing_is_offered() -> None:
+    assert candidates(["login", "--", ""]) == []
+    assert candidates(["whoami", "--", ""]) == []
+    assert ("--", "behind it: OPTION-OF-KINIT") in candidates(["login", "-"])
+
+
 @pytest.mark.parametrize("typed", [("nonsense", ""), ("version", ""), ("roles", "x"), ("whoami", "--timeout", "")])
 def test_where_nothing_can_be_known_nothing_is_offered(typed: tuple[str, ...]) -> None:
     assert candidates(typed) == []
