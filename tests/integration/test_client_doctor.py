@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
-import signal
 import socket
-import stat
 import subprocess
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import timedelta
 from email.utils import formatdate
 from pathlib import Path
@@ -20,75 +16,12 @@ from typing import Any
 
 import pytest
 
-from broker import wire
 from tests.fakes import front_door
-from tests.fakes.front_door import FrontDoor, Visit
+from tests.fakes.clinic import PROGRAM, Clinic, closed_port, krb5_conf, tls_door
+from tests.fakes.front_door import FrontDoor
 from tests.fakes.realm import Realm
-from zerotrust_kerberos.doctor.table import CHECKS
-from zerotrust_kerberos.failures import TABLE
 
-PROGRAM = str(Path(sys.executable).parent / "zerotrust")
 FAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
-Environment = dict[str, str]
-
-
-class Clinic:
-    """A healthy broker's door, somebody with a ticket, and the program."""
-
-    def __init__(self, realm: Realm, door: FrontDoor, home: Path, login: Environment) -> None:
-        self.realm = realm
-        self.door = door
-        self.home = home
-        self.ahead = 0.0  # seconds that the door's clock is ahead
-        self.challenge = ["WWW-Authenticate: Negotiate"]
-        self.verdict = {"verdict": "allowed", "hint": ""}
-        programs = home / "bin"  # the AWS CLI takes longer to tell its version than all checks together
-        programs.mkdir(exist_ok=True)
-        (programs / "kinit").symlink_to("/usr/bin/kinit")
-        self.env = {
-            # The clock of AWS is the door's: nothing leaves this machine.
-            "AWS_ENDPOINT_URL_STS": door.url,
-            "HOME": str(home),
-            "PATH": str(programs),
-            "ZEROTRUST_BROKER_URL": door.url,
-            **login,
-        }
-        door.reply = self._answer
-
-    def _answer(self, visit: Visit) -> None:
-        date = f"Date: {formatdate(time.time() + self.ahead, usegmt=True)}"
-        path = visit.head.split(" ")[1]
-        if not visit.principal:
-            front_door.problem(401, "auth_required", date, *self.challenge)(visit)
-            return
-        body = (
-            json.dumps(self.verdict).encode()
-            if path.startswith(wire.EXPLAIN_PATH)
-            else wire.whoami_body(
-                principal=visit.principal, realm="EXAMPLE.COM", name_type="user", ticket_ends="x", accounts=[]
-            )
-        )
-        visit.answer(200, body, visit.negotiate(), date, f"Content-Type: {wire.JSON}")
-
-    def run(self, *words: str, **more: str) -> subprocess.CompletedProcess[str]:
-        command = [PROGRAM, "doctor", *words]
-        env = {name: value for name, value in {**self.env, **more}.items() if value}
-        return subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=120)
-
-    def findings(self, *words: str, **more: str) -> dict[str, dict[str, str]]:
-        """By check; with the exit status under "status"."""
-        done = self.run("--json", *words, **more)
-        assert done.stderr == ""
-        found = {one["check"]: one for one in json.loads(done.stdout)}
-        assert list(found) == list(CHECKS)
-        codes = [one["code"] for one in found.values() if one["verdict"] == "bad" and one.get("fixed") != "done"]
-        assert done.returncode == (TABLE[codes[0]][0] if codes else 0)
-        return found
-
-    def first(self, **more: str) -> tuple[str, str, str]:
-        """The first fault: its check, its code, and all that is said of it."""
-        found = next(one for one in self.findings(**more).values() if one["verdict"] == "bad")
-        return found["check"], found["code"], f"{found['evidence']} — run: {found['fix']}"
 
 
 @pytest.fixture(scope="module")
@@ -110,17 +43,6 @@ def _door(own_realm: Realm, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 @pytest.fixture
 def clinic(own_realm: Realm, _door: FrontDoor, tmp_path: Path) -> Clinic:
     return Clinic(own_realm, _door, tmp_path, own_realm.kinit("alice", tmp_path / "ccache", options=["-r", "2d"]))
-
-
-def closed_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
-
-
-def krb5_conf(clinic: Clinic, change: Callable[[str], str]) -> Environment:
-    path = clinic.home / "krb5.conf"
-    path.write_text(change(Path(clinic.realm.env["KRB5_CONFIG"]).read_text()))
-    return {"KRB5_CONFIG": str(path)}
 
 
 # ---- health ----
@@ -289,27 +211,6 @@ def test_a_name_that_dns_turns_into_one_that_the_kdc_does_not_know(clinic: Clini
 # ---- the way to the broker ----
 
 
-class tls_door:  # noqa: N801  read like a function
-    """A door with a certificate; gives the variables that lead there."""
-
-    def __init__(
-        self, clinic: Clinic, folder: Path, *, host: str = "localhost", days: int = 90, known: bool = True
-    ) -> None:
-        self._clinic, self._known = clinic, known
-        tls, self._ca_file = front_door.server_tls(folder, host=host, days=days)
-        keytab = clinic.realm.keytab(folder / "keytab", "HTTP/localhost")
-        self._door = FrontDoor.tcp(keytab, tls=tls)
-        self._door.reply = clinic._answer
-
-    def __enter__(self) -> Environment:
-        self._door.__enter__()
-        trust = {"ZEROTRUST_CA_FILE": str(self._ca_file)} if self._known else {}
-        return {"ZEROTRUST_BROKER_URL": self._door.url, **trust}
-
-    def __exit__(self, *_: object) -> None:
-        self._door.__exit__()
-
-
 @pytest.mark.parametrize(
     ("shown", "said"),
     [
@@ -394,127 +295,3 @@ def test_a_role_that_cannot_be_had_now(clinic: Clinic, verdict: str, code: str) 
     clinic.verdict |= {"verdict": verdict, "hint": "sign in with a key"}
     found = clinic.findings("--role", "admin")["role"]
     assert (found["verdict"], found["code"], found["evidence"]) == ("bad", code, "admin: sign in with a key")
-
-
-# ---- what goes before us ----
-
-
-def test_a_proxy_is_told_without_its_password(clinic: Clinic) -> None:
-    done = clinic.run("--json", http_proxy="http://user:hunter2@proxy.example:3128")
-    found = {one["check"]: one for one in json.loads(done.stdout)}["proxies"]
-    assert found["verdict"] == "warn"
-    assert "http_proxy is proxy.example:3128" in found["evidence"]
-    assert "hunter2" not in done.stdout
-    assert found["fix"] == 'export NO_PROXY="${NO_PROXY:+$NO_PROXY,}localhost"'
-    again = clinic.findings(http_proxy="http://proxy.example:3128", NO_PROXY="example.com,localhost")
-    assert again["proxies"]["verdict"] == "ok"
-
-
-def profile(clinic: Clinic, text: str = "") -> None:
-    folder = clinic.home / ".aws"
-    folder.mkdir(exist_ok=True)
-    (folder / "config").write_text(
-        f"[profile developer]\ncredential_process = {PROGRAM} credential-process --role developer\n{text}"
-    )
-
-
-def provider(clinic: Clinic, **more: str) -> str:
-    """Where the AWS CLI takes credentials from."""
-    env = {**clinic.env, "AWS_PROFILE": "developer", **more}
-    done = subprocess.run(
-        ["/usr/bin/aws", "configure", "list"], env=env, capture_output=True, text=True, check=False, timeout=120
-    )
-    found = re.search(r"^\s*access_key +\S+ +(\S+)", done.stdout, re.MULTILINE)
-    return found[1] if found else done.stderr
-
-
-def test_keys_in_variables_go_before_a_profile_as_the_aws_cli_shows(clinic: Clinic) -> None:
-    profile(clinic)
-    keys = {"AWS_ACCESS_KEY_ID": "AKIAIOSFODNN7EXAMPLE", "AWS_SECRET_ACCESS_KEY": "x"}
-    assert provider(clinic, **keys) == "env"
-    found = clinic.findings(**keys)["AWS variables"]
-    assert (found["verdict"], found["fix"]) == ("warn", "unset AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY")
-
-
-def test_keys_in_the_credentials_file_go_before_a_profile_as_the_aws_cli_shows(clinic: Clinic) -> None:
-    profile(clinic)
-    text = "[other]\n[developer]\naws_access_key_id = AKIAIOSFODNN7EXAMPLE\naws_secret_access_key = x\n"
-    (clinic.home / ".aws" / "credentials").write_text(text)
-    assert provider(clinic) == "shared-credentials-file"
-    check, code, said = clinic.first()
-    assert (check, code) == ("AWS files", "configuration")
-    assert "credentials:2: " in said
-
-
-def test_a_role_arn_in_a_profile_of_ours_is_named_with_its_line(clinic: Clinic) -> None:
-    profile(clinic, "region = x\nrole_arn = arn:aws:iam::111122223333:role/A\nsource_profile = developer\n")
-    check, _, said = clinic.first()
-    assert check == "AWS files"
-    assert "config:4: role_arn goes before the credential_process of developer" in said
-
-
-def test_a_program_that_moved_is_named(clinic: Clinic) -> None:
-    profile(clinic)
-    config = clinic.home / ".aws" / "config"
-    config.write_text(config.read_text().replace(PROGRAM, "/gone/zerotrust"))
-    assert "runs /gone/zerotrust, which is not there — run: zerotrust configure --write" in clinic.first()[2]
-
-
-def test_a_profile_that_does_not_exist(clinic: Clinic) -> None:
-    profile(clinic)
-    found = clinic.findings(AWS_PROFILE="develper")["AWS variables"]
-    assert (found["verdict"], found["evidence"]) == ("warn", "AWS_PROFILE is develper, and there is no such profile")
-    assert clinic.findings(AWS_PROFILE="developer")["AWS variables"]["verdict"] == "ok"
-
-
-def test_an_agent_is_found_and_a_dead_or_foreign_one_is_told(clinic: Clinic) -> None:
-    path = clinic.home / "zerotrust" / "agent.sock"
-    path.parent.mkdir()
-    with socket.socket(socket.AF_UNIX) as agent:
-        agent.bind(str(path))
-        agent.listen()
-        found = clinic.findings(XDG_RUNTIME_DIR=str(clinic.home))["agent"]
-        assert (found["verdict"], str(path) in found["evidence"]) == ("ok", True)
-    found = clinic.findings(XDG_RUNTIME_DIR=str(clinic.home))["agent"]
-    assert (found["verdict"], "Connection refused" in found["evidence"]) == ("warn", True)
-    path.unlink()
-    script = (
-        "import os, socket, sys; s = socket.socket(socket.AF_UNIX); s.bind(sys.argv[1]);"
-        "os.setuid(65534); s.listen(); print(flush=True); s.accept(); s.accept()"
-    )
-    with subprocess.Popen([sys.executable, "-c", script, str(path)], stdout=subprocess.PIPE) as stranger:
-        assert stranger.stdout is not None
-        stranger.stdout.readline()
-        found = clinic.findings(XDG_RUNTIME_DIR=str(clinic.home))["agent"]
-        stranger.send_signal(signal.SIGKILL)
-    assert (found["verdict"], "belongs to uid 65534" in found["evidence"]) == ("warn", True)
-
-
-# ---- --fix ----
-
-
-def test_fix_makes_a_ticket_private_and_nothing_does_without_it(clinic: Clinic) -> None:
-    ccache = clinic.home / "ccache"
-    ccache.chmod(0o644)
-    found = clinic.findings()["ticket"]
-    assert (found["verdict"], found["fix"]) == ("warn", f"chmod 600 '{ccache}'")
-    assert stat.S_IMODE(ccache.stat().st_mode) == 0o644
-    assert clinic.findings("--fix")["ticket"]["fixed"] == "done"
-    assert stat.S_IMODE(ccache.stat().st_mode) == 0o600
-
-
-def test_fix_renews_a_ticket_that_ends_soon(clinic: Clinic) -> None:
-    ccache = clinic.home / "ccache"
-    clinic.realm.kinit("alice", ccache, lifetime=timedelta(minutes=10), options=["-r", "2d"])
-    before = ccache.read_bytes()
-    found = clinic.findings()["ticket"]
-    assert (found["verdict"], found["fix"]) == ("warn", "kinit -R")
-    # A renewed ticket is as long as the first one was, so this one ends soon again.
-    assert clinic.findings("--fix")["ticket"]["fixed"].startswith("no help: alice@EXAMPLE.COM in ")
-    assert ccache.read_bytes() != before
-
-
-def test_fix_leaves_alone_what_is_somebody_s_decision(clinic: Clinic) -> None:
-    found = clinic.findings("--fix", AWS_ACCESS_KEY_ID="AKIA", KRB5CCNAME=f"FILE:{clinic.home}/none")
-    assert not any("fixed" in one for one in found.values())
-    assert not (clinic.home / "none").exists()
