@@ -221,6 +221,25 @@ def test_an_old_dump_of_redis_revives_nothing_that_was_denied(scene: Scene) -> N
     scene.redis.cli("DEL", "kept")
 
 
+def test_approvers_decide_by_the_users_own_command(scene: Scene) -> None:
+    identifier, mallory = scene.asked(), scene.mallory.env
+    assert scene.helper("explain", "developer").returncode == 7
+    rows = {
+        row[0]: row for row in (line.split("\t") for line in scene.helper("requests", **mallory).stdout.splitlines())
+    }
+    assert rows[identifier][1:4] == ["pending", ALICE, "developer"]
+    assert rows[identifier][5:] == ["0 of 2", "decide", "INC-1: disk full"]
+    own = scene.helper("approve", identifier)
+    assert (own.returncode, own.stdout) == (4, "")
+    assert f"{identifier} pending: 1 of 2 approvals, until " in scene.helper("approve", identifier, **mallory).stdout
+    assert scene.says(scene.paula, identifier, "approve").status == 200
+    explained = scene.helper("explain", "developer")
+    assert (explained.returncode, "verdict\tallowed" in explained.stdout) == (0, True)
+    ended = scene.helper("deny", identifier, "--reason", "enough", **mallory)
+    assert ended.stdout.startswith(f"{identifier} denied: "), ended.stderr
+    assert scene.helper("explain", "developer").returncode == 7
+
+
 def test_a_reason_is_asked_for_each_time_and_the_helper_says_so(scene: Scene) -> None:
     without = scene.helper("credential-process", "--role", "readonly")
     assert (without.returncode, without.stdout) == (7, "")

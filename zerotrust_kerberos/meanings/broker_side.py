@@ -223,7 +223,10 @@ MEANINGS = {
     "approvals_unavailable": Meaning(
         "The broker cannot look up which time boxes are open, and opens nothing on a guess.",
         why=("Redis, where its instances share that, does not answer.",),
-        do=(_AGAIN, "In an emergency, where a rule provides for it: `zerotrust-admin break-glass ROLE --reason TEXT`."),
+        do=(
+            _AGAIN,
+            "In an emergency, where a rule provides for it: `zerotrust request --role ROLE --break-glass --reason TEXT`.",
+        ),
     ),
     "overloaded": Meaning(
         "The broker has as much to do as it takes on, and answers some later rather than all late.",
