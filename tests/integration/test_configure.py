@@ -254,19 +254,20 @@ def test_aws_config_file_is_where_it_is_written(desk: Desk) -> None:
 def test_runs_at_the_same_time_wait_for_each_other(desk: Desk) -> None:
     folder = desk.config.parent
     folder.mkdir()
+    desk.door.visits.clear()
     held = os.open(folder, os.O_RDONLY)
     fcntl.flock(held, fcntl.LOCK_EX)
     pipe = subprocess.PIPE
     command = [str(PROGRAMS / "zerotrust"), "configure", "--write"]
-    running = [subprocess.Popen(command, env=desk.env, stdout=pipe, stderr=pipe, text=True) for _ in range(4)]
+    running = [subprocess.Popen(command, env=desk.env, stdout=pipe, stderr=pipe, text=True) for _ in range(2)]
     deadline = time.monotonic() + 8
-    while len(desk.door.visits) < 4 and time.monotonic() < deadline:
+    while len(desk.door.visits) < 2 and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not desk.config.exists()
     os.close(held)
     said = [process.communicate(timeout=60)[1] for process in running]
     assert sum("added developer" in text for text in said) == 1, said
-    assert sum("nothing to change" in text for text in said) == 3, said
+    assert sum("nothing to change" in text for text in said) == 1, said
     assert names_in(folder) == ["config"]
 
 
