@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,13 +13,12 @@ from tests.e2e.conftest import House, settings_of
 from tests.fakes.broker import BrokerProcess
 from tests.fakes.page_forms import Visitor
 from tests.fakes.realm import Realm
-from tests.fakes.redis import RedisServer
 from tests.fakes.sts import StrictSts
 
 ALICE, MALLORY = "alice@EXAMPLE.COM", "mallory@EXAMPLE.COM"
 MARKUP = "INC-1 <script>alert(1)</script>\"'&<img src=x onerror=alert(1)>"
 RULES = [
-    {"name": "free", "principals": [ALICE], "roles": ["developer"], "job_passes": "1d"},
+    {"name": "free", "principals": [ALICE], "roles": ["developer"]},
     {
         "name": "asked",
         "principals": [ALICE],
@@ -38,10 +36,8 @@ def own_house(realm: Realm, sts_service: StrictSts, tmp_path_factory: pytest.Tem
     (folder / "state").mkdir(mode=0o700)
     settings = settings_of(folder, realm, sts_service, rules=RULES, state={"directory": str(folder / "state")})
     settings["aws"]["signin_endpoint"] = f"{sts_service.url}/federation"
-    with RedisServer.start(folder / "redis") as redis:
-        settings["redis"] = {"url": redis.url, "password": redis.password}
-        with BrokerProcess(folder, settings, env=realm.env) as broker:
-            yield House(broker, realm, sts_service)
+    with BrokerProcess(folder, settings, env=realm.env) as broker:
+        yield House(broker, realm, sts_service)
 
 
 @pytest.fixture
@@ -180,33 +176,6 @@ def test_a_newer_ticket_is_used_by_ending_the_session_of_the_older_one(visitor: 
     assert (again.status, again.headers["Location"]) == (303, "/")
     assert "Max-Age=0" in again.headers["Set-Cookie"]
     assert "Your session is over" in visitor.post("credentials", role="developer").body
-
-
-def test_a_session_elsewhere_and_a_job_pass_are_seen_and_ended(visitor: Visitor, house: House) -> None:
-    elsewhere = Visitor(house.broker, house.realm, visitor.tickets)
-    elsewhere.enter()
-    ask = {"Authorization": visitor.ticket(), "X-Zerotrust-Request": "1", "Content-Type": "application/json"}
-    made = json.loads(visitor.send("POST", "/v1/passes", {**ask, "Cookie": ""}, '{"role":"developer"}').body)
-    listed = visitor.look().body
-    assert listed.count("This browser") == 1
-    assert "Job pass for developer" in listed
-    assert made["pass"] not in listed
-    theirs = re.findall(r"/page/sessions/([0-9a-f]{32})/end", elsewhere.look().body)
-    others = re.findall(r"/page/sessions/([0-9a-f]{32})/end", listed)
-    (current,) = set(others) - set(theirs)
-    assert visitor.post(f"sessions/{current}/end").headers["Location"] == "/#belongings"
-    assert "Your session is over" in elsewhere.post("credentials", role="developer").body
-    assert visitor.post(f"passes/{made['id']}/cancel").status == 303
-    used = visitor.send("GET", "/v1/container/developer", {"Authorization": made["pass"], "Cookie": ""})
-    assert used.status == 401
-    assert "Job pass" not in visitor.look().body
-
-
-def test_nobody_cancels_what_is_not_theirs(visitor: Visitor, approver: Visitor) -> None:
-    ask = {"Authorization": visitor.ticket(), "X-Zerotrust-Request": "1", "Content-Type": "application/json"}
-    made = json.loads(visitor.send("POST", "/v1/passes", {**ask, "Cookie": ""}, '{"role":"developer"}').body)
-    assert approver.post(f"passes/{made['id']}/cancel").status == 404
-    assert visitor.post(f"passes/{made['id']}/cancel").status == 303
 
 
 def test_everything_of_somebody_ends_at_once(visitor: Visitor, house: House) -> None:
