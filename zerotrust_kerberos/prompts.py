@@ -14,7 +14,8 @@ _BASH = """\
 [ ! -r ~/.bashrc ] || . ~/.bashrc
 __zerotrust_prompt() {{ case $PS1 in '{text}'*) ;; *) PS1='{text}'$PS1 ;; esac; }}
 __zerotrust_prompt
-PROMPT_COMMAND="${{PROMPT_COMMAND:+$PROMPT_COMMAND; }}__zerotrust_prompt"
+PROMPT_COMMAND="${{PROMPT_COMMAND-}}
+__zerotrust_prompt"
 """
 # zsh looks for both files in ZDOTDIR; in between it has to be ours again.
 _ZSHENV = """\

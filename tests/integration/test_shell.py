@@ -24,7 +24,8 @@ Environment = dict[str, str]
 PROMPT = re.compile(r"\[developer until (\d{4}-\d\d-\d\d )?\d\d:\d\d\] ")
 # What each shell reads at its start, and what a user may have in it.
 SHELLS = {
-    "/bin/bash": (".bashrc", "PS1='mine> '; MINE=yes\n"),
+    # As prompts of other programs do it: set anew before each line, and a semicolon at the end.
+    "/bin/bash": (".bashrc", """PROMPT_COMMAND='PS1="mine> "; MINE=yes;'\n"""),
     "/usr/bin/zsh": (".zshrc", "PROMPT='mine> '; MINE=yes\n"),
     "/usr/bin/fish": (".config/fish/config.fish", "function fish_prompt; echo -n 'mine> '; end; set -g MINE yes\n"),
     "/bin/dash": (".shinit", "PS1='mine> '; MINE=yes\n"),
