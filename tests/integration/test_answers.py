@@ -33,7 +33,7 @@ WHOAMI = wire.whoami_body(
     realm="EXAMPLE.COM",
     name_type="user",
     ticket_ends=ENDS,
-    accounts=[{"account": "111122223333", "account_alias": "prod"}, {"account": "999900001111"}],
+    accounts=[{"account": "111122223333", "account_alias": "prod", "production": True}, {"account": "999900001111"}],
 )
 ROLES = wire.roles_body(
     [
@@ -112,7 +112,7 @@ def test_whoami_in_a_pipe_is_a_name_and_a_value_a_line(door: FrontDoor, alice: U
     done = alice.pipes("whoami")
     lines = [line.split("\t") for line in done.stdout.splitlines()]
     assert lines[0] == ["principal", "alice@EXAMPLE.COM"]
-    assert [value for name, value in lines if name == "account"] == ["111122223333 (prod)", "999900001111"]
+    assert [value for name, value in lines if name == "account"] == ["111122223333 (prod, production)", "999900001111"]
     assert lines[-1][0] == "ticket_seconds_left"
     assert int(lines[-1][1]) > 0
     assert door.visits[0].head.startswith("GET /v1/whoami HTTP/1.1\r\n")
