@@ -22,7 +22,7 @@ from broker.core.rule import Address, Rule
 from broker.issuing.review import Reviews
 from broker.revocation.epochs import Epochs
 
-# Requests that are opened between two looks at others who wait: a millisecond or two.
+# Requests that are opened or judged between two looks at others who wait: a millisecond or two.
 _AT_ONCE = 100
 
 _Found = tuple[Request, list[Approval]]
@@ -151,8 +151,12 @@ class Boxes:
         """Somebody's own requests and those that they may approve, the latest first. Raises like ``keep``."""
         broken: list[_Found] = [(request, []) for request in self._reviews.broken_by(str(identity.principal))]
         found = {request.id: (request, approvals) for request, approvals in [*broken, *await self._of(EVERYBODY)]}
-        judged = [self._judged(identity, self.standing(*one)) for one in found.values()]
-        mine = [seen for seen in judged if seen.is_mine or seen.may_decide]
+        mine = []
+        for number, one in enumerate(found.values()):
+            if number % _AT_ONCE == _AT_ONCE - 1:
+                await asyncio.sleep(0)
+            seen = self._judged(identity, self.standing(*one))
+            mine += [seen] if seen.is_mine or seen.may_decide else []
         return sorted(mine, key=lambda seen: seen.standing.request.asked, reverse=True)
 
     async def kept(self, user: str) -> list[Standing]:
