@@ -136,12 +136,10 @@ def _endpoint(call: Call, files: Mapping[str, str]) -> tuple[dict[str, str], str
         files={**hidden.files, **files},
     )
     ours = dict(beside.environment)
-    file_of_token = ours.pop(_TOKEN_FILE)
-    # Debian 12's AWS CLI does not know the file, and the SDK for JavaScript complains where it finds both. Whoever may read our
-    # environment may read the file.
-    with open(file_of_token, encoding="ascii") as file:  # noqa: PTH123
+    # Both: Debian 12's AWS CLI does not know the file. Whoever may read our environment may read the file.
+    with open(ours[_TOKEN_FILE], encoding="ascii") as file:  # noqa: PTH123
         ours[_TOKEN] = file.read()
-    folder = os.path.dirname(file_of_token)  # noqa: PTH120
+    folder = os.path.dirname(ours[_TOKEN_FILE])  # noqa: PTH120
     return ours | hidden.environment(folder), folder
 
 

@@ -114,13 +114,23 @@ def test_a_program_finds_an_endpoint_and_no_keys(door: FrontDoor, alice: Environ
     [
         [sys.executable, "-c", ASK_BOTO],
         ["/usr/bin/aws", "configure", "export-credentials"],  # 2.9 of Debian 12: knows no file with a token
-        [str(PROGRAMS / "node"), "-e", ASK_NODE],  # says on stderr what it finds twice
+        [str(PROGRAMS / "node"), "-e", ASK_NODE],
     ],
 )
 def test_aws_programs_take_their_credentials_from_it(alice: Environment, program: list[str]) -> None:
     environment = {**alice, "AWS_REGION": "eu-central-1", "NODE_PATH": str(PROGRAMS.parent / "javascript/node_modules")}
-    found = shown(zerotrust(environment, "exec", "developer", "--", *program))
+    done = zerotrust(environment, "exec", "developer", "--", *program)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
     assert found.get("access_key", found.get("AccessKeyId")) == CREDENTIALS["access_key_id"]
+
+
+def test_the_token_is_in_a_file_for_tools_of_today_and_a_value_for_older_ones(alice: Environment) -> None:
+    script = 'stat -c %a "$AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"; cat "$AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"; echo "|"; '
+    done = zerotrust(alice, "exec", "developer", "--", "sh", "-c", script + 'echo "$AWS_CONTAINER_AUTHORIZATION_TOKEN"')
+    mode, in_file, value = done.stdout.splitlines()
+    assert (mode, in_file) == ("600", f"{value}|"), "the SDKs refuse a file with a newline"
+    assert len(value) >= 64
 
 
 def test_whatever_led_to_other_credentials_is_gone(alice: Environment) -> None:
@@ -129,6 +139,7 @@ def test_whatever_led_to_other_credentials_is_gone(alice: Environment) -> None:
     assert {name for name in there if name in found} == {
         "AWS_CONTAINER_CREDENTIALS_FULL_URI",
         "AWS_CONTAINER_AUTHORIZATION_TOKEN",
+        "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
     }
     assert "other" not in [found[name] for name in there if name in found]
 
