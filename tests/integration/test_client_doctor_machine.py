@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import socket
@@ -136,6 +137,28 @@ def test_fix_makes_a_ticket_private_and_nothing_does_without_it(clinic: Clinic) 
     assert stat.S_IMODE(ccache.stat().st_mode) == 0o644
     assert clinic.findings("--fix")["ticket"]["fixed"] == "done"
     assert stat.S_IMODE(ccache.stat().st_mode) == 0o600
+
+
+def test_fix_makes_keys_private(clinic: Clinic) -> None:
+    profile(clinic)
+    credentials = clinic.home / ".aws" / "credentials"
+    credentials.write_text("[other]\n")
+    credentials.chmod(0o640)
+    assert clinic.findings("--fix")["AWS files"]["fixed"] == "done"
+    assert stat.S_IMODE(credentials.stat().st_mode) == 0o600
+
+
+def test_what_is_no_file_of_ones_own_stays_as_it_is(clinic: Clinic) -> None:
+    profile(clinic)
+    device, others = clinic.home / "null", clinic.home / "others"
+    os.mknod(device, 0o666 | stat.S_IFCHR, os.makedev(1, 3))
+    device.chmod(0o666)
+    others.touch()
+    os.chown(others, 65534, 65534)
+    for path in (device, others):
+        before = path.stat().st_mode
+        found = clinic.findings("--fix", AWS_SHARED_CREDENTIALS_FILE=str(path))["AWS files"]
+        assert (found["verdict"], path.stat().st_mode) == ("ok", before)
 
 
 def test_fix_renews_a_ticket_that_ends_soon(clinic: Clinic) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import shlex
-import stat
 
+from zerotrust_kerberos.doctor import private
 from zerotrust_kerberos.doctor.finding import BAD, WARN, Finding, failed, ok, unseen
 from zerotrust_kerberos.failures import Failure
 from zerotrust_kerberos.profiles import block, place
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 _PROFILE = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE")
 # botocore looks for these in a profile before it runs its credential_process (``create_credential_resolver``).
 _BEFORE = ("role_arn", "web_identity_token_file", "sso_session", "sso_account_id")
-_OTHERS = 0o077
 
 
 def variables(patient: Patient) -> Finding:
@@ -86,13 +85,10 @@ def _program(ours: list[Section]) -> Finding | None:
 
 
 def _open_to_others(credentials: Path) -> Finding | None:
-    try:
-        mode = stat.S_IMODE(credentials.stat().st_mode)
-    except OSError:
-        return None
-    if mode & _OTHERS:
-        what = f"{credentials} can be read by others (mode {mode:04o})"
-        return Finding(WARN, what, fix=f"chmod 600 '{credentials}'", repair=lambda: credentials.chmod(0o600))
+    path = str(credentials)
+    if private.is_open(path):
+        what = f"{path} can be read by others"
+        return Finding(WARN, what, fix=f"chmod 600 '{path}'", repair=lambda: private.close(path))
     return None
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import time
 
+from zerotrust_kerberos.doctor import private
 from zerotrust_kerberos.doctor.finding import BAD, WARN, Finding, failed, ok, unseen
 from zerotrust_kerberos.failures import Failure
 
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 # RFC 3962 and RFC 8009: the broker takes no other session key.
 _AES = ("aes256-cts", "aes128-cts")
 _SOON = 30 * 60  # seconds: credentials end with the ticket, and none are given for less than a quarter of an hour
-_OTHERS = 0o077
 _DEFAULT_FILE = "/etc/krb5.conf"
 
 
@@ -113,13 +112,9 @@ def _realm(patient: Patient, became: str) -> str:
 def _private(name: str, evidence: str) -> Finding:
     """Whoever reads the file is its owner to the KDC."""
     kind, _, path = name.partition(":")
-    try:
-        mode = os.stat(path).st_mode if kind == "FILE" else 0  # noqa: PTH116  a name, not a path of ours
-    except OSError:
-        mode = 0
-    if mode & _OTHERS:
+    if kind == "FILE" and private.is_open(path):
         what = f"{evidence}; {path} can be read by others"
-        return Finding(WARN, what, fix=f"chmod 600 '{path}'", repair=lambda: os.chmod(path, 0o600))  # noqa: PTH101
+        return Finding(WARN, what, fix=f"chmod 600 '{path}'", repair=lambda: private.close(path))
     return ok(evidence)
 
 
