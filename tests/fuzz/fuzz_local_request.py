@@ -26,8 +26,8 @@ async def _credentials() -> bytes:
 
 
 ENDPOINT = Endpoint(
-    role="developer", credentials=_credentials, place=Place(["serve"]), host=HOST, has_imds=True, now=lambda: 0.0,
-    told=lambda _line: None,
+    role="developer", credentials=_credentials, place=Place(["serve"]), host=HOST, has_imds=True,
+    is_neighbour=lambda _connection: True, now=lambda: 0.0, told=lambda _line: None,
 )  # fmt: skip
 # What a mutator finds: one that has to be guessed would never be reached.
 ENDPOINT.token = "token"

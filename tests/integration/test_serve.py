@@ -17,7 +17,7 @@ from botocore.utils import InstanceMetadataFetcher
 
 from tests.fakes import front_door
 from tests.fakes.front_door import CREDENTIALS, FrontDoor
-from tests.fakes.served import ROOT, Served, as_another, eventually, raw, serving
+from tests.fakes.served import PYTHON, ROOT, Served, as_another, eventually, raw, serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -148,6 +148,47 @@ def test_another_user_gets_no_metadata_token(served: Served) -> None:
     )
     assert raw(served.port, request.encode()) is not None
     assert as_another(_CONNECT, str(served.port), request).stdout == ""
+
+
+# A container of the same user on the same network: it has neither the files of the machine, nor what they say.
+_WITHIN = 'mount -t tmpfs tmpfs "$1"; shift; exec "$@"'
+_ASK = """
+import os, socket, sys
+root, port, path, file, ttl = sys.argv[1:]
+"".encode("idna")  # loads what a connection needs
+os.chroot(root)
+assert not os.path.exists(file)
+for method, where, header in (
+    ("GET", path, "Accept: */*"), ("PUT", "/latest/api/token", ttl),
+    ("GET", "/latest/meta-data/iam/security-credentials/developer", "Accept: */*"),
+):
+    connection = socket.create_connection(("127.0.0.1", int(port)), timeout=30)
+    connection.sendall(f"{method} {where} HTTP/1.1\\r\\nHost: 127.0.0.1:{port}\\r\\n{header}\\r\\n\\r\\n".encode())
+    print(connection.recv(65536).decode().split(" ")[1])
+"""
+_TTL = "X-aws-ec2-metadata-token-ttl-seconds: 60"
+
+
+@pytest.mark.parametrize(
+    "own",
+    [("--mount", "--pid"), ("--mount", "--pid", "--user", "--map-root-user"), ()],
+    ids=["rootful", "rootless", "chroot"],
+)
+def test_a_container_without_the_token_gets_nothing(
+    served: Served, runtime: Path, tmp_path: Path, own: tuple[str, ...]
+) -> None:
+    file = served.environment["AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"]
+    shut = ["unshare", *own, "--fork", "sh", "-ec", _WITHIN, "sh", str(runtime)] if own else []
+    ask = [PYTHON, "-I", "-c", _ASK, "/" if own else str(tmp_path), str(served.port), served.path, file, _TTL]
+    done = subprocess.run([*shut, *ask], capture_output=True, text=True, check=False, timeout=60)
+    assert (done.stdout.split(), done.stderr) == (["401", "403", "401"], "")
+
+
+def test_a_container_with_a_network_of_its_own_does_not_see_the_endpoint(served: Served) -> None:
+    script = f"import socket; socket.create_connection(('127.0.0.1', {served.port}))"
+    command = ["unshare", "--net", "sh", "-ec", 'ip link set lo up; exec "$@"', "sh", PYTHON, "-I", "-c", script]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert "ConnectionRefusedError" in done.stderr
 
 
 @pytest.mark.parametrize("token", [None, "", "wrong", "0" * 64])

@@ -12,6 +12,7 @@ import hashlib
 import hmac
 import json
 import os
+import socket
 from collections.abc import Awaitable, Callable
 
 from zerotrust_kerberos.agent.http import Reply, Request
@@ -57,6 +58,7 @@ class Endpoint:
         place: Place,
         host: str,
         has_imds: bool,
+        is_neighbour: Callable[[socket.socket], bool],
         now: Callable[[], float],
         told: Callable[[str], None],
     ) -> None:
@@ -68,6 +70,7 @@ class Endpoint:
             place: What the lines for the user talk about.
             host: The Host header that counts: address and port, as printed.
             has_imds: Whether to be an instance's metadata service too.
+            is_neighbour: Whether who is at the other end sees the files that we see.
             now: Seconds that never go back.
             told: Gets each line that says why there are no credentials.
         """
@@ -77,6 +80,7 @@ class Endpoint:
         self._place = place
         self._host = host
         self._has_imds = has_imds
+        self._is_neighbour = is_neighbour
         self._now = now
         self._told = told
         self._key = os.urandom(32)
@@ -114,6 +118,11 @@ class Endpoint:
         ttl = request.headers.get(_TTL_HEADER, "")
         if not (ttl.isascii() and ttl.isdigit() and len(ttl) <= len(str(_TTL_MAX)) and 1 <= int(ttl) <= _TTL_MAX):
             return _no(400, "bad_request", f"{_TTL_HEADER} is 1 to {_TTL_MAX}")
+        # Nothing that is asked for here is a secret, so a container that has our uid and network would get it.
+        if request.connection is None or not self._is_neighbour(request.connection):
+            return _no(
+                403, "access_denied", "not for containers: they need AWS_CONTAINER_CREDENTIALS_FULL_URI and its token"
+            )
         ends = f"{int(self._now()) + int(ttl):x}"
         return Reply(200, f"{ends}.{self._mac(ends)}".encode(), kind=_TEXT, headers={_TTL_HEADER: ttl})
 

@@ -24,15 +24,16 @@ _REASONS = {200: "OK", 400: "Bad Request", 401: "Unauthorized", 403: "Forbidden"
 
 
 class Request:
-    """One request. Header names are in lower case, each at most once."""
+    """One request. Header names are in lower case, each at most once; ``connection`` is the one that it came by."""
 
-    __slots__ = ("body", "headers", "method", "path")
+    __slots__ = ("body", "connection", "headers", "method", "path")
 
     def __init__(self, *, method: str, path: str, headers: Mapping[str, str], body: bytes) -> None:
         self.method = method
         self.path = path
         self.headers = headers
         self.body = body
+        self.connection: socket.socket | None = None
 
 
 class Reply:
@@ -105,6 +106,7 @@ class Door:
         except Malformed as error:
             reply = Reply(400, f"{error}\n".encode(), kind="text/plain; charset=utf-8")
         else:
+            request.connection = writer.get_extra_info("socket")
             reply = await self._answer(request)
         writer.transport.set_write_buffer_limits(0)
         writer.write(reply.encoded())

@@ -61,6 +61,7 @@ async def stay(
             place=place,
             host=host,
             has_imds=has_imds,
+            is_neighbour=callers.is_neighbour,
             now=time.monotonic,
             told=told,
         )
