@@ -2,18 +2,19 @@
 
 Standard library and the system's Kerberos, nothing else, but for ``ConfigLoader``, which needs the extra ``broker``, and for
 ``boto3_session`` and ``ZeroTrustProvider``, which need boto3. What is not used is not imported: the command pays for each
-module with its start.
+module with its start. So at the top lies what each run of the helper loads, with the words that all commands say, and everything
+else has a room.
 """
 
 __version__ = "0.1.0"
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from zerotrust_kerberos.aio import AsyncBroker
-    from zerotrust_kerberos.boto import ZeroTrustProvider, boto3_session
-    from zerotrust_kerberos.config_loader import Config, ConfigLoader
-    from zerotrust_kerberos.credentials import Credentials
-    from zerotrust_kerberos.secret_manager import SecretManager, ZeroTrustError
+    from zerotrust_kerberos.sdk.aio import AsyncBroker
+    from zerotrust_kerberos.sdk.boto import ZeroTrustProvider, boto3_session
+    from zerotrust_kerberos.sdk.config_loader import Config, ConfigLoader
+    from zerotrust_kerberos.sdk.credentials import Credentials
+    from zerotrust_kerberos.sdk.secret_manager import SecretManager, ZeroTrustError
 
 __all__ = [
     "AsyncBroker",
@@ -27,14 +28,14 @@ __all__ = [
 ]
 
 _HOMES = {
-    "AsyncBroker": "aio",
-    "Config": "config_loader",
-    "ConfigLoader": "config_loader",
-    "Credentials": "credentials",
-    "SecretManager": "secret_manager",
-    "ZeroTrustError": "secret_manager",
-    "ZeroTrustProvider": "boto",
-    "boto3_session": "boto",
+    "AsyncBroker": "sdk.aio",
+    "Config": "sdk.config_loader",
+    "ConfigLoader": "sdk.config_loader",
+    "Credentials": "sdk.credentials",
+    "SecretManager": "sdk.secret_manager",
+    "ZeroTrustError": "sdk.secret_manager",
+    "ZeroTrustProvider": "sdk.boto",
+    "boto3_session": "sdk.boto",
 }
 
 

@@ -67,43 +67,43 @@ COMMANDS = {
     # Credentials.
     "credential-process": Command("credential_process:command", {**SHARED, **_ROLE}),
     "env": Command(
-        "env:command",
+        "running.env:command",
         {**SHARED, **_NARROWED, "--format": VALUE, "--unset": SWITCH},
         words=("[role]",),
     ),
     "console": Command(
-        "console:command",
+        "console.command:command",
         {**SHARED, **_NARROWED, "--service": VALUE, "--region": VALUE, "--path": VALUE, "--print": SWITCH},
         words=("[role]",),
     ),
     "serve": Command("agent.serve:command", {**SHARED, **_ROLE, "--token": VALUE, "--imds": SWITCH, "--pass": VALUE}),
     "agent": Command("agent.command:command", {**SHARED, "--socket": VALUE}),
     # What one may have.
-    "roles": Command("questions:roles", {**SHARED, **SHOWN}),
-    "whoami": Command("questions:whoami", {**SHARED, **SHOWN}),
-    "explain": Command("questions:explain", {**SHARED, **SHOWN}, words=("[role]",)),
+    "roles": Command("access.questions:roles", {**SHARED, **SHOWN}),
+    "whoami": Command("access.questions:whoami", {**SHARED, **SHOWN}),
+    "explain": Command("access.questions:explain", {**SHARED, **SHOWN}, words=("[role]",)),
     "request": Command(
-        "time_boxes:request", {**SHARED, **_ROLE, **SHOWN, "--duration": VALUE, "--break-glass": SWITCH}
+        "access.time_boxes:request", {**SHARED, **_ROLE, **SHOWN, "--duration": VALUE, "--break-glass": SWITCH}
     ),
-    "requests": Command("time_boxes:requests", {**SHARED, **SHOWN}),
-    "approve": Command("time_boxes:approve", {**SHARED, **SHOWN}, words=("id",)),
-    "deny": Command("time_boxes:deny", {**SHARED, **SHOWN, "--reason": VALUE}, words=("id",)),
+    "requests": Command("access.time_boxes:requests", {**SHARED, **SHOWN}),
+    "approve": Command("access.time_boxes:approve", {**SHARED, **SHOWN}, words=("id",)),
+    "deny": Command("access.time_boxes:deny", {**SHARED, **SHOWN, "--reason": VALUE}, words=("id",)),
     # Programs, and what they are given.
     "exec": Command(
-        "run:exec_command",
+        "running.run:exec_command",
         {**SHARED, **_NARROWED, "--pass": VALUE, "--env": SWITCH, "--secret": MANY, "--mask": VALUE},
         words=("[role]",),
         program=True,
     ),
-    "shell": Command("run:shell_command", {**SHARED, **_NARROWED, "--pass": VALUE}, words=("[role]",)),
+    "shell": Command("running.run:shell_command", {**SHARED, **_NARROWED, "--pass": VALUE}, words=("[role]",)),
     "fetch": Command(
-        "secrets:fetch_command",
+        "running.secrets:fetch_command",
         {**SHARED, "--to": VALUE, "--renew": VALUE, "--mask": VALUE, "--disk": SWITCH},
         words=("secret...",),
     ),
     # Signing in.
     "login": Command(
-        "login:login",
+        "signing_in.login:login",
         {
             **SHARED,
             "--pkinit": SWITCH,
@@ -115,7 +115,7 @@ COMMANDS = {
         words=("[principal]",),
         program=None,
     ),
-    "logout": Command("login:logout", {**SHARED, "--all": SWITCH, "--everywhere": SWITCH}),
+    "logout": Command("signing_in.login:logout", {**SHARED, "--all": SWITCH, "--everywhere": SWITCH}),
     # Set up and help.
     "configure": Command(
         "profiles.command:command",

@@ -26,8 +26,8 @@ from broker.admin.backup import rewrap_vault
 from broker.admin.offline import config_option, fail
 from broker.core.errors import BrokerError
 from broker.core.private_file import PermissionProblem, read_private
-from zerotrust_kerberos.delivery import deliver
 from zerotrust_kerberos.failures import Failure
+from zerotrust_kerberos.running.delivery import deliver
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 

@@ -157,8 +157,8 @@ def test_the_base_installation_names_the_extra_that_is_missing(file: Path) -> No
 def test_importing_the_package_brings_nothing_in_and_its_classes_only_what_they_need() -> None:
     for what, foreign in (
         ("zerotrust_kerberos", {"ctypes", "json", "broker"}),
-        ("zerotrust_kerberos.secret_manager", {"pydantic", "yaml", "broker.core", "broker.config", "cryptography"}),
-        ("zerotrust_kerberos.config_loader", {"pydantic", "yaml", "broker.core", "broker.config", "cryptography"}),
+        ("zerotrust_kerberos.sdk.secret_manager", {"pydantic", "yaml", "broker.core", "broker.config", "cryptography"}),
+        ("zerotrust_kerberos.sdk.config_loader", {"pydantic", "yaml", "broker.core", "broker.config", "cryptography"}),
     ):
         code = f"import sys; sys.path.insert(0, {str(REPOSITORY)!r}); import {what}; print(*sys.modules)"
         done = subprocess.run(

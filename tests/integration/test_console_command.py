@@ -18,9 +18,9 @@ from broker import wire
 from tests.fakes import front_door
 from tests.fakes.front_door import FrontDoor, Visit
 from tests.fakes.user_side import PATIENCE, Terminal, zerotrust
-from zerotrust_kerberos.console import destination
+from zerotrust_kerberos.console.command import destination
+from zerotrust_kerberos.console.handover import Handover
 from zerotrust_kerberos.failures import Failure
-from zerotrust_kerberos.handover import Handover
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

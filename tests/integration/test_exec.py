@@ -18,7 +18,7 @@ from tests.fakes import front_door
 from tests.fakes.broker import PROGRAMS
 from tests.fakes.front_door import CREDENTIALS, FrontDoor, Visit
 from tests.fakes.user_side import PATIENCE, Terminal, zerotrust
-from zerotrust_kerberos import variables
+from zerotrust_kerberos.running import variables
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

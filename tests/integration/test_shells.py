@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.fakes.front_door import CREDENTIALS
-from zerotrust_kerberos import shells, variables
 from zerotrust_kerberos.failures import Failure
+from zerotrust_kerberos.running import shells, variables
 
 ROOT = Path(__file__).parents[2]
 SHOW = f"{sys.executable} -c 'import json, os; print(json.dumps(dict(os.environ)))'"

@@ -11,7 +11,7 @@ from zerotrust_kerberos.failures import Failure
 from zerotrust_kerberos.profiles import block, place
 from zerotrust_kerberos.profiles.plan import refuse_shadows
 from zerotrust_kerberos.profiles.text import check, editing, lines_of, sections
-from zerotrust_kerberos.variables import beside
+from zerotrust_kerberos.running.variables import beside
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -7,6 +7,7 @@ import threading
 
 from broker import wire
 from zerotrust_kerberos import __version__
+from zerotrust_kerberos.answers import object_of
 from zerotrust_kerberos.ask import ask
 from zerotrust_kerberos.doctor import kdc
 from zerotrust_kerberos.doctor.handshake import shake
@@ -14,7 +15,6 @@ from zerotrust_kerberos.doctor.krb5 import Krb5
 from zerotrust_kerberos.exchange import Answer, connect, exchange
 from zerotrust_kerberos.failures import Failure
 from zerotrust_kerberos.negotiate import Initiator
-from zerotrust_kerberos.questions import object_of
 from zerotrust_kerberos.settings import TIMEOUT_MAX
 
 TYPE_CHECKING = False

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from broker import wire
 from zerotrust_kerberos import output
+from zerotrust_kerberos.answers import object_of
 from zerotrust_kerberos.ask import ask
 from zerotrust_kerberos.failures import Failure, clean
 from zerotrust_kerberos.profiles import block, place
@@ -18,7 +19,6 @@ from zerotrust_kerberos.profiles.names import roles_of
 from zerotrust_kerberos.profiles.plan import refuse_shadows, rewritten
 from zerotrust_kerberos.profiles.text import check, lines_of
 from zerotrust_kerberos.profiles.tools import TOOLS
-from zerotrust_kerberos.questions import object_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -8,9 +8,10 @@ import threading
 import pytest
 
 from tests.unit.zerotrust_kerberos.test_keeper_of_programs import BEGIN, HOUR, error, made
-from zerotrust_kerberos import AsyncBroker, secret_manager
-from zerotrust_kerberos.credentials import Credentials, Wiped
-from zerotrust_kerberos.secret_manager import ZeroTrustError
+from zerotrust_kerberos import AsyncBroker
+from zerotrust_kerberos.sdk import secret_manager
+from zerotrust_kerberos.sdk.credentials import Credentials, Wiped
+from zerotrust_kerberos.sdk.secret_manager import ZeroTrustError
 
 
 class Answers:

@@ -51,8 +51,18 @@ def test_starting_the_helper_loads_nothing_heavy_and_without_an_agent_nothing_he
     assert not HEAVY & loaded
 
 
+def test_no_room_is_loaded_by_the_helper_and_what_lies_at_the_top_is_loaded_by_it_or_by_a_slip() -> None:
+    package = Path(zerotrust_kerberos.__file__).parent
+    loaded = loaded_by("zerotrust_kerberos.cli, zerotrust_kerberos.ask, zerotrust_kerberos.tls")
+    ours = {name.partition(".")[2] for name in loaded if name.startswith("zerotrust_kerberos.")}
+    assert not {name for name in ours if "." in name or (package / name).is_dir()}
+    # What is said to people, in whatever command.
+    words = {"answers", "denied", "help", "slips", "tables", "times"}
+    assert {path.stem for path in package.glob("*.py")} == ours | words | {"__init__", "__main__"}
+
+
 def test_the_client_takes_nothing_of_the_broker_but_the_wire() -> None:
-    script = "from zerotrust_kerberos import cli, questions, tls; print(*sys.modules)"
+    script = "from zerotrust_kerberos import cli, tls; from zerotrust_kerberos.access import questions; print(*sys.modules)"
     command = [sys.executable, "-I", "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r}); {script}"]
     loaded = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
     assert {name for name in loaded if name.split(".")[0] == "broker"} == {"broker", "broker.wire"}

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from zerotrust_kerberos.delivery import deliver, masked
 from zerotrust_kerberos.failures import Failure
+from zerotrust_kerberos.running.delivery import deliver, masked
 
 
 def test_a_folder_of_another_account_gets_nothing_for_its_owner_could_exchange_it(

@@ -9,9 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from zerotrust_kerberos.credentials import Credentials, Wiped
-from zerotrust_kerberos.keeper import AGAIN, LAST, REFRESH_AT, Keeper
-from zerotrust_kerberos.secret_manager import ZeroTrustError
+from zerotrust_kerberos.sdk.credentials import Credentials, Wiped
+from zerotrust_kerberos.sdk.keeper import AGAIN, LAST, REFRESH_AT, Keeper
+from zerotrust_kerberos.sdk.secret_manager import ZeroTrustError
 
 HOUR = 3600
 BEGIN = 1_800_000_000

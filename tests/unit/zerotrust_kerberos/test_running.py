@@ -7,8 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from zerotrust_kerberos import browser, shadows, tickets, times
+from zerotrust_kerberos import times
+from zerotrust_kerberos.console import browser
 from zerotrust_kerberos.failures import Failure
+from zerotrust_kerberos.running import shadows
+from zerotrust_kerberos.signing_in import tickets
 
 LISTED = """\
 Ticket cache: KCM:1000:5

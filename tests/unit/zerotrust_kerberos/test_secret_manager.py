@@ -7,8 +7,8 @@ import json
 import pytest
 
 from broker import wire
-from zerotrust_kerberos import secret_manager
 from zerotrust_kerberos.failures import Failure
+from zerotrust_kerberos.sdk import secret_manager
 
 ARN = "arn:aws:iam::111122223333:role/Developer"
 ANSWER = {

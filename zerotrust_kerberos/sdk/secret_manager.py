@@ -11,11 +11,11 @@ import threading
 
 from broker import wire
 from zerotrust_kerberos import settings as client_settings
+from zerotrust_kerberos.answers import object_of
 from zerotrust_kerberos.ask import ask
 from zerotrust_kerberos.credential_process import members_of, obtained
-from zerotrust_kerberos.credentials import Credentials
 from zerotrust_kerberos.failures import Failure, Place, line
-from zerotrust_kerberos.questions import object_of
+from zerotrust_kerberos.sdk.credentials import Credentials
 from zerotrust_kerberos.watch import Watch
 
 TYPE_CHECKING = False

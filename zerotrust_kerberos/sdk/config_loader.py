@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from zerotrust_kerberos.secret_manager import ZeroTrustError
+from zerotrust_kerberos.sdk.secret_manager import ZeroTrustError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -13,12 +13,12 @@ try:
 except ImportError as error:
     raise ImportError("boto3_session needs boto3 — run: pip install boto3") from error
 
-from zerotrust_kerberos.keeper import Keeper
-from zerotrust_kerberos.secret_manager import SecretManager
+from zerotrust_kerberos.sdk.keeper import Keeper
+from zerotrust_kerberos.sdk.secret_manager import SecretManager
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from zerotrust_kerberos.credentials import Credentials
+    from zerotrust_kerberos.sdk.credentials import Credentials
 
 _METHOD = "zerotrust"
 

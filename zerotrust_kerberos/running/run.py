@@ -13,10 +13,12 @@ import signal
 import time
 
 from broker import wire
-from zerotrust_kerberos import output, prompts, shadows, tickets, times, variables
+from zerotrust_kerberos import output, times
 from zerotrust_kerberos.credential_process import members_of, obtained
 from zerotrust_kerberos.failures import Failure
-from zerotrust_kerberos.secrets import Wish, masks, require_variable_names, values
+from zerotrust_kerberos.running import prompts, shadows, variables
+from zerotrust_kerberos.running.secrets import Wish, masks, require_variable_names, values
+from zerotrust_kerberos.signing_in import tickets
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

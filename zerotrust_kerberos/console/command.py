@@ -10,11 +10,12 @@ import json
 import os
 
 from broker import wire
-from zerotrust_kerberos import browser, output
+from zerotrust_kerberos import output
+from zerotrust_kerberos.answers import object_of
 from zerotrust_kerberos.ask import ask
+from zerotrust_kerberos.console import browser
+from zerotrust_kerberos.console.handover import Handover
 from zerotrust_kerberos.failures import Failure
-from zerotrust_kerberos.handover import Handover
-from zerotrust_kerberos.questions import object_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

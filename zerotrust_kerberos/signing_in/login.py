@@ -12,10 +12,11 @@ import tempfile
 
 from broker import wire
 from broker.wire_standing import END_ALL_PATH
-from zerotrust_kerberos import output, tickets, times
+from zerotrust_kerberos import output, times
+from zerotrust_kerberos.answers import object_of
 from zerotrust_kerberos.ask import ask
 from zerotrust_kerberos.failures import Failure
-from zerotrust_kerberos.questions import object_of
+from zerotrust_kerberos.signing_in import tickets
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

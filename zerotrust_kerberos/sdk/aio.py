@@ -10,15 +10,15 @@ from __future__ import annotations
 import asyncio
 import threading
 
-from zerotrust_kerberos.keeper import Keeper
-from zerotrust_kerberos.secret_manager import SecretManager
+from zerotrust_kerberos.sdk.keeper import Keeper
+from zerotrust_kerberos.sdk.secret_manager import SecretManager
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self, TypeAlias
 
-    from zerotrust_kerberos.credentials import Credentials
+    from zerotrust_kerberos.sdk.credentials import Credentials
 
     # role_arn, role, scope, reason
     _Wanted: TypeAlias = tuple[str | None, str | None, str | None, str | None]

@@ -12,13 +12,13 @@ import threading
 import time
 
 from zerotrust_kerberos.failures import EXIT_APPROVAL, EXIT_DENIED
-from zerotrust_kerberos.secret_manager import ZeroTrustError
+from zerotrust_kerberos.sdk.secret_manager import ZeroTrustError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from zerotrust_kerberos.credentials import Credentials
+    from zerotrust_kerberos.sdk.credentials import Credentials
 
 # Seconds. With less than 15 minutes left botocore asks at every signature, and the broker's cache makes a new set at 20.
 REFRESH_AT = 20 * 60

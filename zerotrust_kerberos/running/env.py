@@ -8,9 +8,10 @@ from __future__ import annotations
 import os
 
 from broker import wire
-from zerotrust_kerberos import output, shells, times, variables
+from zerotrust_kerberos import output, times
 from zerotrust_kerberos.credential_process import members_of, obtained, process_line
 from zerotrust_kerberos.failures import Failure
+from zerotrust_kerberos.running import shells, variables
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -11,10 +11,10 @@ import time
 
 from broker.wire_secrets import PREFIX
 from zerotrust_kerberos import output
+from zerotrust_kerberos.answers import object_of
 from zerotrust_kerberos.ask import ask
-from zerotrust_kerberos.delivery import deliver, masked
 from zerotrust_kerberos.failures import Failure, clean
-from zerotrust_kerberos.questions import object_of
+from zerotrust_kerberos.running.delivery import deliver, masked
 from zerotrust_kerberos.watch import Watch
 
 TYPE_CHECKING = False

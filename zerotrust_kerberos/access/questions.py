@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
-
 from broker import wire
 from zerotrust_kerberos import tables
+from zerotrust_kerberos.answers import object_of, objects, text_of
 from zerotrust_kerberos.ask import ask
 from zerotrust_kerberos.failures import EXIT_APPROVAL, EXIT_DENIED, Failure
 
@@ -127,33 +126,6 @@ def _next(role: str, verdict: str, answer: Mapping[str, object]) -> str:
     return f"zerotrust credential-process --role {role}{reason}"
 
 
-def text_of(members: Mapping[str, object], name: str) -> str:
-    """A member that is a string; empty where it is none."""
-    value = members.get(name)
-    return value if isinstance(value, str) else ""
-
-
-def objects(members: Mapping[str, object], name: str) -> list[Mapping[str, object]]:
-    """The objects of a member that is a list of them."""
-    found = members.get(name)
-    return [entry if isinstance(entry, dict) else {} for entry in found] if isinstance(found, list) else []
-
-
 def _words(members: Mapping[str, object], name: str) -> str:
     found = members.get(name)
     return ",".join(word for word in found if isinstance(word, str)) if isinstance(found, list) else ""
-
-
-def object_of(body: bytes) -> dict[str, object]:
-    """The JSON object that an answer is.
-
-    Raises:
-        Failure: It is none.
-    """
-    try:
-        found = json.loads(body.decode())
-    except (ValueError, RecursionError) as error:
-        raise Failure("unexpected_answer", "the body is not JSON") from error
-    if not isinstance(found, dict):
-        raise Failure("unexpected_answer", "the body is not a JSON object")
-    return found

@@ -9,9 +9,9 @@ import json
 
 from broker import wire
 from zerotrust_kerberos import output, tables
+from zerotrust_kerberos.answers import object_of, objects, text_of
 from zerotrust_kerberos.ask import ask
 from zerotrust_kerberos.failures import Failure
-from zerotrust_kerberos.questions import object_of, objects, text_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -1,0 +1,1 @@
+"""``zerotrust login`` and ``logout``, and the ticket that somebody holds."""
