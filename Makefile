@@ -56,7 +56,7 @@ format: setup  ## puts the code into its format
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-types: setup  ## mypy, strict
+types: setup  ## mypy, strict: the product, its bench, its demo and what makes its pages
 	$(BIN)/mypy
 
 man: setup  ## writes the manual pages anew

@@ -55,9 +55,9 @@ def main() -> None:
         mine, others = [one for one, _ in rounds], [other for _, other in rounds]
         _row(name, estimate(mine, seed=1).value, estimate(others, seed=1).value, estimate(ratios(mine, others), seed=1))
     with tempfile.TemporaryDirectory() as folder:
-        mine, grown = asyncio.run(_rewrap(Path(folder), secrets)), _rss()
-    others = _rotate(secrets)
-    _row(f"rewrap of {secrets:,}, stored", mine, others, estimate([mine / others], seed=1))
+        rewrapped, grown = asyncio.run(_rewrap(Path(folder), secrets)), _rss()
+    rotated = _rotate(secrets)
+    _row(f"rewrap of {secrets:,}, stored", rewrapped, rotated, estimate([rewrapped / rotated], seed=1))
     print(f"\nmemory of the process at most, after the rewrap: {grown:.0f} MB")
 
 

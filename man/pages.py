@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import click
 
@@ -103,7 +103,7 @@ def _of_command(name: str) -> str:
     return page.made()
 
 
-def _of_click(program: str, *, about: str, text: str, sections: Mapping[str, object]) -> str:
+def _of_click(program: str, *, about: str, text: str, sections: Mapping[str, Sequence[click.Command]]) -> str:
     page = _page(program, about, section=_OPERATORS)
     page.heading("SYNOPSIS")
     page.synopsis(program, ["COMMAND", "[OPTIONS]"])

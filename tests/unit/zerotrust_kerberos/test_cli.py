@@ -62,7 +62,9 @@ def test_no_room_is_loaded_by_the_helper_and_what_lies_at_the_top_is_loaded_by_i
 
 
 def test_the_client_takes_nothing_of_the_broker_but_the_wire() -> None:
-    script = "from zerotrust_kerberos import cli, tls; from zerotrust_kerberos.access import questions; print(*sys.modules)"
+    script = (
+        "from zerotrust_kerberos import cli, tls; from zerotrust_kerberos.access import questions; print(*sys.modules)"
+    )
     command = [sys.executable, "-I", "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r}); {script}"]
     loaded = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
     assert {name for name in loaded if name.split(".")[0] == "broker"} == {"broker", "broker.wire"}
