@@ -40,7 +40,10 @@ region = eu-central-1
 credential_process = zerotrust credential-process --broker $broker --role developer
 services = demo
 
-# Not needed with the real AWS: where the demo's STS is.
+# Not needed with the real AWS: where the demo's STS is, for what runs under `zerotrust exec` too.
+[default]
+region = eu-central-1
+services = demo
 [services demo]
 sts =
   endpoint_url = $sts
