@@ -122,8 +122,9 @@ class RedisStore:
     async def of(self, owner: str, *, most: int) -> Mapping[str, bytes]:
         """See ``Store``."""
         found = await self._asked(lambda: self._read(keys=_keys(owner), args=[most, NAME_CHARS, LONGEST_ROW]))
-        pairs = zip(found[::2], found[1::2], strict=True)
-        return {name.decode("ascii", "replace"): row for name, row in pairs}
+        if not isinstance(found, list) or len(found) % 2 or not all(isinstance(each, bytes) for each in found):
+            raise Unanswered("no names and rows")
+        return {name.decode("ascii", "replace"): row for name, row in zip(found[::2], found[1::2], strict=True)}
 
     async def _asked(self, question: Callable[[], Awaitable[Any]]) -> Any:
         if self._clock.boottime() < self._shut_until:

@@ -37,7 +37,7 @@ DENIED = "you may not have this role: see `zerotrust roles` for what you may hav
 _REVOKED = "your access is revoked: ask the broker's administrator, who can restore it"
 _UNKNOWN = "nobody can say now: try again in a moment"
 # Decisions between two looks at other requests: a hundred take a few milliseconds.
-_AT_ONCE = 100
+AT_ONCE = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,7 @@ class Explainer:
         evidence = await self._boxes.all_evidence(identity, address=address)
         found = []
         for number, role in enumerate(roles):
-            if number % _AT_ONCE == _AT_ONCE - 1:
+            if number % AT_ONCE == AT_ONCE - 1:
                 await asyncio.sleep(0)
             found.append(self._one_of_many(identity, address, role.name, evidence))
         return found

@@ -8,6 +8,7 @@ would say.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -23,7 +24,7 @@ from broker.core.roles import Role, RoleName
 from broker.issuing.ask import Ask, Entrance, printable
 from broker.issuing.boxes import Boxes, Seen
 from broker.issuing.elevate import SHORTEST_BOX
-from broker.issuing.explain import Explainer, Prospect
+from broker.issuing.explain import AT_ONCE, Explainer, Prospect
 from broker.issuing.standing import Belongings, Desk
 from broker.revocation.holds import Holds
 
@@ -154,7 +155,12 @@ class Overviews:
     async def _offers(self, ask: Ask, identity: Identity) -> list[Offer]:
         roles = self._policies.current.roles_for(identity, ask.address)
         prospects = await self._explainer.of_all(identity, ask.address, roles)
-        return [self._offer(ask, identity, *each) for each in zip(roles, prospects, strict=True)]
+        offers = []
+        for number, (role, prospect) in enumerate(zip(roles, prospects, strict=True), start=1):
+            if number % AT_ONCE == 0:
+                await asyncio.sleep(0)
+            offers.append(self._offer(ask, identity, role, prospect))
+        return offers
 
     def _offer(self, ask: Ask, identity: Identity, role: Role, prospect: Prospect) -> Offer:
         is_closed = prospect.verdict == "approval"
@@ -200,7 +206,8 @@ class Overviews:
         )
 
     async def _about(self, ask: Ask, identity: Identity, name: str, event: Event) -> Prospect:
-        event.role = printable(name)
+        # Looked at, not asked for: who was cut off from this one role sees the page all the same, and reads so there.
+        event.details["asked_about"] = printable(name)
         found = await self._explainer.of_one(identity, ask.address, name)
         event.details["verdict"] = found.verdict
         if found.why is not None:

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from broker.audit.event import Event
-from broker.authn.roll import Kind, Note, Roll
+from broker.authn.roll import MOST, Kind, Note, Roll
 from broker.core.clock import Clock
 from broker.core.principal import Principal
 
@@ -52,6 +52,8 @@ class Uses:
         self._waiting: OrderedDict[_Key, Note] = OrderedDict()
         self._is_some = asyncio.Event()
         self._writing = asyncio.Lock()
+        # What is being noted just now.
+        self._under_way: tuple[_Key, Note] | None = None
 
     def had(self, principal: Principal, event: Event) -> None:
         """Somebody was handed what this event is about. Costs a look into a table; nothing is written here."""
@@ -72,17 +74,22 @@ class Uses:
 
     async def of(self, principal: Principal) -> tuple[list[Use], bool]:
         """What somebody used lately, the latest first, and whether that is all."""
-        await self.write()
+        # Read beside the store: others' notes wait for it perhaps, and this person shall not wait for them.
+        waiting = [*self._waiting.items(), *filter(None, (self._under_way,))]
+        own = {key[1]: note for key, note in waiting if key[0] == principal}
         noted = await self._roll.of(principal, Kind.USE)
-        return [Use(at=note.at, **note.members) for note in noted.notes], noted.is_complete
+        found = {note.id: note for note in noted.notes} | own
+        latest = sorted(found.values(), key=lambda note: note.at, reverse=True)[: MOST[Kind.USE]]
+        return [Use(at=note.at, **note.members) for note in latest], noted.is_complete
 
     async def write(self) -> None:
-        """Note what waits to be, and what somebody else is about to."""
+        """Note what waits to be."""
         async with self._writing:
             self._is_some.clear()
             while self._waiting:
-                (principal, _), note = self._waiting.popitem(last=False)
-                await self._roll.note(principal, Kind.USE, note)
+                key, note = self._under_way = self._waiting.popitem(last=False)
+                await self._roll.note(key[0], Kind.USE, note)
+            self._under_way = None
 
     async def keep_noting(self) -> None:
         """Runs until cancelled."""

@@ -104,10 +104,11 @@ def _refuse_foreign_pages(request: web.Request) -> None:
     origin = request.headers.get(hdrs.ORIGIN)
     if origin is None:
         return
-    # Our own page is the one whose origin is this very address, port included (RFC 6454 section 7). The scheme may differ
-    # where somebody else ends TLS for us.
+    # Our own page is the one whose origin is this very address, port included (RFC 6454 section 7). Where somebody else ends
+    # TLS for us, its scheme is not ours. Where we do, a page that came without TLS may be anybody's on the way.
     scheme, _, authority = origin.lower().partition("://")
-    if scheme not in ("http", "https") or authority != request.headers.get(hdrs.HOST, "").lower():
+    schemes = ("https",) if request.secure else ("http", "https")
+    if scheme not in schemes or authority != request.headers.get(hdrs.HOST, "").lower():
         raise CrossSiteBlocked(reason="foreign_origin", hint="open the broker's address yourself")
 
 

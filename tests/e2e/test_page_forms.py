@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -176,6 +177,23 @@ def test_a_newer_ticket_is_used_by_ending_the_session_of_the_older_one(visitor: 
     assert (again.status, again.headers["Location"]) == (303, "/")
     assert "Max-Age=0" in again.headers["Set-Cookie"]
     assert "Your session is over" in visitor.post("credentials", role="developer").body
+
+
+def test_whose_ticket_is_about_to_end_is_told_so_and_not_that_their_session_is_over(
+    house: House, tmp_path: Path
+) -> None:
+    late = Visitor(
+        house.broker, house.realm, house.realm.kinit("alice", tmp_path / "cc", lifetime=timedelta(minutes=14))
+    )
+    late.enter()
+    for path in ("credentials", "console"):
+        shown = late.post(path, role="developer")
+        assert (shown.status, "WWW-Authenticate" in shown.headers) == (403, False)
+        assert "ends within 15 minutes: run zerotrust login" in shown.body
+        assert "Your session is over" not in shown.body
+        # The next look at the page is by the next ticket.
+        assert "Max-Age=0" in shown.headers["Set-Cookie"]
+    assert house.sts.calls() == []
 
 
 def test_everything_of_somebody_ends_at_once(visitor: Visitor, house: House) -> None:

@@ -23,6 +23,7 @@ from broker.issuing.overview import Overviews
 from broker.issuing.passes import PassOffice
 from broker.issuing.standing import Desk
 from broker.web import cookie, guards
+from broker.web.negotiate import ASK
 from broker.web.portal import forms
 from broker.web.portal.render import Templates
 from broker.web.portal.shells import blocks
@@ -39,9 +40,10 @@ def _of_a_session(handler: _Handler) -> _Handler:
     async def guarded(self: Actions, request: web.Request) -> web.Response:
         try:
             return await handler(self, request)
-        except (AuthRequired, AuthFailed):
+        except (AuthRequired, AuthFailed) as error:
             # Not 401: no challenge, or the browser would send the form again with a ticket.
-            return self.over()
+            ask = request.get(ASK)
+            return self.over(why=error.hint if ask is not None and ask.opened is not None else None)
 
     return guarded
 
@@ -165,9 +167,9 @@ class Actions:
         await self._desk.end_all(form.ask)
         return _signed_out()
 
-    def over(self) -> web.Response:
-        """The session is over: nothing was done."""
-        response = self._templates.page("over.html", status=_FORBIDDEN)
+    def over(self, *, why: str | None) -> web.Response:
+        """Nothing was done: the session is over, or is good enough no more, and ``why``; the next ticket makes a new one."""
+        response = self._templates.page("over.html", status=_FORBIDDEN, why=why)
         cookie.take(response)
         return response
 

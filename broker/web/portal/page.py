@@ -27,7 +27,7 @@ class Page:
         ask = ask_of(request)
         query, about = (request.query.get(name, "")[: view.QUERY_MAX].strip() for name in ("q", "role"))
         overview = await self._overviews.of(ask, about=about or None)
-        response = self._templates.page(
+        response = await self._templates.long_page(
             "home.html",
             overview=overview,
             accounts=view.accounts(overview, query=query),

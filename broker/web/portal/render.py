@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from functools import cache
@@ -23,7 +24,14 @@ POLICY = (
 # "no-referrer" would make the browser send `Origin: null` with our own forms (Fetch, "append a request Origin header").
 REFERRER = "same-origin"
 
-_PAGES = ("home.html", "keys.html", "opening.html", "over.html", "refused.html", "signed_out.html")
+_PAGES = (
+    *("home.html", "keys.html", "opening.html", "over.html", "signed_out.html", "setup.html"),
+    *("refused.html", "welcome.html", "ntlm.html", "ticket.html"),
+)
+
+# Pieces of a template between two looks at other requests. The longest, a role with all its forms, takes a tenth of a
+# millisecond.
+_AT_ONCE = 50
 
 _DAY = timedelta(days=1)
 _HOUR = timedelta(hours=1)
@@ -54,10 +62,21 @@ class Templates:
         self, name: str, *, status: int = 200, headers: Mapping[str, str] | None = None, **values: object
     ) -> web.Response:
         """An answer that may have forms and our script."""
-        own = {"Content-Security-Policy": POLICY, "Referrer-Policy": REFERRER, **(headers or {})}
-        return web.Response(
-            text=self.html(name, **values), status=status, headers=own, content_type="text/html", charset="utf-8"
-        )
+        return _answer(self.html(name, **values), status=status, headers=headers)
+
+    async def long_page(self, name: str, **values: object) -> web.Response:
+        """The same of one that grows with what there is: others are served between its pieces."""
+        pieces = []
+        for number, piece in enumerate(self._environment.get_template(name).generate(values), start=1):
+            pieces.append(piece)
+            if number % _AT_ONCE == 0:
+                await asyncio.sleep(0)
+        return _answer("".join(pieces), status=200, headers=None)
+
+
+def _answer(html: str, *, status: int, headers: Mapping[str, str] | None) -> web.Response:
+    own = {"Content-Security-Policy": POLICY, "Referrer-Policy": REFERRER, **(headers or {})}
+    return web.Response(text=html, status=status, headers=own, content_type="text/html", charset="utf-8")
 
 
 def text(name: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from broker.core.elevation import person
@@ -50,8 +50,11 @@ class Account:
 def accounts(overview: Overview, *, query: str) -> list[Account]:
     """By name, then by number; those of their roles that are looked for."""
     found: dict[str, Account] = {}
+    asked: dict[RoleName, list[Seen]] = {}
+    for seen in own(overview):
+        asked.setdefault(seen.standing.request.role, []).append(seen)
     for offer in overview.offers:
-        card = _card(offer, overview.requests or ())
+        card = _card(offer, asked.get(offer.role.name, ()))
         if all(word in card.words for word in query.lower().split()):
             role = offer.role
             number = role.target.account
@@ -60,12 +63,11 @@ def accounts(overview: Overview, *, query: str) -> list[Account]:
     return sorted(found.values(), key=lambda account: (account.alias is None, account.alias or "", account.number))
 
 
-def _card(offer: Offer, requests: Iterable[Seen]) -> Card:
-    own = [seen for seen in requests if seen.is_mine and seen.standing.request.role == offer.role.name]
-    opened = {seen.standing.request.scope for seen in own if _is(seen, "open")} if offer.box is None else set()
+def _card(offer: Offer, asked: Sequence[Seen]) -> Card:
+    opened = {seen.standing.request.scope for seen in asked if _is(seen, "open")} if offer.box is None else set()
     return Card(
         offer=offer,
-        waiting=[seen for seen in own if _is(seen, "pending")],
+        waiting=[seen for seen in asked if _is(seen, "pending")],
         opened=sorted(filter(None, opened)),
     )
 

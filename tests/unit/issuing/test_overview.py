@@ -14,6 +14,7 @@ from broker.core.rule import Approvers, Requirements, Rule
 from broker.issuing.elevate import Wanted
 from broker.issuing.overview import Offer, Overview, Way
 from broker.revocation.holds import Holds, Response
+from broker.revocation.ledger import Kind, Subject
 from tests.unit.issuing.test_issue import ROLE, House, token_for
 
 
@@ -108,4 +109,13 @@ async def test_of_a_role_that_is_not_there_is_said_what_is_said_of_one_for_other
     assert of_none is not None
     assert of_others is not None
     assert replace(of_none, role=of_others.role) == of_others
-    assert house.audit.events[-1].role == "developer"
+    assert house.audit.events[-1].details["asked_about"] == "developer"
+
+
+async def test_whoever_was_cut_off_from_one_role_and_asks_about_it_sees_the_page_and_reads_why() -> None:
+    house = House()
+    await house.epochs.enter([Subject(Kind.CREDENTIALS, "alice@R", ROLE.name)], by="an operator")
+    overview = await seen_by(house, about=ROLE.name)
+    assert overview.about is not None
+    assert (overview.about.verdict, overview.about.why) == ("denied", "revoked")
+    assert [offer.verdict for offer in overview.offers] == ["denied"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 from typing import Any
 
@@ -168,6 +169,8 @@ async def test_somebody_sees_what_they_had_lately_the_latest_first_and_what_was_
     )
     assert use.at == house.clock.moment - timedelta(minutes=1)
     assert (await house.front_desk.recents(by_ticket(house, BOB))).items == []
+    await house.uses.write()
+    assert (await house.front_desk.recents(by_ticket(house))).items == [use]
     house.clock.moment += timedelta(days=7)
     assert (await house.front_desk.recents(by_ticket(house))).items == []
 
@@ -192,8 +195,32 @@ async def test_a_role_that_is_asked_for_all_the_time_is_noted_once_in_a_while(ho
 async def test_nobody_waits_for_a_note_of_a_use_and_no_failure_of_one_is_theirs(house: House) -> None:
     Broken(house)
     assert (await house.ask()).access_key_id
+    await house.uses.write()
     seen = await house.front_desk.recents(by_ticket(house))
     assert (seen.items, seen.is_complete) == ([], False)
+
+
+async def test_nobody_waits_at_the_page_for_notes_of_others_and_sees_their_own_that_are_not_written_yet(
+    house: House,
+) -> None:
+    hung = asyncio.Event()
+
+    async def note(*_: Any, **__: Any) -> None:
+        await hung.wait()
+
+    house.roll.note = note  # type: ignore[method-assign]
+    await house.ask()
+    writing = asyncio.ensure_future(house.uses.write())
+    await asyncio.sleep(0)
+    async with asyncio.timeout(20):
+        while_written = await house.front_desk.recents(by_ticket(house))
+        others = await house.front_desk.recents(by_ticket(house, BOB))
+    assert [use.role for use in while_written.items] == ["developer"]
+    assert others.items == []
+    hung.set()
+    await writing
+    # This store took nothing, so nothing is shown that is not there.
+    assert (await house.front_desk.recents(by_ticket(house))).items == []
 
 
 # ---- everything at once ----
