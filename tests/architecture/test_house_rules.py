@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -265,3 +266,10 @@ def test_the_body_of_an_error_tells_no_reason(error: type[errors.BrokerError]) -
     body = problems.body(raised, request_id="0123")
     assert canary.encode() not in body
     assert error.code.encode() in body
+
+
+def test_no_program_that_a_test_starts_has_a_home_that_root_would_make() -> None:
+    """What one program leaves in /nonexistent is there for everybody's tests from then on."""
+    tests = sorted((REPOSITORY / "tests").rglob("*.py"))
+    home = re.compile(r"""["']HOME["']: ["']/nonexistent""")
+    assert [str(test) for test in tests if home.search(test.read_text(encoding="utf-8"))] == []

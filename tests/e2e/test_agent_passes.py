@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +26,37 @@ from tests.fakes.user_side import zerotrust
 RULE = {"name": "engineers", "principals": ["alice@EXAMPLE.COM"], "roles": ["developer"], "job_passes": "8h"}
 
 
-@pytest.fixture
-def broker(tmp_path: Path, realm: Realm, redis_server: RedisServer) -> Iterator[BrokerProcess]:
-    keytab = realm.keytab(tmp_path / "broker.keytab", "HTTP/localhost")
-    redis = {"url": redis_server.url, "password": redis_server.password}
-    with StrictSts(demo_world()) as sts:
-        settings = configuration(tmp_path, keytab=keytab, sts_endpoint=sts.url, redis=redis, rules=[RULE])
-        with BrokerProcess(tmp_path, settings, env=realm.env) as process:
+@pytest.fixture(scope="module")
+def _broker(realm: Realm, tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrokerProcess]:
+    folder = tmp_path_factory.mktemp("passes")
+    keytab = realm.keytab(folder / "broker.keytab", "HTTP/localhost")
+    with RedisServer.start(folder / "redis") as server, StrictSts(demo_world()) as sts:
+        redis = {"url": server.url, "password": server.password}
+        settings = configuration(folder, keytab=keytab, sts_endpoint=sts.url, redis=redis, rules=[RULE])
+        with BrokerProcess(folder, settings, env=realm.env) as process:
             yield process
+
+
+@dataclass
+class Broker:
+    """The one of this file, from a moment on."""
+
+    process: BrokerProcess
+    before: int
+
+    @property
+    def url(self) -> str:
+        return self.process.url
+
+    def events(self) -> list[tuple[str, str]]:
+        """What succeeded since, and by what."""
+        records = self.process.records()[self.before :]
+        return [(record["event"], record.get("via", "")) for record in records if record.get("success")]
+
+
+@pytest.fixture
+def broker(_broker: BrokerProcess) -> Broker:
+    return Broker(_broker, len(_broker.records()))
 
 
 @pytest.fixture
@@ -40,12 +64,8 @@ def login(realm: Realm, tmp_path: Path) -> dict[str, str]:
     return {**realm.kinit("alice", tmp_path / "ccache"), "XDG_RUNTIME_DIR": str(tmp_path)}
 
 
-def _events(broker: BrokerProcess) -> list[tuple[str, str]]:
-    return [(record["event"], record.get("via", "")) for record in broker.records() if record.get("success")]
-
-
 def test_a_job_goes_on_without_a_ticket_and_its_pass_ends_with_it(
-    broker: BrokerProcess, login: dict[str, str], tmp_path: Path
+    broker: Broker, login: dict[str, str], tmp_path: Path
 ) -> None:
     environment = {**login, "ZEROTRUST_BROKER_URL": broker.url}
     with serving(environment, "--role", "developer", "--pass", "8h") as served:
@@ -54,13 +74,13 @@ def test_a_job_goes_on_without_a_ticket_and_its_pass_ends_with_it(
         assert answer is not None
         assert answer.status == 200
         assert json.loads(answer.body)["AccessKeyId"].startswith("ASIA")
-        assert ("pass_issued", "ticket") in _events(broker)
-        assert ("issued", "job_pass") in _events(broker)
-    assert _events(broker)[-1] == ("pass_cancelled", "job_pass")
+        assert ("pass_issued", "ticket") in broker.events()
+        assert ("issued", "job_pass") in broker.events()
+    assert broker.events()[-1] == ("pass_cancelled", "job_pass")
 
 
 def test_a_pass_for_longer_than_the_rule_allows_is_refused_before_the_job_starts(
-    broker: BrokerProcess, login: dict[str, str]
+    broker: Broker, login: dict[str, str]
 ) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "zerotrust_kerberos", "serve", "--role", "developer", "--pass", "9h"],
@@ -69,11 +89,11 @@ def test_a_pass_for_longer_than_the_rule_allows_is_refused_before_the_job_starts
     )  # fmt: skip
     assert (done.returncode, done.stdout) == (2, "")
     assert "your rule lets jobs go on for 479 minutes" in done.stderr or "for 480 minutes" in done.stderr
-    assert _events(broker)[-1] == ("pass_cancelled", "job_pass")
+    assert broker.events()[-1] == ("pass_cancelled", "job_pass")
 
 
 def test_a_program_of_exec_goes_on_by_a_pass_which_ends_with_it_however_that_ends(
-    broker: BrokerProcess, login: dict[str, str], tmp_path: Path
+    broker: Broker, login: dict[str, str], tmp_path: Path
 ) -> None:
     url = broker.url.replace("127.0.0.1", "localhost")
     environment = {**login, "ZEROTRUST_BROKER_URL": url, "HOME": str(tmp_path), "AWS_EC2_METADATA_DISABLED": "true"}
@@ -82,8 +102,8 @@ def test_a_program_of_exec_goes_on_by_a_pass_which_ends_with_it_however_that_end
     done = zerotrust(environment, "exec", "developer", "--pass", "8h", "--", sys.executable, "-c", script)
     assert (done.returncode, done.stderr) == (-signal.SIGKILL, "")
     assert done.stdout.startswith("ASIA")
-    eventually(lambda: _events(broker)[-1] == ("pass_cancelled", "job_pass"))
-    assert ("issued", "job_pass") in _events(broker)
+    eventually(lambda: broker.events()[-1] == ("pass_cancelled", "job_pass"))
+    assert ("issued", "job_pass") in broker.events()
 
 
 # With the hours of a night as seconds: what a job sees of it is the same.

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from broker import wire
-from tests.fakes.broker import PROGRAMS, BrokerProcess, configuration
+from tests.fakes.broker import NO_HOME, PROGRAMS, BrokerProcess, configuration
 from tests.fakes.operator import MARK, Answer, Operator, send
 from tests.fakes.realm import Realm
 from tests.fakes.redis import RedisServer
@@ -91,7 +91,7 @@ class Scene:
         assert self.says(self.alice, identifier, "deny").status == 200
 
     def helper(self, *words: str, **env: str) -> subprocess.CompletedProcess[str]:
-        where = {"ZEROTRUST_BROKER_URL": _url(self.here), "PATH": "/usr/bin:/bin", "HOME": "/nonexistent"}
+        where = {"ZEROTRUST_BROKER_URL": _url(self.here), "PATH": "/usr/bin:/bin", "HOME": NO_HOME}
         command = [str(PROGRAMS / "zerotrust"), *words]
         return subprocess.run(
             command, env={**where, **self.alice.env, **env}, capture_output=True, text=True, check=False, timeout=30

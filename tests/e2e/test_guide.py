@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from broker import wire
-from tests.fakes.broker import PROGRAMS, BrokerProcess, configuration
+from tests.fakes.broker import NO_HOME, PROGRAMS, BrokerProcess, configuration
 from tests.fakes.operator import Operator
 from tests.fakes.realm import Realm
 from tests.fakes.sts.demo import demo_world
@@ -58,7 +58,7 @@ def run(command: str, *, operator: Operator, broker: BrokerProcess, folder: Path
     """The printed line, in a shell of an operator on the broker's host, whose configuration is where this test has it."""
     outer = {
         "PATH": f"{PROGRAMS}:{os.environ['PATH']}",
-        "HOME": "/nonexistent",
+        "HOME": NO_HOME,
         "ZEROTRUST_CONFIG": str(broker.config),
         "ZEROTRUST_HOST": "localhost",
     }

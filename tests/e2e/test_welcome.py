@@ -12,14 +12,14 @@ from playwright.sync_api import Page
 
 from tests.e2e.conftest import House, settings_of
 from tests.fakes import axe
-from tests.fakes.broker import BrokerProcess
+from tests.fakes.broker import NO_HOME, BrokerProcess
 from tests.fakes.browsers import chromium, firefox
 from tests.fakes.certificates import server_certificate
 from tests.fakes.realm import Realm
 from tests.fakes.sts import StrictSts
 
 Open = Callable[..., AbstractContextManager[Page]]
-NOBODY = "FILE:/nonexistent"
+NOBODY = f"FILE:{NO_HOME}"
 # A name like any company's: no browser takes it for this machine, and a policy names it with https.
 NAME = "broker.example.test"
 

@@ -53,6 +53,8 @@ def neighbours(folder: Path, sts_url: str) -> dict[str, str]:
         "AWS_DEFAULT_REGION": "eu-central-1",
         "AWS_ENDPOINT_URL_STS": sts_url,
         "AWS_MAX_ATTEMPTS": "1",
+        # Its second is soon over on a loaded machine.
+        "AWS_METADATA_SERVICE_TIMEOUT": "20",
     }
 
 

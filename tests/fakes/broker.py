@@ -19,6 +19,8 @@ from typing import Any, Self
 from tests.fakes.sts import demo
 
 PROGRAMS = Path(sys.executable).parent
+# A home for programs that shall find none and leave nothing there: in /proc even root makes no folder, for whatever program.
+NO_HOME = "/proc/no-home"
 START_SECONDS = 15.0
 STOP_SECONDS = 15.0
 _LISTENING = re.compile(r"listening on (\S+)")

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from broker import wire, wire_operators
-from tests.fakes.broker import PROGRAMS, BrokerProcess
+from tests.fakes.broker import NO_HOME, PROGRAMS, BrokerProcess
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -122,7 +122,7 @@ class Operator:
 
     def admin(self, *words: str, **env: str) -> subprocess.CompletedProcess[str]:
         """``zerotrust-admin`` with these tickets, on a host that has no configuration of a broker but the one named."""
-        outer = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", "ZEROTRUST_CONFIG": "/nonexistent"}
+        outer = {"PATH": os.environ["PATH"], "HOME": NO_HOME, "ZEROTRUST_CONFIG": "/nonexistent"}
         command = [str(PROGRAMS / "zerotrust-admin"), *words]
         return subprocess.run(
             command, env={**outer, **self.env, **env}, capture_output=True, text=True, check=False, timeout=30

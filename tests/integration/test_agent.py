@@ -494,12 +494,15 @@ def test_a_user_who_stops_their_own_worker_stops_nobody_elses(
     tickets.give("alice", uid=ALICE)
     tickets.give("mallory", uid=MALLORY)
     assert asked(MALLORY, surroundings)[0] == 200
-    users.run(MALLORY, ["kill", "-STOP", str(_workers(running)[MALLORY])], {})
+    pid = str(_workers(running)[MALLORY])
+    users.run(MALLORY, ["kill", "-STOP", pid], {})
     with users.started(MALLORY, [PYTHON, "-c", _HOLD, surroundings["ZEROTRUST_AGENT"], "900"], {}) as hostile:
         assert hostile.stdout is not None
         assert hostile.stdout.readline() == "held\n"
         assert asked(ALICE, surroundings)[0] == 200
         hostile.kill()
+    # Or it would outlive the agent, which it cannot see end.
+    users.run(MALLORY, ["kill", "-CONT", pid], {})
 
 
 def test_two_capabilities_are_all_that_root_needs(surroundings: Environment, door: FrontDoor, tickets: Tickets) -> None:

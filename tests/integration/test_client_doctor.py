@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import socket
@@ -237,10 +238,13 @@ def test_a_certificate_that_ends_soon_and_a_ca_file_that_is_not_there(clinic: Cl
 
 
 def _say_http(listener: socket.socket) -> None:
-    connection, _ = listener.accept()
-    with connection:
-        connection.recv(65536)
-        connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+    """To everybody, until the listener is shut down."""
+    with contextlib.suppress(OSError):
+        while True:
+            connection, _ = listener.accept()
+            with connection, contextlib.suppress(ConnectionError):
+                connection.recv(65536)
+                connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
 
 
 def test_a_server_that_speaks_no_tls(clinic: Clinic) -> None:
@@ -248,6 +252,7 @@ def test_a_server_that_speaks_no_tls(clinic: Clinic) -> None:
         plain = threading.Thread(target=_say_http, args=(listener,), daemon=True)
         plain.start()
         check, code, _ = clinic.first(ZEROTRUST_BROKER_URL=f"https://localhost:{listener.getsockname()[1]}")
+        listener.shutdown(socket.SHUT_RDWR)
         plain.join()
     assert (check, code) == ("TLS", "tls_failed")
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from broker import wire_operators, wire_secrets
-from tests.fakes.broker import PROGRAMS, BrokerProcess, configuration
+from tests.fakes.broker import NO_HOME, PROGRAMS, BrokerProcess, configuration
 from tests.fakes.disk import Disk
 from tests.fakes.operator import Operator, last
 from tests.fakes.realm import Realm
@@ -65,7 +65,7 @@ def root(realm: Realm, tmp_path_factory: pytest.TempPathFactory) -> Operator:
 def secrets(
     who: Operator, broker: BrokerProcess, *words: str, said: bytes = b"", status: int = 0
 ) -> subprocess.CompletedProcess[bytes]:
-    outer = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", "ZEROTRUST_CONFIG": "/nonexistent"}
+    outer = {"PATH": os.environ["PATH"], "HOME": NO_HOME, "ZEROTRUST_CONFIG": "/nonexistent"}
     command = [str(PROGRAMS / "zerotrust-admin"), "secrets", *words, "--url", broker.url]
     done = subprocess.run(command, env={**outer, **who.env}, input=said, capture_output=True, check=False, timeout=60)
     assert done.returncode == status, done.stderr
@@ -172,7 +172,7 @@ def test_a_prompt_is_asked_twice_and_shows_nothing(fleet: tuple[BrokerProcess, B
         "--url",
         fleet[0].url,
     ]
-    environ = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", "ZEROTRUST_CONFIG": "/nonexistent", **alice.env}
+    environ = {"PATH": os.environ["PATH"], "HOME": NO_HOME, "ZEROTRUST_CONFIG": "/nonexistent", **alice.env}
     with subprocess.Popen(command, env=environ, stdin=theirs, stdout=theirs, stderr=theirs) as typing:
         shown = b""
         for prompt in (b"password:", b"confirmation:"):

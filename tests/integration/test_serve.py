@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -18,6 +19,7 @@ from botocore.utils import InstanceMetadataFetcher
 from tests.fakes import front_door
 from tests.fakes.front_door import CREDENTIALS, FrontDoor
 from tests.fakes.served import PYTHON, ROOT, Served, as_another, eventually, raw, serving
+from zerotrust_kerberos.agent.http import CONNECTIONS_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -376,29 +378,36 @@ def test_it_leaves_nothing_behind_and_the_next_removes_what_a_kill_left(login: E
         assert not file.parent.exists()
 
 
-def test_connections_that_say_nothing_take_no_place_from_others(served: Served) -> None:
-    silent = [socket.create_connection(("127.0.0.1", served.port)) for _ in range(100)]
-    try:
+# With its five seconds as two.
+_IMPATIENT = """
+from zerotrust_kerberos.agent import http
+http.PATIENCE = 2.0
+from zerotrust_kerberos import cli
+cli.main()
+"""
+
+
+def test_connections_that_say_nothing_take_no_place_from_others(login: Environment) -> None:
+    with serving(login, "--role", "developer", program=["-c", _IMPATIENT]) as served, contextlib.ExitStack() as stack:
+        silent = [stack.enter_context(socket.create_connection(("127.0.0.1", served.port))) for _ in range(100)]
         answer = served.ask()
         assert answer is not None
         assert answer.status == 200
         assert silent[0].recv(1) == b""  # cut off in its time
-    finally:
-        for connection in silent:
-            connection.close()
 
 
 _FLOOD = """
 import socket, sys, time
 held = []
-for _ in range(600):
+for _ in range(int(sys.argv[2])):
     held.append(socket.create_connection(("127.0.0.1", int(sys.argv[1])), timeout=30))
 print(sum(connection.recv(1) == b"" for connection in held))
 """
 
 
 def test_another_user_cannot_take_all_places(served: Served) -> None:
-    assert as_another(_FLOOD, str(served.port)).stdout.strip() == "600"
+    flood = str(CONNECTIONS_MAX + 20)
+    assert as_another(_FLOOD, str(served.port), flood).stdout.strip() == flood
     answer = served.ask()
     assert answer is not None
     assert answer.status == 200

@@ -25,6 +25,7 @@ from botocore.config import Config
 from botocore.credentials import Credentials
 from botocore.exceptions import ClientError, ReadTimeoutError
 
+from tests.fakes.broker import NO_HOME
 from tests.fakes.sts import Role, StrictSts, User, World, demo_world
 from tests.fakes.sts.demo import (
     BROKER_ACCESS_KEY_ID,
@@ -229,7 +230,7 @@ def test_the_real_aws_cli_is_answered(sts: StrictSts) -> None:
         "AWS_EC2_METADATA_DISABLED": "true",
         "AWS_CONFIG_FILE": "/dev/null",
         "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
-        "HOME": "/nonexistent",
+        "HOME": NO_HOME,
         "PATH": "/usr/bin:/bin",
     }
     command = [str(aws), "sts", "assume-role", "--endpoint-url", sts.url, "--region", "eu-central-1"]

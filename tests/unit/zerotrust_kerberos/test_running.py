@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.fakes.broker import NO_HOME
 from zerotrust_kerberos import times
 from zerotrust_kerberos.console import browser
 from zerotrust_kerberos.failures import Failure
@@ -97,7 +98,7 @@ def test_files_are_looked_for_where_the_sdks_do(tmp_path: Path, monkeypatch: pyt
         "AWS_CONFIG_FILE": "/run/x/config",
         "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
     }
-    assert shadows.hidden({"HOME": "/nonexistent"}).environment("/run/x") == {}
+    assert shadows.hidden({"HOME": NO_HOME}).environment("/run/x") == {}
 
 
 def test_a_browser_is_the_one_that_is_named_or_the_desktops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

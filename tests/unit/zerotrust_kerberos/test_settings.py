@@ -51,11 +51,11 @@ def test_without_xdg_the_users_file_is_in_dot_config(tmp_path: Path) -> None:
     (tmp_path / ".config").mkdir()
     write(tmp_path / ".config" / "zerotrust" / "config.toml", 'broker_url = "https://home"')
     for environ in ({"HOME": str(tmp_path)}, {"HOME": str(tmp_path), "XDG_CONFIG_HOME": "relative"}):
-        assert settings.load({}, environ, system_file="/nonexistent").broker.host == "home"
+        assert settings.load({}, environ, system_file=str(tmp_path / "none")).broker.host == "home"
 
 
-def test_an_empty_environment_needs_no_home() -> None:
-    found = settings.load({"broker_url": "https://broker"}, {}, system_file="/nonexistent")
+def test_an_empty_environment_needs_no_home(tmp_path: Path) -> None:
+    found = settings.load({"broker_url": "https://broker"}, {}, system_file=str(tmp_path / "none"))
     assert (found.role, found.ca_file, found.timeout) == (None, None, settings.TIMEOUT_MAX)
 
 
