@@ -32,7 +32,7 @@ def installed() -> Iterator[Path]:
         folder = Path(name)
         shutil.copytree(ROOT / "zerotrust_kerberos", folder / "zerotrust_kerberos")
         (folder / "broker").mkdir()
-        for module in ("__init__", "wire", "wire_secrets", "locked"):
+        for module in ("__init__", "wire", "wire_secrets", "locked", "quoting"):
             shutil.copy(ROOT / "broker" / f"{module}.py", folder / "broker")
         subprocess.run(["chmod", "-R", "a+rX", name], check=True)
         yield folder

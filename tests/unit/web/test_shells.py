@@ -61,4 +61,12 @@ def test_json_is_the_body_that_the_helper_gives(secret: str) -> None:
 def test_powershell_and_dotenv_quote_literally() -> None:
     assert f"$Env:AWS_SECRET_ACCESS_KEY = '{PLAIN}'" in block("powershell", PLAIN)
     assert "'it''s \u2019\u2019so'" in block("powershell", "it's \u2019so")
-    assert f"AWS_SECRET_ACCESS_KEY='{PLAIN}'" in block("dotenv", PLAIN)
+    assert "AWS_SECRET_ACCESS_KEY='two words'" in block("dotenv", "two words")
+
+
+def test_what_aws_gives_stands_in_an_env_file_without_quotes_which_docker_would_keep() -> None:
+    assert f"AWS_SECRET_ACCESS_KEY={PLAIN}\n" in block("dotenv", PLAIN)
+
+
+def test_what_a_file_has_no_way_to_write_is_not_shown_there() -> None:
+    assert [each.name for each in blocks(credentials_with(HOSTILE))] == ["posix", "powershell", "fish", "json"]
