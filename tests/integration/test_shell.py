@@ -142,11 +142,16 @@ def test_with_a_pass_the_prompt_says_how_long_that_is_good_for(alice: Environmen
         time.sleep(0.02)
 
 
-def test_without_a_terminal_or_without_the_role_there_is_no_shell(alice: Environment, door: FrontDoor) -> None:
-    done = zerotrust(alice, "shell", "developer")
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.endswith("[usage] — run: zerotrust exec ROLE -- COMMAND\n")
-    assert door.visits == []
+@pytest.mark.parametrize("shell", SHELLS)
+def test_without_a_terminal_it_reads_commands_as_shells_do(alice: Environment, shell: str) -> None:
+    script = "echo $ZEROTRUST_SHELL $AWS_CONTAINER_CREDENTIALS_FULL_URI\nexit 7\n"
+    done = zerotrust(with_shell(alice, shell), "shell", "developer", text=script)
+    assert (done.returncode, done.stderr) == (7, "")
+    assert re.fullmatch(r"developer http://127\.0\.0\.1:\d+/v1/container/developer\n", done.stdout)
+    assert left_behind(alice) == []
+
+
+def test_without_the_role_there_is_no_shell(alice: Environment, door: FrontDoor) -> None:
     door.reply = front_door.problem(403, "access_denied", hint="no")
     with Terminal(alice, "shell", "developer") as terminal:
         assert terminal.end() == 4

@@ -9,7 +9,8 @@ PAGE = Page(
     summary="start a shell whose programs are a role",
     text="""
     Your own shell (SHELL) with your own settings, and before its prompt the role and when your ticket ends. What runs in it has
-    credentials as by zerotrust exec. It is for a terminal, and not inside another one: exit leaves it.
+    credentials as by zerotrust exec. It does not start inside another one: exit leaves it. Without a terminal it reads commands
+    from stdin, as shells do.
     """,
     words={"role": "the role; that of the settings where none is named"},
     options={

@@ -63,12 +63,10 @@ def shell_command(call: Call) -> NoReturn:
     """Become the user's shell, whose prompt says which role it is for.
 
     Raises:
-        Failure: There is no terminal, it stands inside another, or there are no credentials.
+        Failure: It stands inside another, or there are no credentials.
     """
     if inside := os.environ.get(_SHELL):
         raise Failure("usage", f"this shell is for {inside} already: leave it first", fix="exit")
-    if not (os.isatty(0) and os.isatty(1)):
-        raise Failure("usage", "shell is for a terminal", fix="zerotrust exec ROLE -- COMMAND")
     path = os.environ.get("SHELL") or "/bin/sh"
     Program([path])
     role = call.settings_for_role().role or ""
