@@ -23,7 +23,7 @@ from demo.stack import (
     started,
     typed,
 )
-from demo.story import IDENTITY, BrokenError, Story
+from demo.story import EXEC_IDENTITY, IDENTITY, BrokenError, Story
 
 UP_SECONDS = 60.0  # It is up in two; a loaded machine may need many more.
 LOG_LINES = 20  # of the broker's, beside a failure
@@ -145,11 +145,17 @@ The demo is up; the page is {stack.url}/
 
 # In a shell in {ROOT}:
 {exports}
-echo {PASSWORDS["alice"]} | kinit alice
+echo {PASSWORDS["alice"]} | zerotrust login alice
+zerotrust roles
+zerotrust configure --write --region eu-central-1
 {IDENTITY}
+zerotrust exec developer -- {EXEC_IDENTITY}
 
+# What else there is: zerotrust help. Something fails: zerotrust doctor.
 # The page, in the same shell; the flag lets Chromium show its ticket to this host:
 chromium{sandbox} --user-data-dir="{profile}" --no-first-run --auth-server-allowlist=localhost {stack.url}/
+
+# AWS is a stand-in here: it signs her in to the console, and sends the browser on to Amazon's, which knows nothing of it.
 
 # mallory (password {PASSWORDS["mallory"]}) has a ticket and no role. Configuration, audit records and logs: {typed(stack.folder)}
 # make demo-down ends it all.

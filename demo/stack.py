@@ -1,4 +1,4 @@
-"""The parts of the demo, started in one folder: a realm, Redis, the strict STS, the broker, and the user's AWS profile.
+"""The parts of the demo, started in one folder: a realm, Redis, the strict STS, the broker, and the user's settings.
 
 Everything listens on free ports of 127.0.0.1 and has its files under the folder, so any number of demos run side by side.
 What is left of a killed run in the folder is ended and removed first.
@@ -34,19 +34,9 @@ PROGRAMS = Path(sys.executable).parent
 PASSWORDS = {"alice": "wonderland", "mallory": "mischief"}
 
 _CONFIG = Template((Path(__file__).parent / "config.yaml.template").read_text())
-_PROFILE = Template("""\
-[profile developer]
-region = eu-central-1
-credential_process = zerotrust credential-process --broker $broker --role developer
-services = demo
-
-# Not needed with the real AWS: where the demo's STS is, for what runs under `zerotrust exec` too.
-[default]
-region = eu-central-1
-services = demo
-[services demo]
-sts =
-  endpoint_url = $sts
+# What an administrator puts into /etc/zerotrust/client.toml of every machine.
+_CLIENT = Template("""\
+broker_url = "$broker"
 """)
 # Chromium fails the first Negotiate challenge of a new profile on Linux; a profile that has seen one does not.
 _CHROMIUM_STATE = {"net": {"received_http_auth_negotiate_headers": True}}
@@ -90,8 +80,11 @@ class Stack:
             "PATH": f"{absolute(PROGRAMS)}:$PATH",
             "KRB5_CONFIG": absolute(self.folder / "realm" / "krb5.conf"),
             "KRB5CCNAME": f"FILE:{absolute(self.folder / f'{user}.ccache')}",
+            "XDG_CONFIG_HOME": absolute(self.folder / "settings"),
             "AWS_CONFIG_FILE": absolute(self.folder / "aws_config"),
             "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
+            "AWS_DEFAULT_REGION": "eu-central-1",
+            "AWS_ENDPOINT_URL_STS": self.sts.url,
         }
 
     def assume_role_calls(self) -> int:
@@ -162,7 +155,7 @@ def _start(folder: Path, parts: contextlib.ExitStack) -> Stack:
         sts = parts.enter_context(StrictSts(demo_world()))
     with part("broker"):
         broker = parts.enter_context(_broker(folder, realm=realm, redis=redis, sts=sts))
-    _write(folder / "aws_config", _PROFILE.substitute(broker=broker.url, sts=sts.url))
+    _write(folder / "settings" / "zerotrust" / "config.toml", _CLIENT.substitute(broker=broker.url))
     _write(folder / "chromium" / "Local State", json.dumps(_CHROMIUM_STATE))
     return Stack(folder=folder, realm=realm, redis=redis, sts=sts, broker=broker, took=took)
 
@@ -190,7 +183,7 @@ def _broker(folder: Path, *, realm: Realm, redis: RedisServer, sts: StrictSts) -
 
 
 def _write(path: Path, text: str) -> None:
-    path.parent.mkdir(exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.touch(mode=0o600)
     path.write_text(text)
 

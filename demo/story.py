@@ -25,10 +25,12 @@ ALICE = "alice@EXAMPLE.COM"
 MALLORY = "mallory@EXAMPLE.COM"
 ALICE_IN_AWS = f"arn:aws:sts::111122223333:assumed-role/{world.DEVELOPER_ROLE.rpartition('/')[2]}/{ALICE}"
 IDENTITY = "aws sts get-caller-identity --profile developer"
+EXEC_IDENTITY = "aws sts get-caller-identity --query Arn --output text"
 REFUSAL = re.compile(r"\[access_denied\] — run: zerotrust \S")
 EXIT_DENIED = 4
 
 _SECRET_MEMBERS = re.compile(r'("(?:SecretAccessKey|SessionToken|Token)": *")[^"]+')
+_SIGN_IN = re.compile(r"(\bSigninToken=)[^&\s]+")
 _SUMMARY = (
     "import json, sys; [print(r['seq'], r['event'], r.get('user') or '-', r.get('origin') or r.get('reason') or '')"
     " for r in map(json.loads, sys.stdin)]"
@@ -60,9 +62,10 @@ class Story:
         """
         steps = (
             ("alice gets her Kerberos ticket", self._alice_logs_in),
-            ("the AWS CLI works with the ticket alone", self._aws_cli),
+            ("a profile for each of her roles, and the AWS CLI works with the ticket alone", self._aws_cli),
             ("once more: from the cache, without AWS", self._cached),
-            ("the same without the helper: curl", self._curl),
+            ("a program as the role, and the console in a browser", self._program_and_console),
+            ("without anything of ours installed: curl", self._curl),
             ("what Redis has of it: nothing readable", self._redis),
             ("mallory has a ticket too, and no rule", self._mallory),
             ("the record of all that", self._audit),
@@ -81,6 +84,10 @@ class Story:
         _expect("krbtgt/EXAMPLE.COM@EXAMPLE.COM" in said and f"Default principal: {ALICE}" in said, "no ticket", said)
 
     def _aws_cli(self) -> None:
+        said = self._run("zerotrust roles")
+        _expect(said.startswith("developer\t111122223333\tpayments-prod\t"), "not the role she has", said)
+        said = self._run("zerotrust configure --write --region eu-central-1")
+        _expect(said.endswith(": added developer\n"), "no profile", said)
         self._run("cat $AWS_CONFIG_FILE")
         self._identify()
         self._remark(f"{self._stack.assume_role_calls()} AssumeRole calls so far, one a hop of the role chain")
@@ -96,6 +103,15 @@ class Story:
         _expect(before == after, "the second time asked STS again", str(self._stack.sts.calls()))
         said = self._run(f"curl -s {self._stack.url}/metrics | grep ^broker_cache_requests_total")
         _expect('{result="hit"} 1.0' in said and '{result="miss"} 1.0' in said, "not one miss and one hit", said)
+
+    def _program_and_console(self) -> None:
+        said = self._run(f"zerotrust exec developer -- {EXEC_IDENTITY}")
+        _expect(said.strip() == ALICE_IN_AWS, f"not {ALICE_IN_AWS}", said)
+        said = self._run(
+            "zerotrust console developer --service s3 --print", show=lambda text: _SIGN_IN.sub(r"\1(masked)", text)
+        )
+        self._remark("without --print it opens in the browser; the token of the URL is masked in this print-out only")
+        _expect(_SIGN_IN.search(said) is not None and "console.aws.amazon.com" in said, "no URL of the console", said)
 
     def _curl(self) -> None:
         said = self._run(
@@ -131,8 +147,7 @@ class Story:
         self._become("mallory")
         said = self._run(IDENTITY, code=None)
         _expect(REFUSAL.search(said) is not None and "Arn" not in said, "the AWS CLI does not show the refusal", said)
-        helper = f"zerotrust credential-process --broker {self._stack.url} --role developer"
-        said = self._run(helper, code=EXIT_DENIED)
+        said = self._run("zerotrust credential-process --role developer", code=EXIT_DENIED)
         self._remark(f"exit code {EXIT_DENIED}: denied")
         _expect(REFUSAL.search(said) is not None and "AccessKeyId" not in said, "not refused", said)
         _expect(self._stack.assume_role_calls() == before, "STS was asked for mallory", str(self._stack.sts.calls()))
@@ -164,11 +179,11 @@ class Story:
     # ---- what steps share ----
 
     def _become(self, user: str) -> None:
-        """A shell of the user's own: the variables, then `kinit`."""
+        """A shell of the user's own: the variables, then the login."""
         for name, value in self._stack.exports(user).items():
             self._export(name, value)
-        # kinit asks a person; from a pipe it reads the password as well.
-        self._run(f"echo {PASSWORDS[user]} | kinit {user}")
+        # A person is asked for the password; from a pipe it is read as well.
+        self._run(f"echo {PASSWORDS[user]} | zerotrust login {user}")
 
     def _identify(self) -> None:
         said = self._run(IDENTITY)

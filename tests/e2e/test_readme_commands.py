@@ -8,16 +8,19 @@ has to succeed.
 from __future__ import annotations
 
 import re
-import subprocess
+import shlex
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.request import urlopen
 
 import pytest
 
-from tests.e2e.conftest import House
-from tests.fakes.broker import PROGRAMS
-from tests.fakes.sts import demo
+from tests.e2e.conftest import House, settings_of
+from tests.fakes.broker import PROGRAMS, BrokerProcess
+from tests.fakes.realm import Realm
+from tests.fakes.sts import StrictSts, demo
+from tests.fakes.terminal import on_terminal
 
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 BROKER = "https://broker.example.com:8443"
@@ -28,15 +31,17 @@ BROKERS_KEYS = {
     "AWS_ACCESS_KEY_ID": demo.BROKER_ACCESS_KEY_ID,
     "ZEROTRUST_AWS_SECRET_KEY": demo.BROKER_SECRET_ACCESS_KEY,
 }
-PATIENCE = 120.0
+# A browser, as far as the README can show one: it opens what it is given.
+BROWSER = "curl --silent --output /dev/null %s"
 
 _BLOCK = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-_PROFILES = re.compile(r"^```ini\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_SETTINGS = re.compile(r"^```toml\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 # What differs from one run to the next.
 _VARYING = (
     (r"https?://(localhost|broker\.example\.com):\d+", "BROKER"),
     (r"\b(A[A-Z]{3})[A-Z2-7]{16,17}\b", r"\1"),
     (r"request [0-9a-f]{24}", "request ID"),
+    (r"^\S+(?=: added )", "FILE"),
     (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", "TIME"),
     (r"\b\d\d:\d\d(:\d\d)?\b", "TIME"),
     (r"\b\d+ (h|hours?|m|min|minutes?|s|seconds?|records?)\b", r"N \1"),
@@ -80,6 +85,8 @@ class Shell:
             "AWS_EC2_METADATA_DISABLED": "true",
             "KRB5_CONFIG": house.realm.env["KRB5_CONFIG"],
             "KRB5CCNAME": f"FILE:{home}/ccache",
+            "BROWSER": BROWSER,
+            "NO_COLOR": "1",
         }
         # Where things lie for the README, and where they lie here.
         self._places = {
@@ -99,10 +106,8 @@ class Shell:
         keys = BROKERS_KEYS if command.startswith("zerotrust-broker ") else {}
         user = next((name for name in PASSWORDS if re.search(rf"\b{name}\b", command)), "alice")
         script = f"{self.here(command)}\nstatus=$?\nenv -0 >{self._environment}\nexit $status\n"
-        done = subprocess.run(
-            ["bash", "-c", script], env=self._env | keys, cwd=self._home, input=f"{PASSWORDS[user]}\n",
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, timeout=PATIENCE,
-        )  # fmt: skip
+        typed = f"bash -c {shlex.quote(script)} <<<{PASSWORDS[user]}"
+        done = on_terminal(["bash", "-c", typed], self._env | keys, cwd=self._home, err=True)
         variables = self._environment.read_text().rstrip("\0").split("\0")
         found = dict(variable.split("=", 1) for variable in variables)
         self._env = {name: value for name, value in found.items() if name not in keys}
@@ -111,15 +116,35 @@ class Shell:
 
 @pytest.fixture
 def shell(house: House, tmp_path: Path) -> Shell:
-    """alice has just logged in, and has the profiles of the README unless it has them made by a command."""
+    """alice has just logged in, on a machine that knows its broker as the README says."""
     shell = Shell(house, tmp_path)
-    if "$ zerotrust configure" not in README:
-        (tmp_path / ".aws").mkdir()
-        (tmp_path / ".aws" / "config").write_text(shell.here("\n".join(_PROFILES.findall(README))))
+    settings = tmp_path / ".config" / "zerotrust" / "config.toml"
+    settings.parent.mkdir(parents=True)
+    [text] = _SETTINGS.findall(README)
+    settings.write_text(shell.here(text))
     with urlopen(f"{house.broker.url}/.well-known/jwks.json") as answer:  # noqa: S310  our own
         (tmp_path / "jwks.json").write_bytes(answer.read())
     assert shell.type("kinit alice")[0] == 0
     return shell
+
+
+@pytest.fixture(scope="module")
+def own_house(realm: Realm, sts_service: StrictSts, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    """The usual one, where the console can be opened, and accounts have names."""
+    folder = tmp_path_factory.mktemp("readme")
+    settings = settings_of(folder, realm, sts_service)
+    settings["aws"] |= {
+        "signin_endpoint": f"{sts_service.url}/federation",
+        "account_aliases": {"payments-prod": "111122223333"},
+        "production_accounts": ["111122223333"],
+    }
+    with BrokerProcess(folder, settings, env=realm.env) as broker:
+        yield House(broker, realm, sts_service)
+
+
+@pytest.fixture
+def house(own_house: House, sts: StrictSts) -> House:
+    return own_house
 
 
 def same(text: str) -> list[str]:
@@ -141,7 +166,7 @@ def is_refusal(text: str) -> bool:
 
 def test_the_readme_has_commands_to_try() -> None:
     programs = {typed.command.split()[0] for block in blocks() for typed in block}
-    assert programs >= {"kinit", "aws", "zerotrust", "curl"}
+    assert programs >= {"aws", "zerotrust", "zerotrust-admin", "zerotrust-broker", "curl"}
 
 
 @pytest.mark.parametrize("block", blocks(), ids=lambda block: block[0].command[:40])
