@@ -1,4 +1,4 @@
-"""Credentials in memory: each for one principal, role, scope and reason; asked for once however many want them.
+"""Credentials in memory: each for one login, role, scope and reason; asked for once however many want them.
 
 They are sealed while nobody reads them, renewed twenty minutes before their end where somebody used them, and forgotten where
 nobody did. The SDKs ask again at every signing with less than fifteen minutes left, so less is never handed out from here.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import calendar
+import contextlib
 import time
 from collections.abc import Callable
 from typing import NamedTuple
@@ -23,12 +24,19 @@ AHEAD = 20 * 60
 _JITTER = 120
 # Entries. Somebody has a few roles; a mistake in a script must not become memory.
 _ENTRIES_MAX = 256
+# Questions to the broker at once, each a process. Whoever has more of them, all different, asks the broker without us.
+_FLIGHTS_MAX = 64
 
 
 class Wanted(NamedTuple):
-    """Of whom, and what; all of it decides what AWS records, so none of it is shared."""
+    """Of whom, by which login, and what: all of it decides what the broker allows and AWS records, so none of it is shared.
+
+    ``login`` is when somebody proved who they are. Who logs in again, with a password where it was a certificate before, has to
+    be judged again.
+    """
 
     principal: str
+    login: int
     role: str
     scope: str | None
     reason: str | None
@@ -73,15 +81,18 @@ class Keeper:
         if entry is not None and entry.ends - self._now() > LEAST:
             entry.used = True
             return entry.sealed.open()
+        flight = self._flight(wanted, fetch)
         self._awaited.add(wanted)
         # Shielded: whoever hangs up must not take the answer from all others.
-        landed = await asyncio.shield(self._flight(wanted, fetch))
+        landed = await asyncio.shield(flight)
         if isinstance(landed, Failure):
             raise landed
         return landed
 
     def _flight(self, wanted: Wanted, fetch: Fetch) -> asyncio.Future[bytes | Failure]:
         if wanted not in self._flights:
+            if len(self._flights) >= _FLIGHTS_MAX:
+                raise Failure("output_failed", "more questions at once than an agent asks")
             flight = self._flights[wanted] = fetch()
             flight.add_done_callback(lambda landed: self._landed(wanted, fetch, landed))
         return self._flights[wanted]
@@ -111,7 +122,8 @@ class Keeper:
         left = max(0.0, entry.ends - LEAST - self._now())
         entry.timer = asyncio.get_running_loop().call_later(left, self._forget, wanted)
         entry.used = False
-        self._flight(wanted, fetch)
+        with contextlib.suppress(Failure):  # the next question tries again
+            self._flight(wanted, fetch)
 
     def _forget(self, wanted: Wanted) -> None:
         entry = self._entries.pop(wanted, None)

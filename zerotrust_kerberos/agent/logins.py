@@ -26,10 +26,19 @@ _NAME_MAX = 1024
 
 
 class Login(NamedTuple):
-    """Somebody's ticket: ``ends`` in seconds since the epoch, ``cache`` the one of a collection that was meant."""
+    """Somebody's ticket.
+
+    Attributes:
+        principal: Whose.
+        cache: The one of a collection that was meant.
+        began: When they proved who they are, in seconds since the epoch (authtime, RFC 4120): a renewal keeps it, another login
+            has another.
+        ends: In seconds since the epoch.
+    """
 
     principal: str
     cache: str
+    began: int
     ends: int
 
 
@@ -111,7 +120,8 @@ class Logins:
             self._check(context, self._krb5.krb5_cc_get_full_name(context, cache, byref(full)))
             chosen = ctypes.string_at(full.value or 0).decode("utf-8", "surrogateescape")
             self._krb5.krb5_free_string(context, full)
-            return Login(principal=principal, cache=chosen, ends=self._ends(context, cache))
+            began, ends = self._times(context, cache)
+            return Login(principal=principal, cache=chosen, began=began, ends=ends)
 
     @contextlib.contextmanager
     def _context(self) -> Iterator[c_void_p]:
@@ -148,15 +158,15 @@ class Logins:
         self._krb5.krb5_free_unparsed_name(context, text)
         return name
 
-    def _ends(self, context: c_void_p, cache: c_void_p) -> int:
-        """The last end of a ticket there: no ticket outlives the one that it was got with."""
-        cursor, credential, ends = c_void_p(), _Credential(), 0
+    def _times(self, context: c_void_p, cache: c_void_p) -> tuple[int, int]:
+        """When the login began, and the last end of a ticket there: none outlives the one that it was got with."""
+        cursor, credential, began, ends = c_void_p(), _Credential(), 0, 0
         self._check(context, self._krb5.krb5_cc_start_seq_get(context, cache, byref(cursor)))
         while self._krb5.krb5_cc_next_cred(context, cache, byref(cursor), byref(credential)) == 0:
-            ends = max(ends, credential.endtime)
+            began, ends = max(began, credential.authtime), max(ends, credential.endtime)
             self._krb5.krb5_free_cred_contents(context, byref(credential))
         self._krb5.krb5_cc_end_seq_get(context, cache, byref(cursor))
-        return ends
+        return began, ends
 
     def _check(self, context: c_void_p, status: int) -> None:
         if status:

@@ -9,10 +9,14 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import re
 import stat
 from collections.abc import Mapping
 
 _BEGINNING = "zerotrust-"
+_RANDOM_BYTES = 8
+# What a folder of ours is called; whatever else begins so is somebody's work.
+_NAME = re.compile(f"{_BEGINNING}[0-9a-f]{{{2 * _RANDOM_BYTES}}}")
 TOKEN = "token"  # noqa: S105  a file's name
 _OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -22,7 +26,7 @@ class Folder:
 
     def __init__(self, base: str) -> None:
         """Make it. Raises OSError."""
-        self.path = f"{base}/{_BEGINNING}{os.urandom(8).hex()}"
+        self.path = f"{base}/{_BEGINNING}{os.urandom(_RANDOM_BYTES).hex()}"
         os.mkdir(self.path, 0o700)  # noqa: PTH102  fails where anything is there, a link too
         self._descriptor = os.open(self.path, _OPEN)
         fcntl.flock(self._descriptor, fcntl.LOCK_EX)
@@ -57,7 +61,7 @@ def sweep(place: str) -> None:
     """Remove what killed endpoints of this user left."""
     with contextlib.suppress(OSError):
         for name in os.listdir(place):  # noqa: PTH208
-            if name.startswith(_BEGINNING):
+            if _NAME.fullmatch(name):
                 _swept(f"{place}/{name}")
 
 

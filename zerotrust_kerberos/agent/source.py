@@ -1,4 +1,4 @@
-"""Credentials for whoever is logged in when they are asked for: the keeper's, while the ticket is the same person's."""
+"""Credentials for whoever is logged in when they are asked for: the keeper's, while the ticket is of the same login."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Source:
             Failure: Nobody is, or the broker's.
         """
         login = self._logins.current(cache)
-        wanted = Wanted(principal=login.principal, role=role, scope=scope, reason=reason)
+        wanted = Wanted(principal=login.principal, login=login.began, role=role, scope=scope, reason=reason)
         return await self.keeper.credentials(wanted, lambda: errand(lambda watch: self._fetched(watch, wanted, cache)))
 
     def _fetched(self, watch: Watch, wanted: Wanted, cache: str | None) -> bytes:
@@ -58,12 +58,12 @@ class Source:
         login = self._required(wanted, cache)
         os.environ["KRB5CCNAME"] = login.cache
         body = self._ask(settings, watch)
-        # Whoever logged in as somebody else meanwhile must not find this under the former's name.
+        # Whoever logged in meanwhile, as somebody else or in another way, must not find this under the former login.
         self._required(wanted, cache)
         return body
 
     def _required(self, wanted: Wanted, cache: str | None) -> Login:
         login = self._logins.current(cache)
-        if login.principal != wanted.principal:
-            raise Failure("no_ticket", "somebody else has logged in meanwhile")
+        if (login.principal, login.began) != (wanted.principal, wanted.login):
+            raise Failure("no_ticket", "there was another login meanwhile")
         return login

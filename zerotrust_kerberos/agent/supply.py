@@ -141,7 +141,7 @@ class ByPass:
         if self._pass is None:
             raise Failure("no_ticket", "the time of the job pass is over")
         wanted = self._settings
-        key = Wanted(principal=self._id, role=wanted.role or "", scope=wanted.scope, reason=wanted.reason)
+        key = Wanted(principal=self._id, login=0, role=wanted.role or "", scope=wanted.scope, reason=wanted.reason)
         return await self._keeper.credentials(key, self._fetch)
 
     async def end(self) -> None:

@@ -12,6 +12,7 @@ import ctypes
 import functools
 import os
 import random
+import resource
 import signal
 import socket
 import time
@@ -26,6 +27,9 @@ from zerotrust_kerberos.credential_process import asked
 from zerotrust_kerberos.failures import Failure
 from zerotrust_kerberos.settings import Settings
 
+# Bytes of address space, of which Python takes a tenth. What a user makes us read, such as a ticket cache without an end, must
+# not take the machine's memory, which is not counted as theirs.
+_MEMORY = 512 * 1024 * 1024
 # Group "nogroup": tickets are a user's, and no group has to do with them.
 _NO_GROUP = 65534
 _CHANNEL = 3
@@ -59,6 +63,7 @@ def _become(uid: int) -> None:
     os.setresuid(uid, uid, uid)
     hardened.gain_nothing()
     hardened.hide()
+    resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
     if os.getresuid() != (uid, uid, uid) or os.getresgid() != (_NO_GROUP,) * 3 or os.getgroups():
         raise PermissionError("this is not the user it has to be")
     with contextlib.suppress(PermissionError):

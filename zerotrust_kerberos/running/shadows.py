@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import os
 
+from zerotrust_kerberos.profiles.text import lines_of, sections, without
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
 _CONFIG, _KEYS = "AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"
 _CONFIG_NAME = "config"
 _NOTHING = "/dev/null"
-_DEFAULT = frozenset({"default", "profile default"})
+_PROFILE = "default"
+_DEFAULT = frozenset({_PROFILE, f"profile {_PROFILE}"})
 # Each of them makes a profile one that has credentials (AWS SDKs and Tools Reference Guide, settings of shared files).
 _SECRET = frozenset({"aws_secret_access_key", "aws_session_token", "aws_security_token"})
 _LEADING = _SECRET | {
@@ -56,24 +59,21 @@ def hidden(environ: Mapping[str, str]) -> Hidden:
 
 def without_credentials(text: str) -> str | None:
     """A file without what gives its default profile credentials, and without any key; None where that profile has none."""
-    kept = list(_kept(text))
-    return "".join(line for line, _ in kept if line) if any(is_shadow for _, is_shadow in kept) else None
+    lines, gone, has_shadow = _dropped(text)
+    return "".join(without(lines, gone)) if has_shadow else None
 
 
-def _kept(text: str) -> Iterator[tuple[str, bool]]:
-    """Each line, or nothing in its place; and whether it made the default profile one with credentials."""
-    section, is_dropped = "", False
-    for line in text.splitlines(keepends=True):
-        if line.lstrip().startswith("["):
-            section, is_dropped = " ".join(line.strip().strip("[]").split()), False
-        elif line[:1] not in {" ", "\t"}:
-            # What is indented belongs to the line before it.
-            name = line.partition("=")[0].strip().lower()
-            is_shadow = section in _DEFAULT and name in _LEADING
-            is_dropped = is_shadow or name in _SECRET
-            yield ("" if is_dropped else line), is_shadow
-            continue
-        yield ("" if is_dropped else line), False
+def _dropped(text: str) -> tuple[list[str], list[tuple[int, int]], bool]:
+    """The lines, the spans of those that go, and whether one of them gave the default profile credentials."""
+    lines = lines_of(text)
+    gone, has_shadow = [], False
+    for section in sections(lines):
+        is_default = " ".join(section.header.split()) in _DEFAULT or section.profile == _PROFILE
+        for key, span in section.spans.items():
+            is_shadow = is_default and key in _LEADING
+            has_shadow |= is_shadow
+            gone += [span] if is_shadow or key in _SECRET else []
+    return lines, gone, has_shadow
 
 
 def _read(path: str) -> str:

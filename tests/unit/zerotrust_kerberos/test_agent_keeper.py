@@ -14,7 +14,7 @@ from zerotrust_kerberos.agent.supply import seconds_of
 from zerotrust_kerberos.failures import Failure
 
 HOUR = 3600.0
-ALICE = Wanted(principal="alice@EXAMPLE.COM", role="developer", scope=None, reason=None)
+ALICE = Wanted(principal="alice@EXAMPLE.COM", login=1_799_990_000, role="developer", scope=None, reason=None)
 
 
 class Broker:
@@ -78,12 +78,27 @@ async def test_who_hangs_up_takes_the_answer_from_nobody() -> None:
     assert b"ASIA1" in await stays
 
 
-@pytest.mark.parametrize("change", ["principal", "role", "scope", "reason"])
+@pytest.mark.parametrize("change", ["principal", "login", "role", "scope", "reason"])
 async def test_nothing_is_shared_that_aws_would_record_otherwise(change: str) -> None:
     keeper, broker = made()
     await first(keeper, broker)
     assert b"ASIA2" in await first(keeper, broker, ALICE._replace(**{change: "another"}))
     assert b"ASIA1" in await keeper.credentials(ALICE, broker.fetch)
+
+
+async def test_questions_without_end_are_no_processes_without_end() -> None:
+    keeper, broker = made()
+    many = [ALICE._replace(reason=str(number)) for number in range(100)]
+    asking = [asyncio.ensure_future(keeper.credentials(wanted, broker.fetch)) for wanted in many]
+    await asyncio.sleep(0)
+    asked = broker.asked
+    assert asked < 100
+    refused = [each for each in asking if each.done()]
+    assert {getattr(each.exception(), "code", "") for each in refused} == {"output_failed"}
+    assert len(refused) == 100 - asked
+    for _ in range(asked):
+        await broker.answer()
+    assert b"ASIA" in await first(keeper, broker, ALICE._replace(reason="later"))
 
 
 async def test_a_refusal_is_for_those_who_wait_and_is_not_kept() -> None:

@@ -66,9 +66,12 @@ def test_sweeping_takes_nothing_that_is_in_use_or_no_folder_of_ours(runtime: Pat
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     (elsewhere / private.TOKEN).write_text("kept")
-    (runtime / "zerotrust-link").symlink_to(elsewhere)
+    (runtime / "zerotrust-0123456789abcdef").symlink_to(elsewhere)
     (runtime / "zerotrust-file").write_text("kept")
+    (runtime / "zerotrust-work").mkdir()
+    (runtime / "zerotrust-work" / private.TOKEN).write_text("kept")
     private.sweep(str(runtime))
     assert token.read_text() == "secret"
     assert (elsewhere / private.TOKEN).read_text() == "kept"
     assert (runtime / "zerotrust-file").exists()
+    assert (runtime / "zerotrust-work" / private.TOKEN).exists()

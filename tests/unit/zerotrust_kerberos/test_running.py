@@ -79,6 +79,12 @@ def test_a_time_has_its_date_where_the_next_of_that_name_is_another_one() -> Non
         ("[default]\nrole_arn=x\nregion = y\n", "[default]\nregion = y\n"),
         ("[ profile  default ]\nSSO_SESSION = x\n[sso-session x]\na = y\n", "[ profile  default ]\n[sso-session x]\na = y\n"),
         ("[default]\ncredential_process = x\n  --more\n# why\n[a]\n", "[default]\n# why\n[a]\n"),
+        # As botocore reads it, however it is written.
+        ("[default]\n  aws_access_key_id = x\n  region = y\n", "[default]\n  region = y\n"),
+        ("[default]\naws_access_key_id: x\naws_secret_access_key: y\nregion: z\n", "[default]\nregion: z\n"),
+        ("[default] ; mine\nrole_arn = x\n", "[default] ; mine\n"),
+        ('[profile "default"]\nrole_arn = x\n', '[profile "default"]\n'),
+        ("[default]\nregion = y\x0c\nrole_arn = x\n", "[default]\nregion = y\x0c\n"),
         ("[default]\nrole_arn=x\n[other]\naws_secret_access_key=y\nregion=z\n", "[default]\n[other]\nregion=z\n"),
     ],
 )  # fmt: skip
