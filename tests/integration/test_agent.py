@@ -103,14 +103,14 @@ class Tickets:
 
 _ASK = """
 import socket, sys
-path, host, more = sys.argv[1:4]
+path, host, ours, more = sys.argv[1:5]
 body = b'{"role":"developer"}'
 connection = socket.socket(socket.AF_UNIX)
 connection.settimeout(60)
 connection.connect(path)
 try:
     connection.sendall((
-        f"POST /v1/credentials HTTP/1.1\\r\\nHost: {host}\\r\\nX-Zerotrust-Request: 1\\r\\n{more}"
+        f"POST /v1/credentials HTTP/1.1\\r\\nHost: {host}\\r\\n{ours}{more}"
         f"Content-Length: {len(body)}\\r\\n\\r\\n").encode() + body)
     answer = b"".join(iter(lambda: connection.recv(65536), b""))
 except ConnectionError:
@@ -120,11 +120,16 @@ sys.stdout.write(answer.decode())
 
 
 def asked(
-    uid: int, surroundings: Environment, *, host: str | None = None, more: str = ""
+    uid: int,
+    surroundings: Environment,
+    *,
+    host: str | None = None,
+    ours: str = "X-Zerotrust-Request: 1\r\n",
+    more: str = "",
 ) -> tuple[int, dict[str, str]]:
     """The agent's status and members for the user ``uid``; 0 where it hung up without a word."""
     host = host or surroundings["ZEROTRUST_BROKER_URL"].removeprefix("http://")
-    done = users.run(uid, [PYTHON, "-I", "-c", _ASK, surroundings["ZEROTRUST_AGENT"], host, more], {})
+    done = users.run(uid, [PYTHON, "-I", "-c", _ASK, surroundings["ZEROTRUST_AGENT"], host, ours, more], {})
     assert done.stderr == ""
     if not done.stdout:
         return 0, {}
@@ -530,6 +535,18 @@ def test_another_brokers_roles_are_not_mixed_up_with_ours(
     assert (status, said["code"]) == (421, "host_not_allowed")
     there = {**surroundings, "ZEROTRUST_BROKER_URL": "http://broker.localhost:1"}
     assert "[broker_unreachable]" in users.run(ALICE, HELPER, there).stderr
+
+
+def test_what_a_page_could_send_by_a_port_that_leads_to_the_socket_gets_nothing(
+    running: subprocess.Popen[str], surroundings: Environment, door: FrontDoor, tickets: Tickets
+) -> None:
+    tickets.give("alice", uid=ALICE)
+    assert asked(ALICE, surroundings)[0] == 200
+    assert asked(ALICE, surroundings, host="evil.example:8080")[0] == 421
+    sent = ({"ours": ""}, {"more": "Origin: http://evil.example\r\n"}, {"more": "Sec-Fetch-Site: same-origin\r\n"})
+    for each in (*sent, {"more": "X-Forwarded-For: 10.0.0.1\r\n"}):
+        status, said = asked(ALICE, surroundings, **each)
+        assert (status, said["code"]) == (403, "cross_site_blocked")
 
 
 def test_the_helper_believes_no_agent_of_another_user(

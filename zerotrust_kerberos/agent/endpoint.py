@@ -38,10 +38,6 @@ _JSON = "application/json; charset=utf-8"
 _TEXT = "text/plain"
 _MEMBERS = ("AccessKeyId", "SecretAccessKey", "Token", "Expiration", "AccountId", "RoleArn")
 
-# What only a browser or a proxy adds. No SDK sends any of them.
-_FOREIGN = frozenset({"origin", "referer", "forwarded", "via", "x-real-ip", "cookie"})
-_FOREIGN_BEGINNINGS = ("sec-", "x-forwarded-", "access-control-")
-
 # The client's own reasons; the SDKs try 5xx again.
 _STATUS = {EXIT_TICKET: 401, EXIT_DENIED: 403, EXIT_APPROVAL: 403, EXIT_THROTTLED: 429}
 _ELSE = 503
@@ -92,7 +88,7 @@ class Endpoint:
     def _refused(self, request: Request) -> Reply | None:
         if request.headers.get("host") != self._host:
             return _no(403, "host_not_allowed", "this endpoint does not go by this name")
-        if any(name in _FOREIGN or name.startswith(_FOREIGN_BEGINNINGS) for name in request.headers):
+        if request.is_foreign:
             return _no(403, "cross_site_blocked", "this endpoint is for programs, not for browsers or proxies")
         return None
 

@@ -19,6 +19,10 @@ PATIENCE = 5.0
 # Connections at once. Far below the 1024 descriptors that a process has by default; 100 helpers at once are normal.
 CONNECTIONS_MAX = 400
 
+# What only a browser or a proxy adds. No SDK and no command of ours sends any of them.
+_FOREIGN = frozenset({"origin", "referer", "forwarded", "via", "x-real-ip", "cookie"})
+_FOREIGN_BEGINNINGS = ("sec-", "x-forwarded-", "access-control-")
+
 _TOKEN_CHARS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789!#$%&'*+-.^_`|~")
 _REASONS = {200: "OK", 400: "Bad Request", 401: "Unauthorized", 403: "Forbidden", 404: "Not Found"}
 
@@ -34,6 +38,11 @@ class Request:
         self.headers = headers
         self.body = body
         self.connection: socket.socket | None = None
+
+    @property
+    def is_foreign(self) -> bool:
+        """Whether a browser or a proxy had a hand in it."""
+        return any(name in _FOREIGN or name.startswith(_FOREIGN_BEGINNINGS) for name in self.headers)
 
 
 class Reply:

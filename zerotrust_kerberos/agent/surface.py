@@ -27,8 +27,10 @@ class Surface:
             return _problem(Failure("host_not_allowed", "this agent is another broker's"), 421)
         if (request.method, request.path) != ("POST", wire.CREDENTIALS_PATH):
             return _problem(Failure("not_found", "an agent answers POST /v1/credentials"), 404)
-        if request.headers.get(wire.REQUEST_HEADER.lower()) != wire.REQUEST_HEADER_VALUE:
-            return _problem(Failure("cross_site_blocked", f"{wire.REQUEST_HEADER} is missing"), 403)
+        if request.is_foreign or request.headers.get(wire.REQUEST_HEADER.lower()) != wire.REQUEST_HEADER_VALUE:
+            # A socket becomes a port by `ssh -L` or a proxy, and a port is within reach of every page.
+            said = f"an agent is for programs that send {wire.REQUEST_HEADER}, not for browsers or proxies"
+            return _problem(Failure("cross_site_blocked", said), 403)
         try:
             wanted = wire.parse_credentials_request(request.body)
         except ValueError as error:
