@@ -81,6 +81,9 @@ def tickets(realm: Realm) -> Iterator[Tickets]:
     made.remove()
 
 
+OURS = "X-Zerotrust-Request: 1\r\n"
+
+
 class Tickets:
     """Caches in /tmp, made by root for others."""
 
@@ -124,7 +127,7 @@ def asked(
     surroundings: Environment,
     *,
     host: str | None = None,
-    ours: str = "X-Zerotrust-Request: 1\r\n",
+    ours: str = OURS,
     more: str = "",
 ) -> tuple[int, dict[str, str]]:
     """The agent's status and members for the user ``uid``; 0 where it hung up without a word."""
@@ -173,7 +176,7 @@ threads = [threading.Thread(target=lambda: exec(source, {{"answers": answers}}))
 print(sum({CREDENTIALS["access_key_id"]!r} in answer.decode() for answer in answers))
 """
     host = surroundings["ZEROTRUST_BROKER_URL"].removeprefix("http://")
-    done = users.run(ALICE, [PYTHON, "-I", "-c", script, surroundings["ZEROTRUST_AGENT"], host, ""], {})
+    done = users.run(ALICE, [PYTHON, "-I", "-c", script, surroundings["ZEROTRUST_AGENT"], host, OURS, ""], {})
     assert (done.stdout, done.stderr) == ("100\n", "")
     assert len(door.visits) == 1
 
