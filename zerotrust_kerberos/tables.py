@@ -8,9 +8,7 @@ come at the end. Colour is for terminals alone, and for none where NO_COLOR is s
 from __future__ import annotations
 
 import os
-import time
 
-from zerotrust_kerberos import times
 from zerotrust_kerberos.failures import Failure
 
 TYPE_CHECKING = False
@@ -85,24 +83,6 @@ def told(kind: str, *, answer: Mapping[str, object], pairs: Rows) -> str:
 def printable(text: str) -> str:
     """Somebody's words, harmless on a terminal and in a column: no escape sequences, no line ends, no tabs, no turned writing."""
     return "".join(char if char.isprintable() else "?" for char in text)
-
-
-def left(moment: str) -> str:
-    """``5 h 12 min left`` until a time such as ``2026-01-31T12:34:56Z``, or how long ago it was; empty for what is none."""
-    seconds = seconds_left(moment)
-    if seconds is None:
-        return ""
-    return f"{times.span(seconds)} left" if seconds > 0 else f"ended {times.span(-seconds)} ago"
-
-
-def seconds_left(moment: str) -> int | None:
-    """Until such a time; negative when it is over, None for what is none."""
-    import calendar  # noqa: PLC0415  most commands show no time
-
-    try:
-        return calendar.timegm(time.strptime(moment, "%Y-%m-%dT%H:%M:%SZ")) - int(time.time())
-    except (ValueError, OverflowError):
-        return None
 
 
 def _aligned(rows: Rows, *, head: Sequence[str]) -> str:

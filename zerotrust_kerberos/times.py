@@ -34,6 +34,22 @@ def until(moment: int) -> str:
     return f"{of_day(moment)} ({span(max(0, moment - int(time.time())))} left)"
 
 
+def left(text: str) -> str:
+    """``5 h 12 min left`` until a time of the broker, or how long ago it was; empty for what is none."""
+    length = seconds_left(text)
+    if length is None:
+        return ""
+    return f"{span(length)} left" if length > 0 else f"ended {span(-length)} ago"
+
+
+def seconds_left(text: str) -> int | None:
+    """Until a time of the broker; negative when it is over, None for what is none."""
+    try:
+        return seconds(text) - int(time.time())
+    except Failure:
+        return None
+
+
 def span(length: int) -> str:
     """``5 h 12 min``, of seconds."""
     if length < _MINUTE:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from broker import wire
-from zerotrust_kerberos import tables
+from zerotrust_kerberos import tables, times
 from zerotrust_kerberos.answers import object_of, objects, text_of
 from zerotrust_kerberos.ask import ask
 from zerotrust_kerberos.failures import EXIT_APPROVAL, EXIT_DENIED, Failure
@@ -28,10 +28,10 @@ def whoami(call: Call) -> str:
     pairs = [(name, value) for name, value in answer.items() if isinstance(value, str)]
     pairs += [("account", _account(entry)) for entry in objects(answer, "accounts")]
     ends = text_of(answer, "ticket_ends")
-    seconds = tables.seconds_left(ends)
+    seconds = times.seconds_left(ends)
     if kind == tables.TABLE:
         pairs = [
-            (name.replace("_", " "), f"{value} ({tables.left(value)})" if value == ends else value)
+            (name.replace("_", " "), f"{value} ({times.left(value)})" if value == ends else value)
             for name, value in pairs
         ]
     elif seconds is not None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 
 from broker import wire
-from zerotrust_kerberos import output, tables
+from zerotrust_kerberos import output, tables, times
 from zerotrust_kerberos.answers import object_of, objects, text_of
 from zerotrust_kerberos.ask import ask
 from zerotrust_kerberos.failures import Failure
@@ -107,7 +107,7 @@ def _row(found: Mapping[str, object], *, is_for_people: bool) -> list[str]:
         text_of(found, "state"),
         text_of(found, "user"),
         f"{role}/{scope}" if scope else role,
-        f"{until} ({tables.left(until)})" if is_for_people and is_live else until,
+        f"{until} ({times.left(until)})" if is_for_people and is_live else until,
         "glass" if found.get("break_glass") is True else _given(found),
         "mine" if found.get("mine") is True else "decide" if found.get("may_decide") is True else "",
         text_of(found, "reason"),

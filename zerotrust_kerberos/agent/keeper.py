@@ -7,13 +7,12 @@ nobody did. The SDKs ask again at every signing with less than fifteen minutes l
 from __future__ import annotations
 
 import asyncio
-import calendar
 import contextlib
-import time
 from collections.abc import Callable
 from typing import NamedTuple
 
 from broker.locked import AtRest
+from zerotrust_kerberos import times
 from zerotrust_kerberos.credential_process import members_of
 from zerotrust_kerberos.failures import Failure
 
@@ -136,6 +135,6 @@ class Keeper:
 def _ends(body: bytes) -> float:
     """When credentials end, in seconds since the epoch; now past for what cannot be read, which is then not kept."""
     try:
-        return calendar.timegm(time.strptime(members_of(body, ("Expiration",))["Expiration"], "%Y-%m-%dT%H:%M:%SZ"))
-    except (Failure, ValueError):
+        return times.seconds(members_of(body, ("Expiration",))["Expiration"])
+    except Failure:
         return 0.0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import calendar
 import contextlib
 import copy
 import json
@@ -15,9 +14,11 @@ from typing import Protocol
 
 from broker import wire
 from broker.locked import AtRest
+from zerotrust_kerberos import times
 from zerotrust_kerberos.agent.errand import errand
 from zerotrust_kerberos.agent.keeper import Keeper, Wanted
 from zerotrust_kerberos.agent.source import Source
+from zerotrust_kerberos.answers import object_of, text_of
 from zerotrust_kerberos.ask import ask, ask_by_pass
 from zerotrust_kerberos.credential_process import obtained, question
 from zerotrust_kerberos.failures import Failure
@@ -118,7 +119,7 @@ class ByPass:
         body = json.dumps({"role": self._settings.role, "lifetime": f"{lifetime}s"}).encode()
         made = _landed(await errand(self._asking(method="POST", path=wire.PASSES_PATH, body=body)))
         self._take(made)
-        until = _time_in(made, "renewable_until")
+        until = times.seconds(text_of(object_of(made), "renewable_until"))
         if until < time.time() + self._seconds - _CLOCKS:
             await self._returned()
             left = max(0, int(until - time.time())) // 60
@@ -178,12 +179,9 @@ class ByPass:
         return errand(shown)
 
     def _take(self, body: bytes) -> None:
-        try:
-            members = json.loads(body)
-            text, identifier = members["pass"], members["id"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise Failure("unexpected_answer", "there is no pass in it") from error
-        if not (isinstance(text, str) and text.isascii() and text.isprintable() and isinstance(identifier, str)):
+        members = object_of(body)
+        text, identifier = text_of(members, "pass"), text_of(members, "id")
+        if not (text and text.isascii() and text.isprintable() and identifier):
             raise Failure("unexpected_answer", "there is no pass in it")
         if self._pass is not None:
             self._pass.wipe()
@@ -207,13 +205,6 @@ class ByPass:
             return ask_by_pass(self._settings, watch, method=method, path=path, job_pass=text, body=body)
 
         return showing
-
-
-def _time_in(body: bytes, name: str) -> float:
-    try:
-        return calendar.timegm(time.strptime(json.loads(body)[name], "%Y-%m-%dT%H:%M:%SZ"))
-    except (ValueError, KeyError, TypeError) as error:
-        raise Failure("unexpected_answer", f"there is no {name} in it") from error
 
 
 def _landed(answer: bytes | Failure) -> bytes:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import time
 
+from broker import wire
 from broker.wire_secrets import PREFIX
 from zerotrust_kerberos import output
 from zerotrust_kerberos.answers import object_of
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
 _PATH_CHARS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.@-/")
 _WORD_CHARS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_")
-_UNITS = {"s": 1, "m": 60, "h": 3600}
 # Seconds. Later than a day is a restart; after a failure it is tried again so soon.
 _RENEW_MIN, _RENEW_MAX, _AFTER_FAILURE = 1, 86400, 30
 
@@ -109,16 +109,19 @@ def keep_fetching(once: Callable[[], int], every: float) -> NoReturn:
         status = _apart(once)
 
 
-def seconds_of(text: str) -> float:
+def seconds_of(text: str) -> int:
     """``30s``, ``5m``, ``1h``.
 
     Raises:
         Failure: It is none, or too short or long.
     """
-    digits, unit = text[:-1], _UNITS.get(text[-1:])
-    if not (digits.isascii() and digits.isdigit() and unit) or not _RENEW_MIN <= int(digits[:6]) * unit <= _RENEW_MAX:
+    try:
+        seconds = wire.seconds_of(text, "renew")
+    except ValueError:
+        seconds = 0
+    if not _RENEW_MIN <= seconds <= _RENEW_MAX:
         raise Failure("usage", f"--renew is 1s to 24h, not {text}")
-    return float(int(digits) * unit)
+    return seconds
 
 
 def require_variable_names(wishes: Sequence[Wish]) -> None:

@@ -6,10 +6,8 @@ What is read is an ordinary ``str``, because boto3 takes nothing else. Such copi
 
 from __future__ import annotations
 
-import calendar
-import time
-
 from broker.locked import AtRest, Wiped
+from zerotrust_kerberos import times
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,11 +32,11 @@ class Credentials:
         """``members`` of the broker's answer.
 
         Raises:
-            ValueError: ``Expiration`` is no such time.
+            Failure: ``unexpected_answer``: ``Expiration`` is no such time.
         """
         self.access_key_id = members["AccessKeyId"]
         self.expiration = members["Expiration"]
-        self.ends = calendar.timegm(time.strptime(self.expiration, "%Y-%m-%dT%H:%M:%SZ"))
+        self.ends = times.seconds(self.expiration)
         self.role_arn = members["RoleArn"]
         self._secret_access_key = AtRest(members["SecretAccessKey"].encode())
         self._session_token = AtRest(members["SessionToken"].encode())

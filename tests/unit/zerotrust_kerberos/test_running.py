@@ -11,7 +11,7 @@ from tests.fakes.broker import NO_HOME
 from zerotrust_kerberos import times
 from zerotrust_kerberos.console import browser
 from zerotrust_kerberos.failures import Failure
-from zerotrust_kerberos.running import shadows
+from zerotrust_kerberos.running import secrets, shadows
 from zerotrust_kerberos.signing_in import tickets
 
 LISTED = """\
@@ -117,3 +117,11 @@ def test_a_browser_is_the_one_that_is_named_or_the_desktops(tmp_path: Path, monk
         with pytest.raises(Failure) as caught:
             browser.find(environ)
         assert caught.value.code == "no_browser"
+
+
+@pytest.mark.parametrize("text", ["0s", "25h", "2d", "0000011000000s", "h", "5", "five"])
+def test_a_file_is_fetched_again_within_a_day(text: str) -> None:
+    assert (secrets.seconds_of("1s"), secrets.seconds_of("24h")) == (1, 86_400)
+    with pytest.raises(Failure) as caught:
+        secrets.seconds_of(text)
+    assert caught.value.detail.startswith("--renew is 1s to 24h")

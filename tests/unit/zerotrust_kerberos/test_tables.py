@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from zerotrust_kerberos import tables
+from zerotrust_kerberos import tables, times
 from zerotrust_kerberos.commands import Call
 from zerotrust_kerberos.failures import Failure, Place
 from zerotrust_kerberos.watch import Watch
@@ -128,9 +128,9 @@ def test_an_empty_no_color_says_nothing(on_a_terminal: None, monkeypatch: pytest
 )
 def test_time_left_is_told_in_words(seconds: int, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time, "time", lambda: 1_769_861_696.9 - seconds)
-    assert tables.left("2026-01-31T12:14:56Z") == words
+    assert times.left("2026-01-31T12:14:56Z") == words
 
 
 def test_what_is_no_time_has_none_left() -> None:
-    assert tables.left("soon") == ""
-    assert tables.seconds_left("") is None
+    assert times.left("soon") == ""
+    assert times.seconds_left("") is None
