@@ -55,6 +55,17 @@ def test_a_configuration_that_must_not_start_is_not_started_again() -> None:
     assert "check-config" in text
 
 
+def test_users_of_the_brokers_host_reach_client_toml_and_no_folder_beside_it() -> None:
+    folders = re.findall(
+        r"^d (\S+) +(\d+) root zerotrust", (FOLDER / "zerotrust.tmpfiles.conf").read_text(), re.MULTILINE
+    )
+    modes = dict(folders)
+    assert modes.pop("/etc/zerotrust") == "0751"
+    assert modes == {f"/etc/zerotrust/{name}": "0750" for name in ("keytabs", "secrets", "tls")}
+    for unit in (UNIT, PROBE[0]):
+        assert re.findall(r"^ConfigurationDirectoryMode=(.*)$", unit.read_text(), re.MULTILINE) == ["0751"]
+
+
 def test_the_probe_runs_as_the_broker_and_finds_what_the_broker_finds() -> None:
     """Another account would leave records that lock the broker out; other variables, other AWS keys."""
     broker, probe = (unit.read_text().splitlines() for unit in (UNIT, PROBE[0]))
