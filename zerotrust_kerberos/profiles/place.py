@@ -10,6 +10,7 @@ import contextlib
 import fcntl
 import os
 import secrets
+import shlex
 import stat
 from pathlib import Path
 
@@ -62,7 +63,7 @@ def read(path: Path) -> str:
     except FileNotFoundError:
         return ""
     except OSError as error:
-        raise Failure("configuration", f"{path}: {error.strerror}", fix=f"ls -l '{path}'") from error
+        raise Failure("configuration", f"{path}: {error.strerror}", fix=f"ls -l {shlex.quote(str(path))}") from error
 
 
 @contextlib.contextmanager
@@ -77,7 +78,9 @@ def locked(path: Path) -> Iterator[None]:
         folder.mkdir(mode=_NEW_FOLDER, parents=True, exist_ok=True)
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
-        raise Failure("configuration", f"{folder}: {error.strerror}", fix=f"ls -ld '{folder}'") from error
+        raise Failure(
+            "configuration", f"{folder}: {error.strerror}", fix=f"ls -ld {shlex.quote(str(folder))}"
+        ) from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
@@ -94,6 +97,7 @@ def replace(path: Path, *, old: str, new: str) -> Path | None:
     real = path.resolve()
     try:
         before = real.stat() if real.exists() else None
+        _refuse_foreign_folder(real.parent)
         mode = _NEW_FILE
         if before is not None:
             _refuse_foreign(real, before)
@@ -108,20 +112,29 @@ def replace(path: Path, *, old: str, new: str) -> Path | None:
             )
         _write(real, new, mode)
     except OSError as error:
-        raise Failure("configuration", f"{real}: {error.strerror}", fix=f"ls -ld '{real}' '{real.parent}'") from error
+        fix = f"ls -ld {shlex.join([str(real), str(real.parent)])}"
+        raise Failure("configuration", f"{real}: {error.strerror}", fix=fix) from error
     return backup
 
 
 def _refuse_foreign(real: Path, found: os.stat_result) -> None:
     """A file of somebody else would become ours by the rename, and root's by sudo: its owner could change it no more."""
     if not stat.S_ISREG(found.st_mode):
-        raise Failure("configuration", f"{real} is no file", fix=f"ls -ld '{real}'")
+        raise Failure("configuration", f"{real} is no file", fix=f"ls -ld {shlex.quote(str(real))}")
     if found.st_uid != os.geteuid():
-        raise Failure(
-            "configuration",
-            f"{real} belongs to uid {found.st_uid}",
-            fix=f"sudo -u '#{found.st_uid}' zerotrust configure --write",
-        )
+        raise _anothers(real, found.st_uid)
+
+
+def _refuse_foreign_folder(folder: Path) -> None:
+    """Whoever owns a folder says where a name in it leads, while we write there: root's files, by sudo."""
+    owner = folder.stat().st_uid
+    if owner not in {0, os.geteuid()}:
+        raise _anothers(folder, owner)
+
+
+def _anothers(path: Path, owner: int) -> Failure:
+    fix = f"sudo -u '#{owner}' zerotrust configure --write"
+    return Failure("configuration", f"{path} belongs to uid {owner}", fix=fix)
 
 
 def _write(path: Path, text: str, mode: int) -> None:

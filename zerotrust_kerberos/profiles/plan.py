@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import replace
 
 from zerotrust_kerberos.failures import Failure
@@ -114,5 +115,7 @@ def refuse_shadows(text: str, *, path: str, names: Iterable[str]) -> None:
             line = section.first + 1
             what = f"{path}:{line}: keys of a profile {section.header} stand there and go before everything else"
             raise Failure(
-                "configuration", what, fix=f"sed -i --follow-symlinks {section.first + 1},{section.end}d {path}"
+                "configuration",
+                what,
+                fix=f"sed -i --follow-symlinks {section.first + 1},{section.end}d {shlex.quote(path)}",
             )

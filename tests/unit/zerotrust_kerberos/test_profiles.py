@@ -273,9 +273,9 @@ def test_two_roles_of_one_name_are_both_named() -> None:
 def test_keys_of_the_same_name_in_the_credentials_file_are_named() -> None:
     text = "[other]\naws_access_key_id = A\n[developer]\naws_access_key_id = B\naws_secret_access_key = C\n"
     with pytest.raises(Failure) as caught:
-        refuse_shadows(text, path="/c", names=["developer"])
-    assert caught.value.detail.startswith("/c:3: ")
-    assert caught.value.fix == "sed -i --follow-symlinks 3,5d /c"
+        refuse_shadows(text, path="/my $(c)", names=["developer"])
+    assert caught.value.detail.startswith("/my $(c):3: ")
+    assert caught.value.fix == "sed -i --follow-symlinks 3,5d '/my $(c)'"
     refuse_shadows(text, path="/c", names=["else"])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,27 @@ def test_what_is_no_file_is_left_alone(tmp_path: Path, make: object) -> None:
     with pytest.raises(Failure):
         place.replace(config, old="", new="[new]\n")
     assert not config.is_file()
+
+
+def test_in_a_folder_of_somebody_else_nothing_is_written(tmp_path: Path) -> None:
+    """By sudo with their home, say: while root writes there, they say where the names lead."""
+    config = tmp_path / "theirs" / "config"
+    config.parent.mkdir()
+    os.chown(config.parent, 65534, -1)
+    with pytest.raises(Failure) as caught:
+        place.replace(config, old="", new="[new]\n")
+    assert caught.value.detail == f"{config.parent} belongs to uid 65534"
+    assert caught.value.fix == "sudo -u '#65534' zerotrust configure --write"
+    assert list(config.parent.iterdir()) == []
+
+
+def test_a_path_in_a_command_that_mends_is_one_word(tmp_path: Path) -> None:
+    folder = tmp_path / "my 'own' $(folder)"
+    folder.mkdir()
+    with pytest.raises(Failure) as caught:
+        place.read(folder)
+    assert caught.value.fix is not None
+    assert shlex.split(caught.value.fix) == ["ls", "-l", str(folder)]
 
 
 def test_without_a_home_the_file_is_asked_for() -> None:
