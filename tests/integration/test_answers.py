@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import subprocess
 import sys
 import time
@@ -88,9 +89,10 @@ class User:
     def __init__(self, env: dict[str, str]) -> None:
         self.env = env
 
-    def pipes(self, *words: str) -> subprocess.CompletedProcess[str]:
+    def pipes(self, *words: str, **env: str) -> subprocess.CompletedProcess[str]:
+        whole = {**self.env, **env}
         return subprocess.run(
-            self._command(words), env=self.env, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60
+            self._command(words), env=whole, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60
         )
 
     def sees(self, *words: str, **env: str) -> subprocess.CompletedProcess[str]:
@@ -125,6 +127,22 @@ def test_whoami_on_a_terminal_says_how_long_the_ticket_lasts(door: FrontDoor, al
     assert "principal    alice@EXAMPLE.COM\n" in text
     assert f"ticket ends  {ENDS} (" in text
     assert " h left)\n" in text
+
+
+def test_whoami_says_how_long_keys_in_the_environment_last(door: FrontDoor, alice: User) -> None:
+    door.reply = front_door.body(WHOAMI)
+    ours = {"AWS_CREDENTIAL_EXPIRATION": ENDS}
+    seen = alice.sees("whoami", NO_COLOR="1", **ours).stdout.splitlines()
+    assert any(re.fullmatch(rf"keys end +{ENDS} \([^)]+ left\)", line) for line in seen)
+    lines = dict(line.split("\t") for line in alice.pipes("whoami", **ours).stdout.splitlines())
+    assert lines["keys_end"] == ENDS
+    assert int(lines["keys_seconds_left"]) > 0
+    over = dict(
+        line.split("\t")
+        for line in alice.pipes("whoami", AWS_CREDENTIAL_EXPIRATION="2001-01-01T00:00:00Z").stdout.splitlines()
+    )
+    assert over["keys_seconds_left"] == "0"
+    assert "keys" not in alice.pipes("whoami", AWS_CREDENTIAL_EXPIRATION="soon").stdout
 
 
 def test_roles_in_a_pipe_have_every_column_whatever_is_in_it(door: FrontDoor, alice: User) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from broker import wire
 from zerotrust_kerberos import tables, times
 from zerotrust_kerberos.answers import object_of, objects, text_of
@@ -14,28 +16,35 @@ if TYPE_CHECKING:
 
     from zerotrust_kerberos.commands import Call
 
+# What ``env`` and ``exec --env`` set, and the AWS CLI's ``export-credentials`` too.
+_KEYS_END = "AWS_CREDENTIAL_EXPIRATION"
+_ENDS = {"ticket_ends", "keys_end"}
 _ROLE = ("role", "account", "alias", "stage", "scopes", "needs", "arn")
 # The exit status of ``explain``: that of asking for the role itself.
 _VERDICTS = {"allowed": 0, "step_up": EXIT_APPROVAL, "approval": EXIT_APPROVAL, "denied": EXIT_DENIED}
 
 
 def whoami(call: Call) -> str:
-    """Who the caller is, until when, and which accounts they may reach."""
+    """Who the caller is, until when, which accounts they may reach; and when keys end that are in the environment."""
     kind = tables.form(call)
     answer = object_of(ask(call.asking(), call.watch, method="GET", path=wire.WHOAMI_PATH))
     if not isinstance(answer.get("principal"), str):
         raise Failure("unexpected_answer", "principal is missing")
     pairs = [(name, value) for name, value in answer.items() if isinstance(value, str)]
     pairs += [("account", _account(entry)) for entry in objects(answer, "accounts")]
-    ends = text_of(answer, "ticket_ends")
-    seconds = times.seconds_left(ends)
+    keys = os.environ.get(_KEYS_END, "")
+    left = {"ticket": times.seconds_left(text_of(answer, "ticket_ends")), "keys": times.seconds_left(keys)}
+    if left["keys"] is not None:
+        pairs.append(("keys_end", keys))
     if kind == tables.TABLE:
         pairs = [
-            (name.replace("_", " "), f"{value} ({times.left(value)})" if value == ends else value)
+            (name.replace("_", " "), f"{value} ({times.left(value)})" if name in _ENDS else value)
             for name, value in pairs
         ]
-    elif seconds is not None:
-        pairs.append(("ticket_seconds_left", str(max(0, seconds))))
+    else:
+        pairs += [
+            (f"{name}_seconds_left", str(max(0, seconds))) for name, seconds in left.items() if seconds is not None
+        ]
     return tables.told(kind, answer=answer, pairs=pairs)
 
 
