@@ -42,7 +42,7 @@ def request(method: str, path: str, *headers: str) -> bytes:
 
 def seeds() -> Iterator[bytes]:
     yield request("GET", f"{CONTAINER_PATH}developer", "Authorization: token")
-    yield request("GET", f"{CONTAINER_PATH}developer", "Authorization: toke")
+    yield request("GET", f"{CONTAINER_PATH}developer", "Authorization: tok")
     yield request("GET", f"{CONTAINER_PATH}developer", "Authorization: token", "Origin: null")
     yield request("PUT", "/latest/api/token", "X-aws-ec2-metadata-token-ttl-seconds: 21600", "Content-Length: 0")
     yield request("GET", ROLES, f"X-aws-ec2-metadata-token: {IMDS}")

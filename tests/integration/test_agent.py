@@ -216,7 +216,7 @@ def test_a_cache_that_somebody_else_put_there_is_not_looked_at(
     assert door.visits == []
 
 
-@pytest.mark.parametrize("to", ["own", "anothers"])
+@pytest.mark.parametrize("to", ["own", "foreign"])
 def test_no_link_leads_to_a_cache(
     running: subprocess.Popen[str], surroundings: Environment, door: FrontDoor, tickets: Tickets, to: str
 ) -> None:
