@@ -345,7 +345,7 @@ def _lifetime(
     if lifetime <= SHORTEST:
         raise AuthFailed(
             reason="ticket_ends_too_soon",
-            hint="your ticket or job pass ends within 15 minutes: run zerotrust login (or kinit), or renew the pass",
+            hint="your ticket ends within 15 minutes (a job: renew its pass): run zerotrust login",
         )
     return lifetime, ends_at
 

@@ -21,7 +21,7 @@ from broker.revocation.epochs import Epochs
 from broker.revocation.ledger import Kind, Subject
 
 _NO_MORE = "unusual activity was seen: ask the broker's administrator, who can clear it; nothing else helps"
-_NEWER = "unusual activity was seen: run zerotrust login; a job needs a new pass, made with the new ticket"
+_NEWER = "unusual activity was seen (a job needs a new pass, made with the new ticket): run zerotrust login"
 
 
 class Response(enum.StrEnum):

@@ -67,6 +67,22 @@ def test_somebody_without_roles_is_told_whom_to_ask(browser: Open, house: House,
         assert page.query_selector(".profile") is None
 
 
+def test_a_link_of_another_site_to_a_request_leads_there_once_its_reader_wishes_so(
+    browser: Open, house: House, alice: dict[str, str], tmp_path: Path
+) -> None:
+    chat = tmp_path / "chat.html"
+    chat.write_text(f'<!doctype html><title>chat</title><a href="{house.broker.url}/#request-7">please approve</a>')
+    with browser(alice) as page:
+        page.goto(chat.as_uri())
+        with page.expect_navigation() as asked:
+            page.click("a")
+        assert asked.value is not None
+        assert asked.value.status == 403
+        page.click("a.go")
+        page.wait_for_selector("h1:text('alice@EXAMPLE.COM')")
+        assert page.url == f"{house.broker.url}/?#request-7"
+
+
 def test_a_page_of_another_origin_makes_the_browser_send_no_ticket_and_gets_nothing(
     browser: Open, house: House, alice: dict[str, str], tmp_path: Path
 ) -> None:

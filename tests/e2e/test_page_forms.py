@@ -189,7 +189,7 @@ def test_whose_ticket_is_about_to_end_is_told_so_and_not_that_their_session_is_o
     for path in ("credentials", "console"):
         shown = late.post(path, role="developer")
         assert (shown.status, "WWW-Authenticate" in shown.headers) == (403, False)
-        assert "ends within 15 minutes: run zerotrust login" in shown.body
+        assert "ends within 15 minutes (a job: renew its pass): run zerotrust login." in shown.body
         assert "Your session is over" not in shown.body
         # The next look at the page is by the next ticket.
         assert "Max-Age=0" in shown.headers["Set-Cookie"]

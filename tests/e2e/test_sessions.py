@@ -596,6 +596,13 @@ def test_no_other_page_makes_anything_of_a_warm_browser(
             with page.expect_navigation(url=f"{target}*") as navigation:
                 page.evaluate(FORM, [target, WANT.decode(), enctype, method])
             assert navigation.value.status == 403
+        for path in ("console", "credentials", "requests", "sign-out", "end-all"):
+            page.goto(foreign)
+            with page.expect_navigation(url=f"{broker.url}/page/{path}") as navigation:
+                page.evaluate(FORM, [f"{broker.url}/page/{path}", "role", "application/x-www-form-urlencoded", "post"])
+            assert navigation.value.status == 403
+            assert navigation.value.header_value("set-cookie") is None
+            assert navigation.value.header_value("www-authenticate") is None
         for path in ("/", wire.CREDENTIALS_PATH, wire.ROLES_PATH):
             page.goto(foreign)
             with page.expect_navigation(url=f"{broker.url}{path}") as navigation:

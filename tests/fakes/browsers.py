@@ -153,13 +153,15 @@ def _page(context: BrowserContext) -> Iterator[Page]:
     def seen(request: Request) -> None:
         address = urlsplit(request.url)
         if request.is_navigation_request():
-            pages.add(request.url)
+            pages.add(request.url.partition("#")[0])
         if address.scheme in ("http", "https") and not (address.hostname or "").endswith(_LOOPBACK):
             complaints.append(request.url)
 
     def said(message: ConsoleMessage) -> None:
         # The status of a page itself is no complaint about it.
-        if not (message.text.startswith("Failed to load resource") and message.location["url"] in pages):
+        if not (
+            message.text.startswith("Failed to load resource") and message.location["url"].partition("#")[0] in pages
+        ):
             complaints.append(message.text)
 
     try:

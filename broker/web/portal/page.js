@@ -68,6 +68,13 @@ for (const button of every("[data-copy]")) {
   });
 }
 
+// ---- the way back to what a link was to: whoever comes by one of another site is asked first ----
+
+if (location.hash) {
+  // An address that differs in its end alone would not be asked for at all.
+  for (const link of every("a.go[href='/']")) link.href = (location.search ? "/" : "/?") + location.hash;
+}
+
 // ---- finding a role ----
 
 const find = document.getElementById("find");

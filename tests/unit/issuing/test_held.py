@@ -62,7 +62,7 @@ async def test_held_credentials_are_refused_from_the_cache_too_and_on_record(
     with pytest.raises(error) as refused:
         await house.issuer.issue(house.asking(cookie=cookie), role="developer")
     assert refused.value.hint is not None
-    assert refused.value.hint.startswith("unusual activity was seen: ")
+    assert refused.value.hint.startswith("unusual activity was seen")
     assert house.diary == ["refused"]
     assert (house.audit.events[-1].reason, house.sts.calls) == (reason, 1)
 

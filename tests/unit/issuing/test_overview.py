@@ -63,6 +63,19 @@ async def test_a_role_says_what_is_missing_and_how_to_get_it() -> None:
     assert [step.total_seconds() / 60 for step in boxed.approval.durations] == [20, 60, 120]
 
 
+async def test_what_a_hint_says_to_run_can_be_run_as_it_stands() -> None:
+    house = House()
+    before = (await seen_by(house)).cookie
+    assert before is not None
+    house.clock.moment += timedelta(minutes=1)
+    await Holds(epochs=house.epochs).put("alice@R", Response.STEP_UP, by="watch")
+    (alerted,) = (await house.overviews.of(house.asking(cookie=before.value.reveal()))).offers
+    weak = await offer_of(rule(indicators=frozenset({"pkinit"})))
+    assert (alerted.verdict, weak.verdict) == ("step_up", "step_up")
+    commands = [offer.hint.partition(": run ")[2] for offer in (alerted, weak)]
+    assert commands == ["zerotrust login", "zerotrust login --step-up developer"]
+
+
 async def test_an_open_box_opens_the_role_and_says_until_when() -> None:
     house = House(rule(approval=1))
     asked = await house.elevating.desk.ask_for(
