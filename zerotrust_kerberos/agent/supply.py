@@ -123,9 +123,7 @@ class ByPass:
         if until < time.time() + self._seconds - _CLOCKS:
             await self._returned()
             left = max(0, int(until - time.time())) // 60
-            raise Failure(
-                "usage", f"your rule lets jobs go on for {left} minutes", fix=f"zerotrust serve --pass {left}m"
-            )
+            raise Failure("usage", f"your rule lets jobs go on for {left} minutes: --pass {left}m")
         loop = asyncio.get_running_loop()
         self._timers = [
             loop.call_later(lifetime / 2, self._renew, lifetime / 2),

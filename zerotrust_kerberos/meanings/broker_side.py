@@ -52,6 +52,7 @@ MEANINGS = {
             "You may not have the role, or there is none of this name: the broker answers both alike.",
             "You are not in the group that the rule names; new groups count from the next ticket on.",
             "The rule is for other networks than the one you come from.",
+            "You asked for a job pass (`--pass`), and your rule allows none (`job_passes`): the role itself you may have.",
             "You approved or reviewed what is your own.",
         ),
         do=(
