@@ -60,6 +60,11 @@ def approver(house: House, mallory: dict[str, str]) -> Visitor:
     return entered
 
 
+def deeds(house: House) -> int:
+    """How many records there are of what somebody did; what the watch makes of it comes in its own time."""
+    return sum(record["event"] != "alert" for record in house.broker.records())
+
+
 def last_issue(house: House) -> dict[str, Any]:
     return next(record for record in reversed(house.broker.records()) if record["event"] == "issued")
 
@@ -115,11 +120,11 @@ def test_the_console_is_opened_by_a_refresh_and_no_form_goes_elsewhere(visitor: 
 def test_a_form_that_another_page_could_have_sent_does_nothing_and_nobody_is_challenged(
     visitor: Visitor, house: House, path: str, bent: dict[str, str | None]
 ) -> None:
-    before = len(house.broker.records())
+    before = deeds(house)
     shown = visitor.post(path, bent, role="developer")
     assert shown.status in (403, 415)
     assert "WWW-Authenticate" not in shown.headers
-    assert len(house.broker.records()) == before
+    assert deeds(house) == before
     assert house.sts.calls() == []
 
 

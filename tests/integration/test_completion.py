@@ -76,6 +76,7 @@ def home(realm: Realm, door: FrontDoor, tmp_path: Path) -> dict[str, str]:
     return {
         **realm.kinit("alice", tmp_path / ".ccache"),
         "HOME": str(tmp_path),
+        "XDG_RUNTIME_DIR": str(tmp_path),
         "PATH": f"{tmp_path}/.bin:{PROGRAMS}:/usr/bin:/bin",
         "TERM": "xterm",
         "LC_ALL": "C.UTF-8",

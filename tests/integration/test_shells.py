@@ -33,12 +33,13 @@ KEYS = variables.given(
         "Expiration": CREDENTIALS["expiration"],
     }
 )
+OURS = ("HOME", "XDG_RUNTIME_DIR")
 SHELLS = [("env", "dash"), ("env", "bash"), ("env", "zsh"), ("fish", "fish")]
 
 
 def run(command: list[str], **env: str) -> str:
     done = subprocess.run(
-        command, env={"PATH": "/usr/bin:/bin", "HOME": os.environ["HOME"], **env}, capture_output=True, text=True, timeout=60,
+        command, env={"PATH": "/usr/bin:/bin", **{name: os.environ[name] for name in OURS}, **env}, capture_output=True, text=True, timeout=60,
         check=False,
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
