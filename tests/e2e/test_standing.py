@@ -112,12 +112,6 @@ def browser(broker: BrokerProcess, ticket: Ticket, name: str = "alice") -> dict[
     return cookie_of(ask(broker, "POST", wire.SESSIONS_PATH, {**ticket(name), **MARK}))
 
 
-def uses(broker: BrokerProcess, ticket: Ticket) -> list[tuple[str, ...]]:
-    """What alice used lately: role, how, by what, from where."""
-    found = seen(broker, wire_standing.RECENTS_PATH, ticket())["recents"]
-    return [(use["role"], use["how"], use["via"], use["address"]) for use in found]
-
-
 def ends_everything(broker: BrokerProcess, ticket: Ticket, *others: BrokerProcess) -> None:
     """Leave nothing of alice's to the next test; what she is given from here on is heard to be newer everywhere."""
     cookie = browser(broker, ticket)
@@ -193,7 +187,7 @@ def test_without_redis_one_process_knows_what_it_made(alone: BrokerProcess, tick
     other = next(one["id"] for one in rows if not one["current"])
     assert ask(alone, "DELETE", f"{wire.SESSIONS_PATH}/{other}", {**first, **MARK}).status == 204
     assert ask(alone, "GET", wire.WHOAMI_PATH, {**second, **MARK}).status == 401
-    assert [one["role"] for one in seen(alone, wire_standing.RECENTS_PATH, first)["recents"]] == ["developer"]
+    assert "developer" in {one["role"] for one in seen(alone, wire_standing.RECENTS_PATH, first)["recents"]}
     # No pass can be made without Redis, and none is there.
     assert seen(alone, wire.PASSES_PATH, first) == {"passes": [], "complete": True}
     # A restart forgets what was noted; the sessions go on, and whoever shows one sees it.
@@ -255,10 +249,12 @@ def test_job_passes_and_uses_of_one_instance_are_seen_at_another(
 
     assert ask(here, "GET", f"{wire.CONTAINER_PATH}/developer", bearer).status == 200
     deadline = time.monotonic() + HEARD_SECONDS
-    ours = ("developer", "credentials", "job_pass", "127.0.0.1")
-    while ours not in uses(there, ticket):
-        assert time.monotonic() < deadline, uses(there, ticket)
+    while not (uses := seen(there, wire_standing.RECENTS_PATH, ticket())["recents"]):
+        assert time.monotonic() < deadline
         time.sleep(0.05)
+    assert [(use["role"], use["how"], use["via"], use["address"]) for use in uses] == [
+        ("developer", "credentials", "job_pass", "127.0.0.1")
+    ]
     # What a pass was made from ends it too.
     assert ask(there, "DELETE", f"{wire.PASSES_PATH}/{made['id']}", {**ticket(), **MARK}).status == 204
     assert seen(here, wire.PASSES_PATH, ticket())["passes"] == []

@@ -38,10 +38,8 @@ SHELLS = [("env", "dash"), ("env", "bash"), ("env", "zsh"), ("fish", "fish")]
 
 
 def run(command: list[str], **env: str) -> str:
-    done = subprocess.run(
-        command, env={"PATH": "/usr/bin:/bin", **{name: os.environ[name] for name in OURS}, **env}, capture_output=True, text=True, timeout=60,
-        check=False,
-    )  # fmt: skip
+    whole = {"PATH": "/usr/bin:/bin", **{name: os.environ[name] for name in OURS}, **env}
+    done = subprocess.run(command, env=whole, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout
 

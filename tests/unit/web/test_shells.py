@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import os
 import subprocess
 from datetime import UTC, datetime
 
@@ -34,13 +35,17 @@ def block(name: str, secret: str) -> str:
 
 
 @pytest.mark.parametrize("secret", [PLAIN, HOSTILE], ids=["AWS's", "hostile"])
+# Or fish makes folders of its own in the home of whoever runs the tests, and in /tmp.
+OURS = {name: os.environ[name] for name in ("HOME", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR")}
+
+
 @pytest.mark.parametrize(("shell", "name"), [("bash", "posix"), ("dash", "posix"), ("zsh", "posix"), ("fish", "fish")])
 def test_a_shell_reads_it_as_it_was(shell: str, name: str, secret: str) -> None:
     program = shutil.which(shell)
     assert program is not None, f"{shell} is not installed"
     script = block(name, secret) + "\nenv -0\n"
     done = subprocess.run(
-        [program], input=script.encode(), env={"PATH": "/usr/bin:/bin"}, capture_output=True, check=True
+        [program], input=script.encode(), env={"PATH": "/usr/bin:/bin", **OURS}, capture_output=True, check=True
     )
     found = dict(line.partition("=")[::2] for line in done.stdout.decode().split("\0"))
     assert done.stderr == b""
