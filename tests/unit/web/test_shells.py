@@ -34,11 +34,11 @@ def block(name: str, secret: str) -> str:
     return next(each.text for each in blocks(credentials_with(secret)) if each.name == name)
 
 
-@pytest.mark.parametrize("secret", [PLAIN, HOSTILE], ids=["AWS's", "hostile"])
 # Or fish makes folders of its own in the home of whoever runs the tests, and in /tmp.
 OURS = {name: os.environ[name] for name in ("HOME", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR")}
 
 
+@pytest.mark.parametrize("secret", [PLAIN, HOSTILE], ids=["AWS's", "hostile"])
 @pytest.mark.parametrize(("shell", "name"), [("bash", "posix"), ("dash", "posix"), ("zsh", "posix"), ("fish", "fish")])
 def test_a_shell_reads_it_as_it_was(shell: str, name: str, secret: str) -> None:
     program = shutil.which(shell)
