@@ -214,6 +214,14 @@ def test_a_ticket_cache_without_an_end_does_not_take_the_machines_memory(
     endless.unlink()
 
 
+def test_places_come_back_with_each_connection_that_a_worker_takes(alice: Environment, folder: Path) -> None:
+    with roots(alice, folder):
+        words = [alice["ZEROTRUST_AGENT"], alice["KRB5CCNAME"], alice["ZEROTRUST_BROKER_URL"]]
+        script = f"for _ in range(300):\n    exec({_ASK!r})"
+        done = users.run(ALICE, [PYTHON, "-I", "-c", script, *words], {})
+        assert (done.stdout, done.stderr) == ("200" * 300, "")
+
+
 _ASK = """
 import socket, sys
 path, cache, url = sys.argv[1:]

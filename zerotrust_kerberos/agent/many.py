@@ -19,6 +19,15 @@ from zerotrust_kerberos.agent import callers
 
 # Users at once. A user namespace can give one person 65536 uids, and each costs a process.
 WORKERS_MAX = 512
+# Connections on their way to workers that have not taken them, and one more for each worker. The kernel counts them for all of
+# root's programs together, and lets one without privileges send none when there are more than it may open files, mostly 1024
+# (ETOOMANYREFS, unix(7)).
+ON_THE_WAY_MAX = 384
+# One user has at most this part of what is left of them, and always one. So whoever stops their workers, under many names even,
+# leaves places for everybody else.
+_PART = 2
+# Read at once of a worker's signs that it took one, a byte each.
+_SIGNS = 4096
 # root has tickets of its own and asks the broker itself; the two others are what the kernel says where it cannot name a user,
 # as for everybody in a user namespace who has no name outside.
 _NOBODY = frozenset({0, 65534, 0xFFFFFFFF})
@@ -39,6 +48,7 @@ class Parent:
         self._listener = listener
         self._work = work
         self._channels: dict[int, socket.socket] = {}
+        self._on_the_way: dict[int, int] = {}
         self._selector = selectors.DefaultSelector()
 
     def run(self) -> NoReturn:
@@ -51,8 +61,8 @@ class Parent:
             for key, _ in self._selector.select():
                 if key.data is None:
                     self._accept()
-                else:
-                    self._ended(key.data)
+                elif self._channels.get(key.data) is key.fileobj:
+                    self._taken(key.data)
 
     def _accept(self) -> None:
         try:
@@ -72,7 +82,7 @@ class Parent:
         # Twice: a worker may have ended for want of work.
         for _ in range(2):
             channel = self._channels.get(uid) or self._started(uid)
-            if channel is None:
+            if channel is None or not self._has_place(uid):
                 return
             try:
                 socket.send_fds(channel, [b"\0"], [connection.fileno()])
@@ -81,7 +91,23 @@ class Parent:
             except OSError:
                 return  # it has more to do than it can, or is stopped
             else:
+                self._on_the_way[uid] = self._on_the_way.get(uid, 0) + 1
                 return
+
+    def _has_place(self, uid: int) -> bool:
+        own = self._on_the_way.get(uid, 0)
+        return own == 0 or _PART * own < ON_THE_WAY_MAX - sum(self._on_the_way.values())
+
+    def _taken(self, uid: int) -> None:
+        """A worker took some connections, or has ended."""
+        try:
+            signs = len(self._channels[uid].recv(_SIGNS))
+        except OSError:
+            signs = 0
+        if signs:
+            self._on_the_way[uid] = max(0, self._on_the_way.get(uid, 0) - signs)
+        else:
+            self._ended(uid)
 
     def _started(self, uid: int) -> socket.socket | None:
         if len(self._channels) >= WORKERS_MAX:
@@ -106,6 +132,7 @@ class Parent:
 
     def _ended(self, uid: int) -> None:
         channel = self._channels.pop(uid, None)
+        self._on_the_way.pop(uid, None)
         if channel is not None:
             self._selector.unregister(channel)
             with contextlib.suppress(OSError):

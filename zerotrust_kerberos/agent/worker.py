@@ -119,6 +119,8 @@ async def _take(channel: socket.socket, door: Door) -> bool:
     # Where we have no descriptor left for it the kernel drops the connection and delivers the rest.
     message, descriptors, _, _ = socket.recv_fds(channel, 1, 1)
     for descriptor in descriptors:
+        with contextlib.suppress(OSError):
+            channel.send(b"\0")  # the parent counts what is on its way
         protocol = asyncio.StreamReaderProtocol(asyncio.StreamReader(limit=HEAD_MAX), door.connected)
         with contextlib.suppress(OSError):
             connection = socket.socket(fileno=descriptor)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import selectors
 import socket
 from typing import NoReturn
 
-from zerotrust_kerberos.agent.many import Parent
+from zerotrust_kerberos.agent.many import ON_THE_WAY_MAX, Parent
 
 UID = 4_000_000
+STOPPED = 60
 
 
 def _answers(channel: socket.socket, uid: int) -> NoReturn:
@@ -57,3 +59,53 @@ def test_a_connection_that_a_worker_does_not_take_is_closed() -> None:
         assert client.recv(1) == b""
         parent._ended(UID)
         parent._selector.close()
+
+
+def test_workers_that_take_nothing_leave_places_for_everybody_else() -> None:
+    """One person has many uids by user namespaces, and may stop each of their workers."""
+    with contextlib.ExitStack() as ends, socket.socket(socket.AF_UNIX) as listener:
+        parent = Parent(listener, work=_answers)
+        stopped = [_worker(parent, UID + number, ends) for number in range(STOPPED)]
+        for number in range(STOPPED):
+            for _ in range(300):
+                parent._hand(listener, UID + number)
+        on_their_way = [_arrived(channel) for channel in stopped]
+        assert sum(on_their_way) <= ON_THE_WAY_MAX + STOPPED
+        assert min(on_their_way) == 1
+        well = _worker(parent, UID + STOPPED, ends)
+        for _ in range(300):
+            parent._hand(listener, UID + STOPPED)
+            assert _arrived(well) == 1
+            well.send(b"\0")
+            parent._taken(UID + STOPPED)
+
+
+def test_a_hundred_connections_at_once_are_no_more_than_one_user_may_have() -> None:
+    with contextlib.ExitStack() as ends, socket.socket(socket.AF_UNIX) as listener:
+        parent = Parent(listener, work=_answers)
+        busy = _worker(parent, UID, ends)
+        for _ in range(100):
+            parent._hand(listener, UID)
+        assert _arrived(busy) == 100
+
+
+def _worker(parent: Parent, uid: int, ends: contextlib.ExitStack) -> socket.socket:
+    """The worker's end of a channel."""
+    ours, theirs = (ends.enter_context(end) for end in socket.socketpair())
+    ours.setblocking(False)
+    theirs.setblocking(False)
+    parent._channels[uid] = ours
+    return theirs
+
+
+def _arrived(channel: socket.socket) -> int:
+    """How many connections are there; none of them is kept."""
+    number = 0
+    while True:
+        try:
+            message, descriptors, _, _ = socket.recv_fds(channel, 1, 1)
+        except BlockingIOError:
+            return number
+        for descriptor in descriptors:
+            os.close(descriptor)
+        number += len(message)
