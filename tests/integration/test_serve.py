@@ -347,6 +347,10 @@ def test_a_ticket_that_has_ended_is_none(served: Served, door: FrontDoor, realm:
     cache = cache_of(login)
     realm.kinit("alice", cache, options=["-l", "2s"])
     eventually(lambda: (answer := served.ask()) is not None and b"ticket_expired" in answer.body)
+    door.visits.clear()  # while it lasted it was a new login, which the broker is asked about
+    answer = served.ask()
+    assert answer is not None
+    assert answer.status == 401
     assert door.visits == []
 
 
