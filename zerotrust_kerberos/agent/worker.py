@@ -118,9 +118,10 @@ async def _take(channel: socket.socket, door: Door) -> bool:
     loop = asyncio.get_running_loop()
     # Where we have no descriptor left for it the kernel drops the connection and delivers the rest.
     message, descriptors, _, _ = socket.recv_fds(channel, 1, 1)
-    for descriptor in descriptors:
+    if message:
         with contextlib.suppress(OSError):
             channel.send(b"\0")  # the parent counts what is on its way
+    for descriptor in descriptors:
         protocol = asyncio.StreamReaderProtocol(asyncio.StreamReader(limit=HEAD_MAX), door.connected)
         with contextlib.suppress(OSError):
             connection = socket.socket(fileno=descriptor)

@@ -8,6 +8,8 @@ import selectors
 import socket
 from typing import NoReturn
 
+from zerotrust_kerberos.agent import worker
+from zerotrust_kerberos.agent.http import Door, Reply, Request
 from zerotrust_kerberos.agent.many import ON_THE_WAY_MAX, Parent
 
 UID = 4_000_000
@@ -87,6 +89,20 @@ def test_a_hundred_connections_at_once_are_no_more_than_one_user_may_have() -> N
         for _ in range(100):
             parent._hand(listener, UID)
         assert _arrived(busy) == 100
+
+
+async def test_a_connection_that_a_worker_has_no_descriptor_for_is_not_on_its_way_any_more() -> None:
+    """The kernel drops it, and delivers what came with it."""
+    parent, channel = socket.socketpair()
+    with parent, channel:
+        parent.settimeout(60)
+        parent.send(b"\0")
+        assert await worker._take(channel, Door(_nothing, of=lambda _socket: None))
+        assert parent.recv(10) == b"\0"
+
+
+async def _nothing(_request: Request) -> Reply:
+    raise AssertionError("nobody asks")
 
 
 def _worker(parent: Parent, uid: int, ends: contextlib.ExitStack) -> socket.socket:
