@@ -19,6 +19,8 @@ _CHANGING = frozenset({hdrs.METH_POST, hdrs.METH_PUT, hdrs.METH_DELETE, hdrs.MET
 # No browser comes to the operators' door, whatever it asks; nor to a secret, or a page could have one read, and recorded.
 _NO_PAGES = (wire_operators.PREFIX, wire_secrets.SECRETS_PATH)
 _FOREIGN_SITES = frozenset({"cross-site", "same-site"})
+# Of two that say who asks, or whom, one would be looked at and the other meant.
+_SINGLE = (hdrs.AUTHORIZATION, hdrs.HOST, hdrs.ORIGIN, "Sec-Fetch-Site", wire.DPOP)
 # What curl -d sends when nobody says otherwise. It is read as JSON like the other; the header that no foreign page can
 # set is what keeps pages out, not the media type.
 _FORM = "application/x-www-form-urlencoded"
@@ -30,7 +32,7 @@ PROBES = frozenset({"/healthz", "/readyz"})
 # The same for everybody, and what the page is dressed in that tells somebody of the right name.
 _ASSETS = frozenset({"/page.css", "/page.js", "/icon.svg"})
 # host [":" port], RFC 9110 section 7.2. User information or a path in it is nobody's typing.
-_HOST = re.compile(r"\[?([a-z0-9_.:-]+?)\]?(?::([0-9]{1,5}))?")
+_HOST = re.compile(r"(?:\[(?P<address>[0-9a-f:.]+)\]|(?P<name>[a-z0-9_.-]+))(?::(?P<port>[0-9]{1,5}))?")
 
 SECURITY_HEADERS = {
     "Cache-Control": "no-store",
@@ -86,7 +88,7 @@ def _refuse_odd_forms(request: web.Request) -> None:
     if not request.raw_path.startswith("/"):
         # An absolute-form target would take the place of the Host header (RFC 9112 section 3.2.2).
         raise BadRequest("absolute-form request target", hint="send the path alone as the request target")
-    for name in (hdrs.AUTHORIZATION, hdrs.HOST, wire.DPOP):
+    for name in _SINGLE:
         if len(request.headers.getall(name, ())) > 1:
             raise BadRequest(f"more than one {name}", hint=f"send one {name} header")
     if hdrs.HOST not in request.headers:
@@ -127,13 +129,13 @@ def _require_own_form(request: web.Request) -> None:
 def host_of(request: web.Request) -> str:
     """The name in the Host header, lower case, without port; empty where it is none."""
     found = _HOST.fullmatch(request.headers.get(hdrs.HOST, "").lower())
-    return found[1] if found else ""
+    return (found["address"] or found["name"]) if found else ""
 
 
 def port_of(request: web.Request) -> str | None:
     """The port in the Host header; None where there is none, or the header is none."""
     found = _HOST.fullmatch(request.headers.get(hdrs.HOST, "").lower())
-    return found[2] if found else None
+    return found["port"] if found else None
 
 
 def url_of(request: web.Request) -> str:

@@ -5,17 +5,23 @@ from __future__ import annotations
 import ssl
 
 import pytest
+from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
+from multidict import CIMultiDict
 
-from broker.core.errors import CrossSiteBlocked
+from broker.core.errors import BadRequest, CrossSiteBlocked, HostNotAllowed
 from broker.web import guards
 
 
-def checked(origin: str, *, tls: bool) -> None:
-    headers = {"Host": "broker.test", "Origin": origin, "Content-Type": "application/x-www-form-urlencoded"}
+def request_from(origin: str, *more: tuple[str, str], tls: bool = True, host: str = "broker.test") -> web.Request:
+    form = ("Content-Type", "application/x-www-form-urlencoded")
+    headers = CIMultiDict([("Host", host), ("Origin", origin), form, *more])
     context = ssl.create_default_context() if tls else None
-    request = make_mocked_request("POST", "/page/credentials", headers=headers, sslcontext=context)
-    guards.check(request, address=None, hostnames=frozenset({"broker.test"}), networks=())
+    return make_mocked_request("POST", "/page/credentials", headers=headers, sslcontext=context)
+
+
+def check(request: web.Request) -> None:
+    guards.check(request, address=None, hostnames=frozenset({"broker.test", "::1"}), networks=())
 
 
 @pytest.mark.parametrize(
@@ -34,7 +40,26 @@ def checked(origin: str, *, tls: bool) -> None:
 )
 def test_our_own_page_is_the_one_of_this_very_address(origin: str, tls: bool, is_ours: bool) -> None:  # noqa: FBT001
     if is_ours:
-        checked(origin, tls=tls)
+        check(request_from(origin, tls=tls))
         return
     with pytest.raises(CrossSiteBlocked):
-        checked(origin, tls=tls)
+        check(request_from(origin, tls=tls))
+
+
+@pytest.mark.parametrize(
+    "second", [("Origin", "https://other.test"), ("Sec-Fetch-Site", "cross-site"), ("Host", "other.test")], ids=str
+)
+def test_who_asks_and_whom_is_said_once(second: tuple[str, str]) -> None:
+    once = ("Sec-Fetch-Site", "same-origin")
+    check(request_from("https://broker.test", once))
+    with pytest.raises(BadRequest):
+        check(request_from("https://broker.test", once, second))
+
+
+@pytest.mark.parametrize(
+    "host", ["[broker.test]", "broker.test]:443", "[broker.test", "::1", "broker.test:443:443", ""]
+)
+def test_a_host_that_no_browser_writes_is_none_of_ours(host: str) -> None:
+    check(request_from("https://[::1]:8443", host="[::1]:8443"))
+    with pytest.raises(HostNotAllowed):
+        check(request_from(f"https://{host}", host=host))
