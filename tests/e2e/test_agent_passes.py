@@ -19,9 +19,10 @@ from tests.fakes.broker import BrokerProcess, configuration
 from tests.fakes.front_door import CREDENTIALS, FrontDoor, Visit
 from tests.fakes.realm import Realm
 from tests.fakes.redis import RedisServer
-from tests.fakes.served import ROOT, eventually, serving
+from tests.fakes.served import ROOT, serving
 from tests.fakes.sts.demo import demo_world
 from tests.fakes.sts.process import StrictSts
+from tests.fakes.until import eventually
 from tests.fakes.user_side import zerotrust
 
 RULE = {"name": "engineers", "principals": ["alice@EXAMPLE.COM"], "roles": ["developer"], "job_passes": "8h"}

@@ -29,6 +29,7 @@ from tests.fakes.sts.demo import (
     allow,
     trust,
 )
+from tests.fakes.until import eventually
 
 ROOT, ALICE, MALLORY = "root/admin@EXAMPLE.COM", "alice@EXAMPLE.COM", "mallory@EXAMPLE.COM"
 DENY_ROLE = "arn:aws:iam::111122223333:role/ZeroTrustRevocation"
@@ -198,7 +199,7 @@ def test_killed_in_the_middle_it_goes_on_where_it_was(house: House) -> None:
     house.broker.kill()
     iam.put_role_policy(RoleName="ZeroTrustRevocation", PolicyName="own", PolicyDocument=json.dumps(MAY_DENY))
     house.broker.start()
-    until(lambda: not house.aws.may(mine))
+    eventually(lambda: not house.aws.may(mine))
     house.broker.kill()
     house.broker.start()
     assert not house.aws.may(mine)
@@ -224,10 +225,3 @@ def test_without_the_section_nothing_is_done_and_the_setting_is_named(
         assert "nothing was done" in result.stderr
         assert "held" not in house.root.admin("revocations", **env).stdout
         assert broker.records()[-2]["reason"] == "aws_revocation_not_configured"
-
-
-def until(condition: Any) -> None:
-    deadline = time.monotonic() + 8
-    while not condition():
-        assert time.monotonic() < deadline, "it does not come"
-        time.sleep(0.1)

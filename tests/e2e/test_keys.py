@@ -7,7 +7,7 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +29,7 @@ from tests.fakes.realm import Realm
 from tests.fakes.redis import RedisServer
 from tests.fakes.sts.demo import demo_world
 from tests.fakes.sts.process import StrictSts
+from tests.fakes.until import eventually
 
 ROOT = "root/admin@EXAMPLE.COM"
 # Sealed anew within seconds; the machine is busy.
@@ -69,13 +70,6 @@ def raw(text: str) -> bytes:
 
 def state(broker: BrokerProcess) -> Path:
     return Path(broker.settings["state"]["directory"])
-
-
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline, "it does not come"
-        time.sleep(0.3)
 
 
 @pytest.fixture(scope="module")
@@ -126,7 +120,7 @@ def test_under_load_at_two_brokers_no_request_fails_and_everything_is_sealed_ane
             before = place.keys("status")
             for kind in ("data", "session"):
                 place.keys("rotate", kind)
-            until(
+            eventually(
                 lambda: all(
                     sealing(place.keys("status"), kind) != sealing(before, kind) for kind in ("data", "session")
                 )
@@ -141,8 +135,8 @@ def test_under_load_at_two_brokers_no_request_fails_and_everything_is_sealed_ane
                     return all(daily.now().is_newest(blob) for blob in found)
                 return all(hierarchy.envelope(use).is_newest(blob) for blob in found)
 
-            until(lambda: is_anew(Use.REVOCATION_SEAL))
-            until(lambda: is_anew(Use.WATCH_SEAL))
+            eventually(lambda: is_anew(Use.REVOCATION_SEAL))
+            eventually(lambda: is_anew(Use.WATCH_SEAL))
         finally:
             stop.set()
         for one in running:
@@ -173,7 +167,7 @@ def test_rotations_commanded_at_both_brokers_at_the_same_moment_lose_nothing_and
     with ThreadPoolExecutor(2) as threads:
         # A process of zerotrust-admin for each.
         assert all(threads.map(rotate, place.brokers))
-    until(lambda: before not in (found := {seals_at(one) for one in place.brokers}) and len(found) == 1)
+    eventually(lambda: before not in (found := {seals_at(one) for one in place.brokers}) and len(found) == 1)
     session = cookie(place.alice, place.brokers[0])
     assert {status(credentials(one, session))[0] for one in place.brokers} == {200}
     assert all(get(one.url, "/readyz").body["dependencies"]["keys"] == {"status": "ok"} for one in place.brokers)

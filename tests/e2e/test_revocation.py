@@ -24,6 +24,7 @@ from tests.fakes.realm import Realm
 from tests.fakes.redis import RedisServer
 from tests.fakes.sts.demo import demo_world
 from tests.fakes.sts.process import StrictSts
+from tests.fakes.until import eventually
 
 ALICE, ROOT = "alice@EXAMPLE.COM", "root/admin@EXAMPLE.COM"
 SESSIONS, EVERYBODY = Subject(Kind.USER, ALICE), Subject(Kind.EVERYBODY)
@@ -111,15 +112,6 @@ def credentials(broker: BrokerProcess, headers: dict[str, str]) -> Answer:
     return ask(broker, "POST", wire.CREDENTIALS_PATH, headers, ROLES)
 
 
-def until(condition: Callable[[], bool]) -> float:
-    """Seconds until it holds."""
-    started = time.monotonic()
-    while not condition():
-        assert time.monotonic() - started < PATIENCE, "it does not come"
-        time.sleep(0.01)
-    return time.monotonic() - started
-
-
 def status(answer: Answer) -> tuple[int, str]:
     return answer.status, "" if answer.status == 200 else answer.json["code"]
 
@@ -158,7 +150,7 @@ def test_under_load_at_two_instances_the_last_credential_goes_out_within_a_secon
 
     fleet.operate(HOLD, held=False)
     for broker in fleet.brokers:
-        until(lambda b=broker: credentials(b, {**alice.ticket(), **MARK}).status == 200)
+        eventually(lambda b=broker: credentials(b, {**alice.ticket(), **MARK}).status == 200)
 
 
 def test_sessions_and_passes_die_everywhere_and_a_new_ticket_works_at_once(fleet: Fleet, alice: Owner) -> None:
@@ -169,7 +161,7 @@ def test_sessions_and_passes_die_everywhere_and_a_new_ticket_works_at_once(fleet
     assert credentials(two, session).json["AccessKeyId"] == cached
     fleet.operate(SESSIONS)
     for broker in fleet.brokers:
-        assert until(lambda b=broker: credentials(b, session).status == 401) < PROMISED
+        assert eventually(lambda b=broker: credentials(b, session).status == 401) < PROMISED
         assert container(broker, token).status == 401
         fresh = credentials(broker, {**alice.ticket(), **MARK})
         assert fresh.status == 200
@@ -181,7 +173,7 @@ def test_a_chain_that_began_before_the_revocation_hands_out_nothing(fleet: Fleet
     one, _ = fleet.brokers
     cached = credentials(one, {**alice.ticket(), **MARK}).json["AccessKeyId"]
     fleet.operate(SESSIONS)
-    until(lambda: credentials(one, {**alice.ticket(), **MARK}).json["AccessKeyId"] != cached)
+    eventually(lambda: credentials(one, {**alice.ticket(), **MARK}).json["AccessKeyId"] != cached)
     fleet.operate(SESSIONS)
     time.sleep(0.5)  # heard, and nothing is cached under what came of it: AWS is asked
     sts.clear_calls()
@@ -202,7 +194,7 @@ def test_one_session_ends_alone_at_every_instance(fleet: Fleet, alice: Owner) ->
     answer = ask(one, "DELETE", wire.CURRENT_SESSION_PATH, ended)
     assert answer.status == 204
     assert "Max-Age=0" in answer.headers["Set-Cookie"]
-    assert until(lambda: credentials(two, ended).status == 401) < PROMISED
+    assert eventually(lambda: credentials(two, ended).status == 401) < PROMISED
     assert credentials(one, ended).status == 401
     assert credentials(two, other).status == 200
     assert ask(two, "DELETE", wire.CURRENT_SESSION_PATH, ended).status == 204, (
@@ -220,7 +212,7 @@ def test_an_old_dump_of_redis_revives_nothing_and_a_new_instance_hears_it_all_th
     assert container(two, token).status == 200
     fleet.server.cli("SAVE")
     fleet.operate(SESSIONS)
-    until(lambda: container(two, token).status == 401)
+    eventually(lambda: container(two, token).status == 401)
     fleet.server.restart()  # with the dump, in which the pass is in force and nobody is revoked
     time.sleep(1.5)
     for broker in fleet.brokers:
@@ -237,8 +229,8 @@ def test_killed_and_started_with_an_empty_redis_an_instance_knows_what_its_disk_
     one, two = fleet.brokers
     session = cookie(alice, one)
     fleet.operate(EVERYBODY)
-    until(lambda: credentials(one, session).status == 401)
-    until(lambda: one.output.exists() and two.output.exists())
+    eventually(lambda: credentials(one, session).status == 401)
+    eventually(lambda: one.output.exists() and two.output.exists())
     time.sleep(1.0)
     for broker in fleet.brokers:
         broker.kill()

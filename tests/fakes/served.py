@@ -8,8 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,16 +101,3 @@ def as_another(script: str, *words: str, uid: int = OTHER_UID) -> subprocess.Com
         extra_groups=[],
         env={"PATH": os.defpath},
     )
-
-
-def eventually(condition: Callable[[], bool]) -> None:
-    """Return when it holds.
-
-    Raises:
-        TimeoutError: It does not in time.
-    """
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        if time.monotonic() > deadline:
-            raise TimeoutError("it did not come to hold")
-        time.sleep(0.02)

@@ -11,10 +11,11 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+
+from tests.fakes.until import eventually
 
 ROOT = Path(__file__).parents[2]
 # The system's: whatever the tests run in may lie in root's home.
@@ -89,15 +90,6 @@ def agent(
             if process.poll() is None:
                 process.send_signal(signal.SIGTERM)
             process.wait(PATIENCE)
-
-
-def eventually(condition: object) -> None:
-    """Return when it holds."""
-    assert callable(condition)
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come to hold"
-        time.sleep(0.02)
 
 
 @contextmanager

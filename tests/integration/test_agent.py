@@ -17,7 +17,8 @@ import pytest
 
 from tests.fakes import front_door, users
 from tests.fakes.front_door import CREDENTIALS, FrontDoor
-from tests.fakes.users import ALICE, MALLORY, PYTHON, ROOT, eventually
+from tests.fakes.until import eventually
+from tests.fakes.users import ALICE, MALLORY, PYTHON, ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from tests.fakes.broker import NO_HOME, PROGRAMS, BrokerProcess, configuration
 from tests.fakes.disk import Disk
 from tests.fakes.operator import Operator, last
 from tests.fakes.realm import Realm
+from tests.fakes.until import eventually
 
 NO_STS = "http://127.0.0.1:1"
 ALICE, ROOT = "alice@EXAMPLE.COM", "root/admin@EXAMPLE.COM"
@@ -70,13 +71,6 @@ def secrets(
     done = subprocess.run(command, env={**outer, **who.env}, input=said, capture_output=True, check=False, timeout=60)
     assert done.returncode == status, done.stderr
     return done
-
-
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline, "not in time"
-        time.sleep(0.02)
 
 
 # ---- the command ----
@@ -202,7 +196,7 @@ def test_a_revoked_user_reads_nothing_at_either_instance(
     body = b'{"what":"credentials","user":"alice@EXAMPLE.COM"}'
     assert root.ask(one.url, "POST", wire_operators.REVOCATIONS_PATH, body).status == 200
     try:
-        until(lambda: alice.ask(two.url, "GET", f"{wire_secrets.PREFIX}team-a/revoked").status == 403)
+        eventually(lambda: alice.ask(two.url, "GET", f"{wire_secrets.PREFIX}team-a/revoked").status == 403)
         for broker in fleet:
             answer = alice.ask(broker.url, "GET", f"{wire_secrets.PREFIX}team-a/revoked")
             assert (answer.status, answer.code, last(broker)["reason"]) == (403, "revoked", "revoked")
@@ -210,7 +204,7 @@ def test_a_revoked_user_reads_nothing_at_either_instance(
             assert b"canary" not in answer.body
     finally:
         assert root.ask(one.url, "POST", wire_operators.RESTORE_PATH, b'{"user":"alice@EXAMPLE.COM"}').status == 200
-    until(lambda: alice.ask(two.url, "GET", f"{wire_secrets.PREFIX}team-a/revoked").status == 200)
+    eventually(lambda: alice.ask(two.url, "GET", f"{wire_secrets.PREFIX}team-a/revoked").status == 200)
 
 
 def test_rules_are_taken_over_without_a_restart_and_the_record_names_them(
@@ -225,7 +219,7 @@ def test_rules_are_taken_over_without_a_restart_and_the_record_names_them(
         one.settings["secrets"] = {"rules": list(rules)}
         one.write_configuration()
         one.reload()
-        until(lambda: any(record["event"] == "config_reloaded" for record in one.records()[before:]))
+        eventually(lambda: any(record["event"] == "config_reloaded" for record in one.records()[before:]))
         return next(record for record in reversed(one.records()) if record["event"] == "config_reloaded")
 
     record = reloaded(RULE, RULE | {"name": "team-b", "paths": ["team-b/*"]})
@@ -254,12 +248,12 @@ def test_without_a_record_no_value_leaves_and_none_is_written(realm: Realm, alic
             assert alice.ask(broker.url, "PUT", target, body).status == 200
             disk.fill()
             # What is left of the file's last block takes a record or two.
-            until(lambda: alice.ask(broker.url, "GET", target).status != 200)
+            eventually(lambda: alice.ask(broker.url, "GET", target).status != 200)
             read = alice.ask(broker.url, "GET", target)
             assert (read.status, read.code) == (503, "audit_unavailable")
             assert b"canary" not in read.body
             body = wire_secrets.writing(fields={"value": "canary-2"}, generate={})
             assert alice.ask(broker.url, "PUT", target, body).status == 503
             disk.empty()
-            until(lambda: alice.ask(broker.url, "GET", target).status == 200)
+            eventually(lambda: alice.ask(broker.url, "GET", target).status == 200)
             assert alice.ask(broker.url, "GET", target).json["fields"] == {"value": "canary-1"}

@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from broker import wire_secrets
 from tests.fakes.broker import PROGRAMS, BrokerProcess, configuration
 from tests.fakes.operator import Operator
 from tests.fakes.realm import Realm
+from tests.fakes.until import eventually
 
 ALICE = "alice@EXAMPLE.COM"
 PATIENCE = 30.0
@@ -85,13 +85,6 @@ def run(start: Callable[..., subprocess.Popen[str]]) -> Callable[..., subprocess
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
     return run
-
-
-def until(holds: Callable[[], bool]) -> None:
-    ends = time.monotonic() + PATIENCE
-    while not holds():
-        assert time.monotonic() < ends
-        time.sleep(0.02)
 
 
 def test_a_program_gets_secrets_in_its_environment_and_its_status_is_ours(run: Any) -> None:
@@ -165,11 +158,11 @@ def test_nothing_is_written_where_one_of_several_cannot_be_had(run: Any, memory:
 def test_a_sidecar_stays_and_brings_what_changed_as_a_whole_file(start: Any, memory: Path, put: Any) -> None:
     put("team/one", value="canary-old")
     with start("fetch", "--renew", "1s", "--to", str(memory), "one=team/one") as sidecar:
-        until((memory / "one").exists)
+        eventually((memory / "one").exists)
         before = (memory / "one").stat().st_ino
         with (memory / "one").open() as opened:
             put("team/one", value="canary-new")
-            until(lambda: (memory / "one").read_text() == "canary-new")
+            eventually(lambda: (memory / "one").read_text() == "canary-new")
             assert opened.read() == "canary-old"  # whoever reads the old one reads all of it
         assert (memory / "one").stat().st_ino != before
         sidecar.send_signal(signal.SIGTERM)
@@ -181,7 +174,7 @@ def test_a_sidecar_that_cannot_begin_ends_and_one_that_cannot_go_on_keeps_its_fi
 ) -> None:
     assert run("fetch", "--renew", "1s", "--to", str(memory), "team/none").returncode == 1
     with start("fetch", "--renew", "1s", "--timeout", "2", "--to", str(memory), "team/one") as sidecar:
-        until((memory / "one").exists)
+        eventually((memory / "one").exists)
         broker.process.send_signal(signal.SIGSTOP)
         try:
             assert sidecar.stderr is not None

@@ -18,7 +18,8 @@ from botocore.utils import InstanceMetadataFetcher
 
 from tests.fakes import front_door
 from tests.fakes.front_door import CREDENTIALS, FrontDoor
-from tests.fakes.served import PYTHON, ROOT, Served, as_another, eventually, raw, serving
+from tests.fakes.served import PYTHON, ROOT, Served, as_another, raw, serving
+from tests.fakes.until import eventually
 from zerotrust_kerberos.agent.http import CONNECTIONS_MAX
 
 if TYPE_CHECKING:
