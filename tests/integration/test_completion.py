@@ -69,6 +69,8 @@ def home(realm: Realm, door: FrontDoor, tmp_path: Path) -> dict[str, str]:
     """Somebody's environment; their home is ``tmp_path``."""
     (tmp_path / "some.pem").touch()
     (tmp_path / "folder").mkdir()
+    # Or fish, at its first start, makes completions of all manual pages of the machine.
+    (tmp_path / ".local/share/fish/generated_completions").mkdir(parents=True)
     (tmp_path / ".bin").mkdir()
     (tmp_path / ".bin" / "zerotrust").write_text(PATIENT)
     (tmp_path / ".bin" / "zerotrust").chmod(0o700)

@@ -52,6 +52,8 @@ def alice(realm: Realm, door: FrontDoor, tmp_path: Path) -> Environment:
 
 
 def with_shell(alice: Environment, shell: str) -> Environment:
+    # Or fish, at its first start, makes completions of all manual pages of the machine, behind our backs and for half a minute.
+    (Path(alice["HOME"]) / ".local/share/fish/generated_completions").mkdir(parents=True)
     file, text = SHELLS[shell]
     path = Path(alice["HOME"]) / file
     path.parent.mkdir(parents=True, exist_ok=True)
