@@ -397,11 +397,25 @@ def test_a_worker_holds_neither_the_listener_nor_another_users_channel(
     assert held[0].isdisjoint(held[1])
 
 
-def test_root_and_who_has_no_name_outside_their_namespace_get_nothing(
+def test_root_is_a_user_like_others_with_a_worker_that_can_do_nothing_more(
     running: subprocess.Popen[str], surroundings: Environment, door: FrontDoor, tickets: Tickets
 ) -> None:
     tickets.give("alice", uid=ALICE)
-    assert asked(0, surroundings) == (0, {})
+    own = tickets.give("mallory", uid=0, name=f"_{ALICE}")
+    there = f"X-Zerotrust-Ccache: FILE:{own}\r\n"
+    assert asked(0, surroundings, more=there)[0] == asked(0, surroundings, more=there)[0] == 200
+    assert [visit.principal for visit in door.visits] == ["mallory@EXAMPLE.COM"]
+    status = Path(f"/proc/{_workers(running)[0]}/status").read_text()
+    assert [f"{name}:\t{0:016x}" in status for name in ("CapPrm", "CapEff", "CapInh")] == [True] * 3
+    # Nor is it a way to another's ticket.
+    theirs = f"X-Zerotrust-Ccache: FILE:/tmp/krb5cc_{ALICE}\r\n"
+    assert asked(0, surroundings, more=theirs)[1]["code"] == "no_ticket"
+
+
+def test_who_has_no_name_outside_their_namespace_gets_nothing(
+    running: subprocess.Popen[str], surroundings: Environment, door: FrontDoor, tickets: Tickets
+) -> None:
+    tickets.give("alice", uid=ALICE)
     assert asked(65534, surroundings) == (0, {})
     assert _workers(running) == {}
 

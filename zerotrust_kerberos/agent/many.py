@@ -28,9 +28,8 @@ ON_THE_WAY_MAX = 384
 _PART = 2
 # Read at once of a worker's signs that it took one, a byte each.
 _SIGNS = 4096
-# root has tickets of its own and asks the broker itself; the two others are what the kernel says where it cannot name a user,
-# as for everybody in a user namespace who has no name outside.
-_NOBODY = frozenset({0, 65534, 0xFFFFFFFF})
+# What the kernel says where it cannot name a user, as for everybody in a user namespace who has no name outside.
+_NOBODY = frozenset({65534, 0xFFFFFFFF})
 # Seconds until the next try to accept where there are no descriptors left.
 _PAUSE = 0.1
 

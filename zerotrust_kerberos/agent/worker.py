@@ -56,18 +56,20 @@ def work(channel: socket.socket, uid: int, settings: Settings) -> NoReturn:
 
 
 def _become(uid: int) -> None:
-    """Give up root. Raises where that is not certain."""
+    """Give up root, or all that it can do beyond its own files. Raises where that is not certain."""
     _leave_keyring()
     os.setgroups([])
     os.setresgid(_NO_GROUP, _NO_GROUP, _NO_GROUP)
     os.setresuid(uid, uid, uid)
     hardened.gain_nothing()
+    hardened.without_capabilities()
     hardened.hide()
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
     if os.getresuid() != (uid, uid, uid) or os.getresgid() != (_NO_GROUP,) * 3 or os.getgroups():
         raise PermissionError("this is not the user it has to be")
+    another = uid - 1 if uid else uid + 1
     with contextlib.suppress(PermissionError):
-        os.setresuid(0, 0, 0)
+        os.setresuid(another, another, another)
         os._exit(1)
 
 
