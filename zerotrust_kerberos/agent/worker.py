@@ -119,7 +119,10 @@ async def _take(channel: socket.socket, door: Door) -> bool:
     """One connection, to be served; False where no more will come."""
     loop = asyncio.get_running_loop()
     # Where we have no descriptor left for it the kernel drops the connection and delivers the rest.
-    message, descriptors, _, _ = socket.recv_fds(channel, 1, 1)
+    try:
+        message, descriptors, _, _ = socket.recv_fds(channel, 1, 1)
+    except ConnectionError:
+        return False  # the parent has gone, and some of our signs were still to be read
     if message:
         with contextlib.suppress(OSError):
             channel.send(b"\0")  # the parent counts what is on its way

@@ -101,6 +101,14 @@ async def test_a_connection_that_a_worker_has_no_descriptor_for_is_not_on_its_wa
         assert parent.recv(10) == b"\0"
 
 
+async def test_a_parent_that_went_without_reading_a_sign_is_an_end_like_any_other() -> None:
+    parent, channel = socket.socketpair()
+    with channel:
+        channel.send(b"\0")
+        parent.close()
+        assert not await worker._take(channel, Door(_nothing, of=lambda _socket: None))
+
+
 async def _nothing(_request: Request) -> Reply:
     raise AssertionError("nobody asks")
 
