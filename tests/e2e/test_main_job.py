@@ -136,8 +136,8 @@ def test_who_am_i_and_what_may_i_have(house: House, alice: Tickets, mallory: Tic
     who = house.send("GET", "/v1/whoami", token=token(alice)).json
     assert (who["principal"], who["realm"], who["type"]) == ("alice@EXAMPLE.COM", "EXAMPLE.COM", "principal")
     roles = house.send("GET", "/v1/roles", token=token(alice)).json["roles"]
-    role = {"name": "developer", "account": "111122223333", "role_arn": DEVELOPER_ROLE, "scopes": [], "needs": []}
-    assert roles == [role]
+    place = {"account": "111122223333", "production": False, "role_arn": DEVELOPER_ROLE}
+    assert roles == [{"name": "developer", **place, "scopes": [], "needs": []}]
     assert house.send("GET", "/v1/roles", token=token(mallory)).json["roles"] == []
 
 
@@ -254,7 +254,7 @@ def test_a_ticket_that_ends_within_a_quarter_of_an_hour_is_refused_with_what_to_
     tickets = house.realm.kinit("alice", tmp_path / "short", lifetime=timedelta(minutes=14))
     reply = house.ask(house.realm.client_token(tickets))
     assert (reply.status, reply.code) == (401, "auth_failed")
-    assert "kinit" in reply.json["hint"]
+    assert reply.json["hint"].endswith("run zerotrust login")
     assert house.last_reason() == "ticket_ends_too_soon"
 
 
