@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fakes.bao import BaoServer
+from tests.fakes.bao import BaoError, BaoServer
 from tests.fakes.certificates import server_certificate
 from tests.fakes.documents import DOCUMENT, PLACE, Site, site
 from tests.fakes.kubernetes import FakeKubernetes
@@ -56,6 +56,18 @@ def begun(nursery: subprocess.Popen[str]) -> int:
     return int(nursery.stdout.readline())
 
 
+def opened(sealed: Site) -> bytes:
+    """The document. OpenBao may answer 500 at the very moment that others rotate the key, and well a moment later."""
+    for _ in range(20):
+        try:
+            return sealed.opened()
+        except BaoError as error:
+            if not str(error).startswith("500"):
+                raise
+            time.sleep(0.1)
+    return sealed.opened()
+
+
 def test_rewraps_killed_at_twenty_random_points_lose_nothing_and_are_finished_by_the_next(
     sealed: Site, nursery: subprocess.Popen[str]
 ) -> None:
@@ -64,7 +76,7 @@ def test_rewraps_killed_at_twenty_random_points_lose_nothing_and_are_finished_by
         for pid in [begun(nursery) for _ in range(AT_ONCE)]:
             time.sleep(chance.uniform(0, WITHIN))
             os.kill(pid, signal.SIGKILL)  # of one that ended by itself there is no process
-            assert sealed.opened() == DOCUMENT
+            assert opened(sealed) == DOCUMENT
     assert sealed.key()["latest_version"] > ROUNDS
     sealed.documents("documents-rewrap").rewrap([PLACE], retire=True)
     assert sealed.opened() == DOCUMENT
