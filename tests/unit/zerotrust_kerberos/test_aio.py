@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from tests.unit.zerotrust_kerberos.test_keeper_of_programs import BEGIN, HOUR, error, made
+from tests.unit.zerotrust_kerberos.test_keeper import BEGIN, HOUR, error, made
 from zerotrust_kerberos import AsyncBroker
 from zerotrust_kerberos.sdk import secret_manager
 from zerotrust_kerberos.sdk.credentials import Credentials, Wiped
