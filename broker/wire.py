@@ -77,6 +77,10 @@ PROBLEM_CODES = (
     "draining",
 )
 
+# Seconds that credentials are good for when whoever keeps them, on either side, asks for new ones: botocore runs its helper
+# again at every signature from 15 minutes on, so what is kept must never come near them.
+REFRESH_AT = 20 * 60
+
 # Bytes. The name of a role or scope has at most 64 characters; the rest is room for white space and escapes.
 REQUEST_BODY_MAX = 4096
 ROLE_LENGTH_MAX = 64

@@ -15,6 +15,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
+from broker import wire
 from broker.cache.entry import SHORTEST_LEFT, EntrySeal, Held, Spent, Tampered
 from broker.cache.store import LONGEST_ENTRY, MemoryStore
 from broker.cache.tamper import TamperAlarm
@@ -24,7 +25,7 @@ from broker.core.grant import Grant
 from broker.core.principal import Principal
 
 # From here on a new set is fetched, so that nobody comes near the shortest life that is handed out.
-REFRESH_AT = timedelta(minutes=20)
+REFRESH_AT = timedelta(seconds=wire.REFRESH_AT)
 
 _PREFIX = "zerotrust:credentials:"
 _NOTHING = timedelta(0)

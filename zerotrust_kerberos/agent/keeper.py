@@ -11,6 +11,7 @@ import contextlib
 from collections.abc import Callable
 from typing import NamedTuple
 
+from broker import wire
 from broker.locked import AtRest
 from zerotrust_kerberos import times
 from zerotrust_kerberos.credential_process import members_of
@@ -18,7 +19,7 @@ from zerotrust_kerberos.failures import Failure
 
 # Seconds left. 900 is where the SDKs begin to ask again; a minute is for clocks.
 LEAST = 15 * 60 + 60
-AHEAD = 20 * 60
+AHEAD = wire.REFRESH_AT
 # Seconds. All machines of a fleet were started at once, and are not to renew at once.
 _JITTER = 120
 # Entries. Somebody has a few roles; a mistake in a script must not become memory.

@@ -11,6 +11,7 @@ import os
 import threading
 import time
 
+from broker import wire
 from zerotrust_kerberos.failures import EXIT_APPROVAL, EXIT_DENIED
 from zerotrust_kerberos.sdk.secret_manager import ZeroTrustError
 
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
 
     from zerotrust_kerberos.sdk.credentials import Credentials
 
-# Seconds. With less than 15 minutes left botocore asks at every signature, and the broker's cache makes a new set at 20.
-REFRESH_AT = 20 * 60
 # Seconds. A request that is signed now has to reach AWS and may find its clock ahead: what ends sooner is not handed out.
 LAST = 60
 # Seconds between two questions while the answer does not get better: the broker is away, or the ticket itself ends soon.
@@ -55,7 +54,7 @@ class Keeper:
         kept, now = self._kept, self._now()
         if kept is None or not self._lasts(kept):
             return None
-        return kept if kept.ends - now > REFRESH_AT or now < self._next else None
+        return kept if kept.ends - now > wire.REFRESH_AT or now < self._next else None
 
     def current(self) -> Credentials:
         """What to sign with now. It is shared: whoever may wipe it takes a copy.

@@ -9,8 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from broker.wire import REFRESH_AT
 from zerotrust_kerberos.sdk.credentials import Credentials, Wiped
-from zerotrust_kerberos.sdk.keeper import AGAIN, LAST, REFRESH_AT, Keeper
+from zerotrust_kerberos.sdk.keeper import AGAIN, LAST, Keeper
 from zerotrust_kerberos.sdk.secret_manager import ZeroTrustError
 
 HOUR = 3600
