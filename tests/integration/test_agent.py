@@ -30,19 +30,6 @@ HELPER = [PYTHON, "-m", "zerotrust_kerberos", "credential-process", "--role", "d
 
 
 @pytest.fixture(scope="module")
-def _door(realm: Realm, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FrontDoor]:
-    with FrontDoor.tcp(realm.keytab(tmp_path_factory.mktemp("agent") / "keytab", "HTTP/localhost")) as door:
-        yield door
-
-
-@pytest.fixture
-def door(_door: FrontDoor) -> FrontDoor:
-    _door.reply = front_door.credentials
-    _door.visits.clear()
-    return _door
-
-
-@pytest.fixture(scope="module")
 def everybodys() -> Iterator[Path]:
     """A folder that all users can read, and none but root can write to."""
     with tempfile.TemporaryDirectory(prefix="zerotrust-agent-") as name:

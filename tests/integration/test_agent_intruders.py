@@ -25,19 +25,6 @@ HELPER = [PYTHON, "-m", "zerotrust_kerberos", "credential-process", "--role"]
 
 
 @pytest.fixture(scope="module")
-def _door(realm: Realm, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FrontDoor]:
-    with FrontDoor.tcp(realm.keytab(tmp_path_factory.mktemp("intruders") / "keytab", "HTTP/localhost")) as door:
-        yield door
-
-
-@pytest.fixture
-def door(_door: FrontDoor) -> FrontDoor:
-    _door.reply = front_door.credentials
-    _door.visits.clear()
-    return _door
-
-
-@pytest.fixture(scope="module")
 def folder() -> Iterator[Path]:
     """Alice's, in which others may look around."""
     with tempfile.TemporaryDirectory(prefix="zerotrust-intruders-") as name:

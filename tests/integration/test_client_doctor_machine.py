@@ -10,7 +10,6 @@ import socket
 import stat
 import subprocess
 import sys
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -19,12 +18,6 @@ import pytest
 from tests.fakes.clinic import PROGRAM, Clinic
 from tests.fakes.front_door import FrontDoor
 from tests.fakes.realm import Realm
-
-
-@pytest.fixture(scope="module")
-def _door(realm: Realm, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FrontDoor]:
-    with FrontDoor.tcp(realm.keytab(tmp_path_factory.mktemp("door") / "keytab", "HTTP/localhost")) as door:
-        yield door
 
 
 @pytest.fixture

@@ -23,8 +23,6 @@ from zerotrust_kerberos.console.handover import Handover
 from zerotrust_kerberos.failures import Failure
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from tests.fakes.realm import Realm
 
 URL = "https://signin.aws.amazon.com/federation?Action=login&SigninToken=canary-token"
@@ -37,12 +35,6 @@ ROLES = [
 def reply(visit: Visit) -> None:
     content = wire.roles_body(ROLES) if visit.head.startswith("GET /v1/roles ") else wire.console_body(URL)
     front_door.body(content)(visit)
-
-
-@pytest.fixture(scope="module")
-def _door(realm: Realm, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FrontDoor]:
-    with FrontDoor.tcp(realm.keytab(tmp_path_factory.mktemp("door") / "keytab", "HTTP/localhost")) as door:
-        yield door
 
 
 @pytest.fixture

@@ -46,13 +46,6 @@ def _door(keytab: Path) -> Iterator[FrontDoor]:
         yield door
 
 
-@pytest.fixture
-def door(_door: FrontDoor) -> FrontDoor:
-    _door.reply = front_door.credentials
-    _door.visits.clear()
-    return _door
-
-
 @pytest.fixture(scope="module")
 def alice(realm: Realm, tmp_path_factory: pytest.TempPathFactory) -> Environment:
     """A login and nothing else: not even PATH or HOME, as under `env -i`."""

@@ -14,8 +14,6 @@ from tests.fakes.front_door import CREDENTIALS, FrontDoor
 from tests.fakes.user_side import Terminal, zerotrust
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from tests.fakes.realm import Realm
 
 LINES = [
@@ -24,19 +22,6 @@ LINES = [
     f"export AWS_SESSION_TOKEN={CREDENTIALS['session_token']}",
     f"export AWS_CREDENTIAL_EXPIRATION={CREDENTIALS['expiration']}",
 ]
-
-
-@pytest.fixture(scope="module")
-def _door(realm: Realm, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FrontDoor]:
-    with FrontDoor.tcp(realm.keytab(tmp_path_factory.mktemp("door") / "keytab", "HTTP/localhost")) as door:
-        yield door
-
-
-@pytest.fixture
-def door(_door: FrontDoor) -> FrontDoor:
-    _door.reply = front_door.credentials
-    _door.visits.clear()
-    return _door
 
 
 @pytest.fixture(scope="module")

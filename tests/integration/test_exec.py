@@ -21,8 +21,6 @@ from tests.fakes.user_side import PATIENCE, Terminal, zerotrust
 from zerotrust_kerberos.running import variables
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from tests.fakes.realm import Realm
 
 SHOW = "import json, os; print(json.dumps(dict(os.environ)))"
@@ -55,12 +53,6 @@ Environment = dict[str, str]
 def reply(visit: Visit) -> None:
     secret = visit.head.startswith("GET /v1/secrets/team/db ")
     (front_door.body(b'{"fields":{"value":"canary-secret"}}') if secret else front_door.credentials)(visit)
-
-
-@pytest.fixture(scope="module")
-def _door(realm: Realm, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FrontDoor]:
-    with FrontDoor.tcp(realm.keytab(tmp_path_factory.mktemp("door") / "keytab", "HTTP/localhost")) as door:
-        yield door
 
 
 @pytest.fixture

@@ -31,19 +31,6 @@ Environment = dict[str, str]
 
 
 @pytest.fixture(scope="module")
-def _door(realm: Realm, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FrontDoor]:
-    with FrontDoor.tcp(realm.keytab(tmp_path_factory.mktemp("serve") / "keytab", "HTTP/localhost")) as door:
-        yield door
-
-
-@pytest.fixture
-def door(_door: FrontDoor) -> FrontDoor:
-    _door.reply = front_door.credentials
-    _door.visits.clear()
-    return _door
-
-
-@pytest.fixture(scope="module")
 def runtime(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runtime")
     folder.chmod(0o700)
