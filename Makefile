@@ -7,7 +7,7 @@ SHELL := /bin/bash
 BIN := .venv/bin
 SCRIPTS := .ci/run .ci/loopback-only $(wildcard requirements/*.sh)
 # What a broker is installed with: each of them needs a line in its configuration before it does anything.
-EXTRAS := --extra broker --extra azure --extra hsm --extra notify --extra report
+EXTRAS := --extra broker --extra azure --extra hsm --extra notify --extra otel --extra report
 LOCK := uv pip compile --quiet --generate-hashes --no-emit-index-url --python-version 3.11 --no-header
 
 .DEFAULT_GOAL := help
@@ -34,7 +34,8 @@ demo-down:  ## ends what demo-up started
 test: setup  ## all tests, with no way out but loopback
 	@requirements/system.sh demo test
 	@requirements/javascript.sh
-	@requirements/ministack.sh
+	@requirements/apart.sh ministack
+	@requirements/debian.sh
 	$(MAKE) --no-print-directory contracts
 	.ci/loopback-only $(BIN)/pytest -n 2 $(PYTEST_ARGS)
 
@@ -70,6 +71,7 @@ lock:  ## writes the lock files anew
 	$(LOCK) pyproject.toml $(EXTRAS) --output-file requirements/broker.txt
 	$(LOCK) pyproject.toml $(EXTRAS) --group test --group build --output-file requirements/dev.txt
 	$(LOCK) --group ministack --output-file requirements/ministack.txt
+	$(LOCK) --group docs --output-file requirements/docs.txt
 	PATH="$(CURDIR)/$(BIN):$$PATH" npm --prefix requirements/javascript install --silent --package-lock-only --omit-lockfile-registry-resolved
 
 clean:  ## removes what the other commands left, except .venv

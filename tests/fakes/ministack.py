@@ -51,7 +51,7 @@ class MiniStack:
 
     def __enter__(self) -> Self:
         if not _PYTHON.exists():
-            raise RuntimeError("run: requirements/ministack.sh")
+            raise RuntimeError("run: requirements/apart.sh ministack")
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
