@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import hypothesis
 import pytest
 
-from tests.fakes import loopback
+from tests.fakes import loopback, machine
 from tests.fakes.bao import BaoServer
 from tests.fakes.realm import Realm, linked_realms
 from tests.fakes.redis import RedisServer
@@ -155,3 +155,10 @@ def bao(_session_bao: BaoServer) -> Iterator[BaoServer]:
     """A serving OpenBao, shared by the tests of a worker: names that a test makes there are its own; it may seal or stop it."""
     yield _session_bao
     _session_bao.renew()
+
+
+@pytest.fixture(scope="session")
+def debian() -> Iterator[Path]:
+    """The unpacked tree that machines are laid over (tests/fakes/machine.py); nobody writes to it."""
+    with tempfile.TemporaryDirectory(prefix="debian-") as name:
+        yield machine.unpack(Path(name))
