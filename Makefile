@@ -11,7 +11,7 @@ EXTRAS := --extra broker --extra azure --extra hsm --extra notify --extra otel -
 LOCK := uv pip compile --quiet --generate-hashes --no-emit-index-url --python-version 3.11 --no-header
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-up demo-down test check bench lint format types man lock clean
+.PHONY: help setup demo demo-up demo-down test check bench lint format types man docs lock clean
 
 help:  ## what can be made
 	@awk -F ':.*  ## ' '/^[a-z-]+:.*  ## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,12 +34,13 @@ demo-down:  ## ends what demo-up started
 test: setup  ## all tests, with no way out but loopback
 	@requirements/system.sh demo test
 	@requirements/javascript.sh
-	@requirements/apart.sh ministack
+	@requirements/apart.sh ministack docs
 	@requirements/debian.sh
 	$(MAKE) --no-print-directory contracts
 	.ci/loopback-only $(BIN)/pytest -n 2 $(PYTEST_ARGS)
 
-check: setup lint types contracts  ## format, lint, types, contracts, unit tests: under a minute
+check: setup lint types contracts  ## format, lint, types, contracts, unit tests, pages: under a minute
+	@requirements/apart.sh docs
 	$(BIN)/pytest -n 2 -q tests/unit tests/architecture $(PYTEST_ARGS)
 
 bench: setup  ## the product against its peers, as ratios of the same run
@@ -63,6 +64,11 @@ types: setup  ## mypy, strict: the product, its bench, its demo and what makes i
 man: setup  ## writes the manual pages anew
 	$(BIN)/python -m man
 
+docs: setup  ## writes the pages that are made from the code anew, and a site of all of them in docs/_build
+	@requirements/apart.sh docs
+	$(BIN)/python -m docs
+	.venv/docs/bin/sphinx-build --quiet --fail-on-warning --keep-going -c docs . docs/_build
+
 contracts: setup  ## which room may import which
 	$(BIN)/lint-imports
 
@@ -75,5 +81,5 @@ lock:  ## writes the lock files anew
 	PATH="$(CURDIR)/$(BIN):$$PATH" npm --prefix requirements/javascript install --silent --package-lock-only --omit-lockfile-registry-resolved
 
 clean:  ## removes what the other commands left, except .venv
-	rm -rf .demo .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache dist bench/results.json
+	rm -rf .demo .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache dist docs/_build bench/results.json
 	find broker zerotrust_kerberos tests demo bench -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true

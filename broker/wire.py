@@ -16,6 +16,7 @@ REQUEST_HEADER_VALUE = "1"
 
 JSON = "application/json"
 PROBLEM_JSON = "application/problem+json"  # RFC 9457
+PROBLEMS_PATH = "/problems"  # and a code: the page that a problem's `type` names
 
 CREDENTIALS_PATH = "/v1/credentials"
 ROLES_PATH = "/v1/roles"
@@ -353,8 +354,10 @@ def pass_body(
 
 
 def problem_body(*, code: str, status: int, title: str, hint: str, request_id: str) -> bytes:
-    """RFC 9457, with our three members ``code``, ``hint`` and ``request_id``."""
-    return _encode({"title": title, "status": status, "code": code, "hint": hint, "request_id": request_id})
+    """RFC 9457, with our three members ``code``, ``hint`` and ``request_id``; ``type`` is a page of the broker's own."""
+    kind = f"{PROBLEMS_PATH}/{code}"
+    members = {"type": kind, "title": title, "status": status, "code": code, "hint": hint, "request_id": request_id}
+    return _encode(members)
 
 
 def _encode(members: Mapping[str, object]) -> bytes:

@@ -1,14 +1,15 @@
-"""The pages: of the users' command by its own manual, of the others by what their ``--help`` says."""
+"""The pages: of the users' command by its own manual, of the others by what their ``--help`` says; in roff, or for the site."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Protocol
 
 import click
 
 from broker.admin.cli import SECTIONS as ADMIN_SECTIONS
 from broker.cli import main as daemon
-from man.roff import Page
+from man import roff
 from zerotrust_kerberos import __version__, manual
 from zerotrust_kerberos import help as words
 from zerotrust_kerberos.commands import COMMANDS, shown
@@ -27,17 +28,51 @@ _ABOUT = (
 )
 
 
-def pages() -> dict[str, str]:
-    """Text by the file's name."""
-    made = {f"zerotrust-{name}.1": _of_command(name) for name in COMMANDS}
-    made["zerotrust.1"] = _overview()
+class Page(Protocol):
+    """What a page is written with, whatever it becomes: see ``roff.Page``."""
+
+    def heading(self, title: str) -> None:
+        """A section."""
+
+    def subheading(self, title: str) -> None:
+        """A part of a section."""
+
+    def paragraphs(self, texts: Iterable[str]) -> None:
+        """Sentences with commands in backticks."""
+
+    def remark(self, text: str) -> None:
+        """A paragraph behind a list."""
+
+    def synopsis(self, program: str, parts: Iterable[str]) -> None:
+        """How a command is called."""
+
+    def explained(self, pairs: Iterable[tuple[str, str]]) -> None:
+        """Words, and what each is."""
+
+    def made(self) -> str:
+        """The file."""
+
+
+class Form(Protocol):
+    """Begins a page."""
+
+    def __call__(self, title: str, *, section: int, source: str, manual: str, about: str) -> Page:
+        """An empty one, of this title."""
+
+
+def pages(form: Form = roff.Page) -> dict[str, str]:
+    """Text by the page's name and section, such as ``zerotrust.1``."""
+    made = {f"zerotrust-{name}.1": _of_command(form, name) for name in COMMANDS}
+    made["zerotrust.1"] = _overview(form)
     made["zerotrust-broker.8"] = _of_click(
+        form,
         "zerotrust-broker",
         about="turn Kerberos tickets into short-lived AWS credentials",
         text="The daemon. It runs in the foreground until SIGTERM, and takes a changed policy over at SIGHUP.",
         sections={"Commands": list(daemon.commands.values())},
     )
     made["zerotrust-admin.8"] = _of_click(
+        form,
         "zerotrust-admin",
         about="operate and audit the broker",
         text="For operators, at a running broker, and for auditors, offline.",
@@ -46,12 +81,12 @@ def pages() -> dict[str, str]:
     return made
 
 
-def _page(title: str, about: str, *, section: int = _USERS) -> Page:
-    return Page(title, section=section, source=_SOURCE, manual=_MANUAL, about=about)
+def _page(form: Form, title: str, about: str, *, section: int = _USERS) -> Page:
+    return form(title, section=section, source=_SOURCE, manual=_MANUAL, about=about)
 
 
-def _overview() -> str:
-    page = _page("zerotrust", "AWS credentials for a Kerberos ticket")
+def _overview(form: Form) -> str:
+    page = _page(form, "zerotrust", "AWS credentials for a Kerberos ticket")
     page.heading("SYNOPSIS")
     page.synopsis("zerotrust", ["COMMAND", "[OPTIONS]"])
     page.heading("DESCRIPTION")
@@ -85,9 +120,9 @@ def _overview() -> str:
     return page.made()
 
 
-def _of_command(name: str) -> str:
+def _of_command(form: Form, name: str) -> str:
     known = manual.of(name)
-    page = _page(f"zerotrust-{name}", known.summary)
+    page = _page(form, f"zerotrust-{name}", known.summary)
     page.heading("SYNOPSIS")
     page.synopsis("zerotrust", words.synopsis(name)[1:])
     page.heading("DESCRIPTION")
@@ -103,8 +138,10 @@ def _of_command(name: str) -> str:
     return page.made()
 
 
-def _of_click(program: str, *, about: str, text: str, sections: Mapping[str, Sequence[click.Command]]) -> str:
-    page = _page(program, about, section=_OPERATORS)
+def _of_click(
+    form: Form, program: str, *, about: str, text: str, sections: Mapping[str, Sequence[click.Command]]
+) -> str:
+    page = _page(form, program, about, section=_OPERATORS)
     page.heading("SYNOPSIS")
     page.synopsis(program, ["COMMAND", "[OPTIONS]"])
     page.heading("DESCRIPTION")

@@ -35,6 +35,7 @@ from broker.web.negotiate import REQUEST_ID, TLS, prove_ourselves
 from broker.web.openapi import document as openapi
 from broker.web.passes import Passes
 from broker.web.portal.actions import Actions
+from broker.web.portal.failures import Failures
 from broker.web.portal.page import Page
 from broker.web.portal.refusals import Refusals
 from broker.web.portal.render import Templates
@@ -105,6 +106,7 @@ def build(
     page = Page(overviews=overviews, templates=templates)
     setup = Setup(names=hostnames, templates=templates)
     refusals = Refusals(setup=setup, templates=templates, clock=clock)
+    failures = Failures(templates=templates)
     actions = Actions(
         issuer=issuer,
         overviews=overviews,
@@ -190,6 +192,8 @@ def build(
         ("GET HEAD", "/readyz", health.ready),
         ("GET HEAD", "/metrics", health.metrics),
         ("GET HEAD", openapi.PATH, openapi.serve),
+        ("GET HEAD", wire.PROBLEMS_PATH, failures.listing),
+        ("GET HEAD", f"{wire.PROBLEMS_PATH}/{{code}}", failures.one),
         *(("GET HEAD", path, health.document) for path in health.documents),
     ):
         resource = app.router.add_resource(path)

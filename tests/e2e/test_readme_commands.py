@@ -1,6 +1,6 @@
-"""The README as somebody who tries it: every command of it is typed as it stands there, and what it shows is what comes.
+"""The README and the tutorial as somebody who tries them: commands are typed as they stand there, and show what it says there.
 
-Nothing of the README is repeated here. Where it has an output, the terminal has to show the same but for what differs each time
+Nothing of them is repeated here. Where it has an output, the terminal has to show the same but for what differs each time
 (numbers of requests, keys, times, where the broker is); ``...`` stands for anything. A command whose output it leaves out
 has to succeed.
 """
@@ -22,7 +22,9 @@ from tests.fakes.realm import Realm
 from tests.fakes.sts import StrictSts, demo
 from tests.fakes.terminal import on_terminal
 
-README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+_ROOT = Path(__file__).parents[2]
+README = (_ROOT / "README.md").read_text(encoding="utf-8")
+TUTORIAL = (_ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8")
 BROKER = "https://broker.example.com:8443"
 PASSWORDS = {"alice": "wonderland", "mallory": "mischief"}
 # What is run elsewhere: by CI itself and tests/e2e/test_demo.py; the daemon by every test here.
@@ -56,9 +58,9 @@ class Typed:
     shown: list[str] = field(default_factory=list)
 
 
-def blocks() -> list[list[Typed]]:
+def blocks(page: str) -> list[list[Typed]]:
     found = []
-    for text in _BLOCK.findall(README):
+    for text in _BLOCK.findall(page):
         typed: list[Typed] = []
         for line in text.splitlines():
             if line.startswith("$ "):
@@ -93,6 +95,7 @@ class Shell:
             BROKER: house.broker.url,
             "/etc/zerotrust/config.yaml": str(house.broker.config),
             "/var/log/zerotrust/audit": str(house.broker.audit_directory),
+            ".demo/up/config.yaml": str(house.broker.config),
         }
 
     def here(self, text: str) -> str:
@@ -165,12 +168,20 @@ def is_refusal(text: str) -> bool:
 
 
 def test_the_readme_has_commands_to_try() -> None:
-    programs = {typed.command.split()[0] for block in blocks() for typed in block}
+    programs = {typed.command.split()[0] for block in blocks(README) for typed in block}
     assert programs >= {"aws", "zerotrust", "zerotrust-admin", "zerotrust-broker", "curl"}
 
 
-@pytest.mark.parametrize("block", blocks(), ids=lambda block: block[0].command[:40])
+@pytest.mark.parametrize("block", blocks(README), ids=lambda block: block[0].command[:40])
 def test_every_command_shows_what_the_readme_says(block: list[Typed], shell: Shell) -> None:
+    typed_as_shown(block, shell)
+
+
+def test_the_tutorial_can_be_walked_from_its_beginning_to_its_end(shell: Shell) -> None:
+    typed_as_shown([typed for block in blocks(TUTORIAL) for typed in block], shell)
+
+
+def typed_as_shown(block: list[Typed], shell: Shell) -> None:
     for typed in block:
         status, said = shell.type(typed.command)
         if typed.shown:

@@ -127,6 +127,8 @@ def test_every_refusal_is_a_page_that_everybody_can_read(house: House, realm: Re
         "Your browser offered NTLM": ("/", NTLM),
         "Let a browser sign you in": ("/setup", None),
         "No such address": ("/setup/none", None),
+        "What codes mean": ("/problems", None),
+        "AWS refused": ("/problems/sts_rejected", None),
         "Not a name of this broker": (house.broker.url.replace("localhost", "127.0.0.1"), None),
     }
     with chromium(tmp_path / "profile", {**realm.env, "KRB5CCNAME": NOBODY}, trusts=False) as page:

@@ -152,6 +152,7 @@ def test_one_body_serves_credential_process_and_the_container_provider() -> None
 def test_a_problem_has_the_members_of_rfc_9457_and_ours() -> None:
     body = wire.problem_body(code="revoked", status=403, title="Revoked", hint="ask", request_id="01J")
     assert json.loads(body) == {
+        "type": "/problems/revoked",
         "title": "Revoked",
         "status": 403,
         "code": "revoked",

@@ -97,7 +97,12 @@ _KEYS = of(master={"type": "object"}, keks=each(of()), kinds=texts(of()), instan
 
 SCHEMAS: Mapping[str, Schema] = {
     "Problem": of(
-        title=TEXT, status=NUMBER, code=any_of(tuple(dict.fromkeys(wire.PROBLEM_CODES))), hint=TEXT, request_id=TEXT
+        type={"type": "string", "format": "uri-reference"},
+        title=TEXT,
+        status=NUMBER,
+        code=any_of(tuple(dict.fromkeys(wire.PROBLEM_CODES))),
+        hint=TEXT,
+        request_id=TEXT,
     ),
     "CredentialsRequest": sent("scope", "reason", role=ROLE, scope=SCOPE, reason=REASON),
     "Credentials": of(

@@ -10,6 +10,7 @@ from importlib.resources import files
 
 import jinja2
 from aiohttp import hdrs, web
+from markupsafe import Markup
 
 from broker.core.clock import rfc3339
 
@@ -26,7 +27,7 @@ REFERRER = "same-origin"
 
 _PAGES = (
     *("home.html", "keys.html", "opening.html", "over.html", "signed_out.html", "setup.html"),
-    *("refused.html", "welcome.html", "ntlm.html", "ticket.html"),
+    *("refused.html", "welcome.html", "ntlm.html", "ticket.html", "failure.html", "failures.html"),
 )
 
 # Pieces of a template between two looks at other requests. The longest, a role with all its forms, takes a tenth of a
@@ -49,7 +50,8 @@ class Templates:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._environment.filters |= {"rfc3339": rfc3339, "utc": utc, "in_words": in_words, "sentence": sentence}
+        self._environment.filters |= {"rfc3339": rfc3339, "utc": utc, "in_words": in_words}
+        self._environment.filters |= {"sentence": sentence, "marked": marked}
         for name in _PAGES:
             # A page that does not parse is found at the start, and nobody waits for it to be compiled.
             self._environment.get_template(name)
@@ -111,6 +113,14 @@ def in_words(span: timedelta) -> str:
     minutes = rest // _MINUTE
     parts = [(days, "day" if days == 1 else "days"), (hours, "h"), (minutes, "min")]
     return " ".join(f"{number} {unit}" for number, unit in parts if number)
+
+
+def marked(sentence: str) -> Markup:
+    """A sentence of ours whose commands stand in backticks."""
+    pieces = sentence.split("`")
+    return Markup().join(
+        Markup("<code>{}</code>").format(piece) if at % 2 else piece for at, piece in enumerate(pieces)
+    )
 
 
 def sentence(hint: str) -> str:
