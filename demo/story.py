@@ -130,7 +130,7 @@ class Story:
         port = self._stack.redis.port
         self._export("REDISCLI_AUTH", f"$(cat {typed(self._stack.folder / 'secrets' / 'redis_password')})")
         # Beside the credentials Redis remembers the digests of spent tickets, which are no text.
-        names = self._run(f"redis-cli -p {port} keys 'zerotrust:credentials:*'").split()
+        names = self._run(f"redis-cli -p {port} keys 'zerotrust:{{cache}}:credentials:*'").split()
         _expect(len(names) == 1, "expected one entry", str(names))
         entry = f"redis-cli -p {port} get {names[0]}"
         self._run(f"{entry} | wc --bytes")

@@ -11,7 +11,7 @@ from broker.cache.sealed import CredentialCache
 from broker.cache.store import MemoryStore
 from broker.cache.tamper import TamperAlarm
 from broker.cache.turns import Turns
-from broker.config.model import Redis
+from broker.config.redis import Redis
 from broker.core.clock import Clock, boot_id
 from broker.core.principal import Principal
 from broker.keys.hierarchy import KeyHierarchy, Use

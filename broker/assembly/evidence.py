@@ -9,7 +9,8 @@ from broker.assembly.keys import hierarchy_of
 from broker.audit.signer import signers_by
 from broker.authn import job_pass, session
 from broker.authn.keytab import AcceptorKeys, Key
-from broker.config.model import Redis, Settings
+from broker.config.model import Settings
+from broker.config.redis import Redis
 from broker.core.errors import ConfigurationError
 from broker.core.pattern import PrincipalPattern
 from broker.core.roles import Role
@@ -117,5 +118,6 @@ def _means_everybody(pattern: PrincipalPattern) -> bool:
 
 
 def _way_to(redis: Redis) -> str:
-    scheme = redis.url.partition(":")[0]
-    return {"rediss": "over TLS", "unix": "over a local socket"}.get(scheme, "on loopback, in the clear")
+    if redis.uses_tls:
+        return "over TLS"
+    return "over a local socket" if redis.url and redis.url.startswith("unix:") else "on loopback, in the clear"

@@ -16,7 +16,7 @@ from broker.core.clock import Clock
 from broker.keys.hierarchy import KeyHierarchy
 from broker.keys.signing import KeySet
 
-_NOTES = "zerotrust:audit:checkpoints"
+_NOTES = "zerotrust:{shared}:audit:checkpoints"
 
 _log = logging.getLogger(__name__)
 

@@ -27,7 +27,7 @@ _BREAKER = timedelta(seconds=1)
 # Entries outlive their passes a little, for instances whose clocks differ.
 _LINGER = timedelta(minutes=5)
 
-_PREFIX = "zerotrust:pass:"
+_PREFIX = "zerotrust:{shared}:pass:"
 _TAG_BYTES = 16
 
 _T = TypeVar("_T")

@@ -23,7 +23,7 @@ REMEMBERED = timedelta(minutes=11)
 # A dead Redis costs one request its timeout; for this long the others are refused at once.
 _BREAKER = timedelta(seconds=1)
 
-_PREFIX = "zerotrust:replay:"
+_PREFIX = "zerotrust:{shared}:replay:"
 _DIGEST_CHARS = 32  # 128 bits
 
 

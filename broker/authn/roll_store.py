@@ -137,4 +137,4 @@ class RedisStore:
 
 
 def _keys(owner: str) -> list[str]:
-    return [f"zerotrust:roll:{{{owner}}}:order", f"zerotrust:roll:{{{owner}}}:rows"]
+    return [f"zerotrust:{{shared}}:roll:{owner}:order", f"zerotrust:{{shared}}:roll:{owner}:rows"]

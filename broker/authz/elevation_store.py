@@ -18,8 +18,8 @@ from broker.core.errors import ApprovalsUnavailable
 
 Found = Mapping[bytes, bytes]
 
-_ROWS = "zerotrust:elevation:"
-_LISTS = "zerotrust:elevations:"
+_ROWS = "zerotrust:{shared}:elevation:"
+_LISTS = "zerotrust:{shared}:elevations:"
 # The list of everybody's; no owner is called so.
 EVERYBODY = "all"
 # Rows outlive what they say a little, for instances whose clocks differ.

@@ -46,7 +46,7 @@ _BREAKER = timedelta(seconds=2)
 # What is due at the very end of a Retry-After must not be missed by the last digit of a float.
 _ROUNDING = 1e-6
 
-_PREFIX = "zerotrust:limit:"
+_PREFIX = "zerotrust:{shared}:limit:"
 _DIGEST_BYTES = 16
 
 _log = logging.getLogger(__name__)

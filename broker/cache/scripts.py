@@ -18,12 +18,12 @@ FAILED = "failed"
 
 def turn(name: str) -> str:
     """Whose turn it is to fetch what lies under ``name``."""
-    return f"zerotrust:turn:{{{name}}}"
+    return f"zerotrust:{{cache}}:turn:{name}"
 
 
 def keys(name: str) -> list[str]:
     """KEYS of ``TAKE`` and ``PUT``."""
-    return [name, turn(name), f"zerotrust:turns:{{{name}}}"]
+    return [name, turn(name), f"zerotrust:{{cache}}:turns:{name}"]
 
 
 # ARGV: longest entry, SHA-1 of the entry that the asker knows, token, milliseconds of the turn, milliseconds of the count.

@@ -27,7 +27,7 @@ from broker.core.principal import Principal
 # From here on a new set is fetched, so that nobody comes near the shortest life that is handed out.
 REFRESH_AT = timedelta(seconds=wire.REFRESH_AT)
 
-_PREFIX = "zerotrust:credentials:"
+_PREFIX = "zerotrust:{cache}:credentials:"
 _NOTHING = timedelta(0)
 
 

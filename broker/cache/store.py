@@ -44,7 +44,7 @@ PROBE_EVERY = timedelta(seconds=1)
 # Commands under way at a time, a connection each.
 CONNECTIONS = 32
 
-_PROBE = "zerotrust:probe"
+_PROBE = "zerotrust:{cache}:probe"
 _CLOSED = "closed"
 
 _T = TypeVar("_T")

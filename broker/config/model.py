@@ -1,7 +1,7 @@
 """Every key of the configuration, with its meaning, default and rules.
 
-`kerberos` is in ``realms``, `aws`, `admin`, `audit`, `encryption` and `watch` in pages of their names, `roles` and `rules` in
-``grants``.
+`kerberos` is in ``realms``, `redis`, `aws`, `admin`, `audit`, `encryption` and `watch` in pages of their names, `roles` and
+`rules` in ``grants``.
 The reference (docs/configuration.md) and the JSON Schema are made from these pages. Only ``broker.config.load`` validates it, for
 it gives the validators what they must compare with (``Elsewhere``). A key exists only if something obeys it.
 """
@@ -26,6 +26,7 @@ from broker.config.fault import fault
 from broker.config.grants import HopEntry, NewRoleName, RoleEntry, Rule, named
 from broker.config.notification import Security
 from broker.config.realms import Kerberos
+from broker.config.redis import RedisSection
 from broker.config.secrets import Secrets
 from broker.config.section import Section
 from broker.config.values import (
@@ -37,11 +38,9 @@ from broker.config.values import (
     PrivateFile,
     RateText,
     ReadableFile,
-    SecretText,
     TcpListener,
     UnixListener,
     parse_listener,
-    parse_redis_url,
 )
 from broker.config.watch import Watch
 from broker.core.roles import SHORTEST_MAX_SESSION, Hop, Role, RoleArn, RoleName
@@ -122,16 +121,7 @@ class Tls(Section):
         return ":".join(OPENSSL_NAMES[name] for name in self.ciphers)
 
 
-# --- redis, state ------------------------------------------------------------------------------------------------
-
-
-class Redis(Section):
-    """The cache that several instances share. Without this section each instance keeps its own, in memory."""
-
-    url: Annotated[str, AsText(parse_redis_url)] = Field(
-        description="`rediss://[USER@]HOST[:PORT][/DB]`, `unix:///PATH`, or `redis://` on loopback."
-    )
-    password: SecretText | None = Field(default=None, description="Secret.")
+# --- state ------------------------------------------------------------------------------------------------
 
 
 class State(Section):
@@ -163,7 +153,7 @@ class Settings(Section):
     rules: tuple[Annotated[Rule, AfterValidator(named)], ...] = Field(
         default=(), description="Who may have which roles. What no rule allows is denied."
     )
-    redis: Redis | None = None
+    redis: RedisSection | None = None
     encryption: Encryption
     audit: Audit
     admin: Admin | None = None

@@ -21,7 +21,8 @@ from broker.config.elsewhere import Elsewhere
 from broker.config.encryption import Encryption
 from broker.config.fault import dotted
 from broker.config.fields import shape_at
-from broker.config.model import Redis, Settings
+from broker.config.model import Settings
+from broker.config.redis import RedisSection
 from broker.config.secrets import Secrets
 from broker.config.section import Section
 from broker.config.tree import Path, Reference, Tree, Value
@@ -61,7 +62,7 @@ class IntegratedBootstrap(Bootstrap):
 
     encryption: Encryption
     state_directory: AbsolutePath
-    redis: Redis | None = None
+    redis: RedisSection | None = None
 
 
 class AwsBootstrap(Bootstrap):

@@ -39,7 +39,6 @@ _RATE = re.compile(r"([0-9]{1,7})/(second|minute|hour)")
 _DURATION = re.compile(r"([0-9]{1,6})([smhd])")
 _HOST_NAME = re.compile(r"(?=.{1,253}$)[A-Za-z0-9](?:[A-Za-z0-9-]{0,62})(?:\.[A-Za-z0-9][A-Za-z0-9-]{0,62})*")
 _LISTEN = re.compile(r"(https?)://(\[[0-9A-Fa-f:.]+\]|[^/\[\]:@]+):([0-9]{1,5})")
-_REDIS_PATH = re.compile(r"/?|/[0-9]{1,3}")
 _PORT_MAX = 65535
 # sockaddr_un.sun_path is 108 bytes with its terminating NUL (unix(7)).
 _SOCKET_PATH_MAX_BYTES = 107
@@ -316,20 +315,6 @@ def parse_ldap_url(text: str) -> str:
     if not url.hostname or is_address(url.hostname):
         raise fault("has no host name, and no Kerberos ticket is for an address", "write ldaps://HOST")
     return text.rstrip("/")
-
-
-def parse_redis_url(text: str) -> str:
-    """rediss, redis on loopback, or unix. The query is refused with all URLs: redis-py takes ``ssl_cert_reqs=none`` there."""
-    url = split_url(text)
-    if url.scheme == "unix":
-        if not url.path.startswith("/") or url.hostname:
-            raise fault("names no socket", "write unix:///PATH")
-        return text
-    if url.scheme not in ("redis", "rediss") or not url.hostname or _REDIS_PATH.fullmatch(url.path) is None:
-        raise fault("is not a Redis URL", "write rediss://HOST:PORT/DB, redis://127.0.0.1:6379/DB or unix:///PATH")
-    if url.scheme == "redis" and not is_loopback(url.hostname):
-        raise fault("is plain redis beyond loopback", "use rediss:// (TLS)")
-    return text
 
 
 def parse_key(text: str) -> Secret:

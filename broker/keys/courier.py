@@ -17,9 +17,9 @@ from redis.exceptions import RedisError
 
 from broker.keys.keyring import Entry, Ring, decoded
 
-_RING = "zerotrust:keyring"
-_INSTANCES = "zerotrust:keyring:instances"
-_TURN = "zerotrust:keyring:turn"
+_RING = "zerotrust:{shared}:keyring"
+_INSTANCES = "zerotrust:{shared}:keyring:instances"
+_TURN = "zerotrust:{shared}:keyring:turn"
 _TURN_LASTS = timedelta(seconds=10)
 # Ten years of daily versions and tombstones, and as many instances as nobody has; whoever puts more there, or more bytes in all,
 # is not read.

@@ -28,10 +28,10 @@ from broker.core.clock import Clock
 from broker.keys.envelope import CannotOpen, Envelope
 from broker.revocation.ledger import Entry, Ledger, decoded, encoded, is_over
 
-_ENTRIES = "zerotrust:revocations"
-_TURN = "zerotrust:revocations:turn"
-_CHANNEL = "zerotrust:revocations"
-_BEATS = "zerotrust:instances"
+_ENTRIES = "zerotrust:{shared}:revocations"
+_TURN = "zerotrust:{shared}:revocations:turn"
+_CHANNEL = "zerotrust:{shared}:revocations"
+_BEATS = "zerotrust:{shared}:instances"
 
 # Without a sign of a change everything is read all the same, this often: the sign is anybody's to forge.
 _FULL_EVERY = timedelta(seconds=5)

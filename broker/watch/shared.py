@@ -26,7 +26,7 @@ from broker.keys.envelope import CannotOpen
 from broker.keys.hierarchy import DailyEnvelope
 from broker.watch.states import LIFE, InProcess, Name, State
 
-_PREFIX = "zerotrust:watch:"
+_PREFIX = "zerotrust:{shared}:watch:"
 _CONTEXT = b"watch-state/v1/"
 _NAME_CHARS = 32  # 128 bits
 _VERSION = struct.Struct(">Q")

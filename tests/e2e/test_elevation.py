@@ -189,7 +189,8 @@ def test_whoever_writes_to_redis_makes_and_moves_no_approval(scene: Scene) -> No
     for who in (scene.mallory, scene.paula):
         assert scene.says(who, opened, "approve").status == 200
     rows = {
-        name: f"zerotrust:elevation:{identifier}" for name, identifier in (("opened", opened), ("waiting", waiting))
+        name: f"zerotrust:{{shared}}:elevation:{identifier}"
+        for name, identifier in (("opened", opened), ("waiting", waiting))
     }
     script = """
         local rows = redis.call('HGETALL', KEYS[1])
@@ -211,7 +212,7 @@ def test_an_old_dump_of_redis_revives_nothing_that_was_denied(scene: Scene) -> N
     for who in (scene.mallory, scene.paula):
         assert scene.says(who, identifier, "approve").status == 200
     assert scene.credentials(scene.there).status == 200
-    row = f"zerotrust:elevation:{identifier}"
+    row = f"zerotrust:{{shared}}:elevation:{identifier}"
     scene.redis.cli("COPY", row, "kept")
     denied = scene.mallory.admin("deny", identifier, "--reason", "enough", "--url", _url(scene.here))
     assert f"{identifier}  denied" in denied.stdout, denied.stderr

@@ -717,7 +717,7 @@ def test_whoever_writes_to_redis_makes_no_pass_count(
 ) -> None:
     broker = make()
     cancelled, good = alice.pass_of(broker), alice.pass_of(broker)
-    prefix = "zerotrust:pass:"
+    prefix = "zerotrust:{shared}:pass:"
     give_back(broker, cancelled["pass"])
     # Another pass's entry under its name, or anything at all.
     redis_server.cli("COPY", prefix + good["id"], prefix + cancelled["id"])

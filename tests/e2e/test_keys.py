@@ -55,10 +55,10 @@ class Place:
     def blobs(self, use: Use) -> list[bytes]:
         """What is kept and sealed for this use, on both disks and in Redis."""
         if use is Use.WATCH_SEAL:
-            keys = self.server.cli("KEYS", "zerotrust:watch:*").split()
+            keys = self.server.cli("KEYS", "zerotrust:{shared}:watch:*").split()
             return [raw(self.server.cli("--no-raw", "GET", key)) for key in keys]
         files = [unarmoured((state(one) / "revocations").read_bytes()) for one in self.brokers]
-        lies = self.server.cli("--no-raw", "HVALS", "zerotrust:revocations").splitlines()
+        lies = self.server.cli("--no-raw", "HVALS", "zerotrust:{shared}:revocations").splitlines()
         return [*files, *map(raw, lies)]
 
 
@@ -179,7 +179,7 @@ def test_no_key_lies_in_redis_or_on_a_disk(place: Place) -> None:
     hierarchy = place.hierarchy()
     keys = [version.key for versions in hierarchy._versions.values() for version in versions]
     places = [path.read_bytes() for one in place.brokers for path in state(one).iterdir() if path.is_file()]
-    places += [raw(text) for text in place.server.cli("--no-raw", "HVALS", "zerotrust:keyring").splitlines()]
+    places += [raw(text) for text in place.server.cli("--no-raw", "HVALS", "zerotrust:{shared}:keyring").splitlines()]
     everything = b"".join(places)
     assert b"key/data/" in everything
     for key in keys:

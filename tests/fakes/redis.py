@@ -40,25 +40,36 @@ class RedisServer(ServerProcess):
         socket: Its Unix socket.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, password: str | None = None, mode: tuple[str, ...] = ()) -> None:
         self.folder = folder.resolve()
-        self.password = secrets.token_urlsafe(24)
+        self.password = password or secrets.token_urlsafe(24)
         self.port = 0
+        self._mode = mode
         self._socket_folder: str | None = None
         self._settings: dict[str, str] = {}
 
     @classmethod
-    def start(cls, folder: Path, *, settings: dict[str, str] | None = None) -> RedisServer:
+    def start(
+        cls,
+        folder: Path,
+        *,
+        settings: dict[str, str] | None = None,
+        password: str | None = None,
+        mode: tuple[str, ...] = (),
+    ) -> RedisServer:
         """Starts a server and returns when it answers.
 
         Args:
             folder: An empty or missing folder; made with mode 0700.
-            settings: Further lines of redis.conf, such as `{"maxmemory": "1mb"}`.
+            settings: Further lines of redis.conf, such as `{"maxmemory": "1mb"}`; with `port` 0 and `tls-port`, `PORT`
+                stands for the port that was found.
+            password: Of all servers of a set; a fresh one by default.
+            mode: Further arguments, such as `--sentinel`.
 
         Raises:
             RedisError: It did not come up.
         """
-        server = cls(folder)
+        server = cls(folder, password=password, mode=mode)
         server.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         server._settings = dict(settings or {})
         server._start()
@@ -67,12 +78,17 @@ class RedisServer(ServerProcess):
     @property
     def url(self) -> str:
         """`redis://127.0.0.1:PORT/0`, without the password: the product takes that from a file."""
-        return f"redis://127.0.0.1:{self.port}/0"
+        return f"{self.scheme}://127.0.0.1:{self.port}/0"
+
+    @property
+    def scheme(self) -> str:
+        """`rediss` where it speaks TLS."""
+        return "rediss" if "tls-port" in self._settings else "redis"
 
     @property
     def url_with_password(self) -> str:
         """The same with the password in it, for clients of a test's own."""
-        return f"redis://:{self.password}@127.0.0.1:{self.port}/0"
+        return f"{self.scheme}://:{self.password}@127.0.0.1:{self.port}/0"
 
     @property
     def socket(self) -> Path:
@@ -151,7 +167,7 @@ class RedisServer(ServerProcess):
             "save": '""',  # No snapshots and no log of writes: what is cached here must not reach a disk.
             "appendonly": "no",
             "daemonize": "no",
-            **self._settings,
+            **{key: value.replace("PORT", str(self.port)) for key, value in self._settings.items()},
         }
         conf = self.folder / "redis.conf"
         conf.touch(mode=0o600)
@@ -159,7 +175,7 @@ class RedisServer(ServerProcess):
         (self.folder / "redis.log").unlink(missing_ok=True)
         # A session of its own: Ctrl-C in a terminal reaches our owner, who ends the server in order.
         self._server = subprocess.Popen(
-            [_program("redis-server"), str(conf)],
+            [_program("redis-server"), str(conf), *self._mode],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

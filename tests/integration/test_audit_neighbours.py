@@ -17,7 +17,7 @@ from broker.keys.signing import KeySet
 from tests.fakes.audit import MASTER, SetClock, an_event
 from tests.fakes.redis import RedisServer
 
-HASH = "zerotrust:audit:checkpoints"
+HASH = "zerotrust:{shared}:audit:checkpoints"
 
 
 async def test_logs_of_two_hosts_record_each_other_through_redis(

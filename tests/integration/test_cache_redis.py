@@ -30,7 +30,7 @@ BACK_SECONDS = 5.0
 HOPS = 2
 ROLES = 60
 _unasked = iter(range(ROLES))
-_INSTANCES = b"zerotrust:instances"
+_INSTANCES = b"zerotrust:{shared}:instances"
 
 
 @pytest.fixture(scope="module")
@@ -178,22 +178,22 @@ def test_redis_holds_no_plaintext_and_forgets_by_itself(
     assert again == body
     assert len(sts.calls()) == 2
     with redis.Redis.from_url(redis_server.url_with_password) as client:
-        shared = {_INSTANCES, b"zerotrust:keyring", b"zerotrust:keyring:instances"}
+        shared = {_INSTANCES, b"zerotrust:{shared}:keyring", b"zerotrust:{shared}:keyring:instances"}
         beats = b"".join(part for name in shared for pair in client.hgetall(name).items() for part in pair)
-        watched = {name: client.get(name) or b"" for name in client.scan_iter(b"zerotrust:watch:*")}
+        watched = {name: client.get(name) or b"" for name in client.scan_iter(b"zerotrust:{shared}:watch:*")}
         # What was used lately, for its owner to see: rows in order, written a little later than the answer.
-        roll = set(client.scan_iter(b"zerotrust:roll:*"))
+        roll = set(client.scan_iter(b"zerotrust:{shared}:roll:*"))
         for name in roll:
             rows = client.hgetall(name) if name.endswith(b":rows") else dict.fromkeys(client.zrange(name, 0, -1), b"")
             beats += b"".join([name, *itertools.chain(*rows.items())])
-        names = sorted(set(client.scan_iter()) - {*shared, b"zerotrust:keyring:turn", *watched, *roll})
+        names = sorted(set(client.scan_iter()) - {*shared, b"zerotrust:{shared}:keyring:turn", *watched, *roll})
         kinds = [name.rsplit(b":", maxsplit=1)[0] for name in names]
         held = {name: (client.get(name), client.ttl(name)) for name in names}
     assert kinds == [
-        b"zerotrust:credentials",
-        b"zerotrust:replay",
-        b"zerotrust:replay",
-        b"zerotrust:turns:{zerotrust:credentials",
+        b"zerotrust:{cache}:credentials",
+        b"zerotrust:{cache}:turns:zerotrust:{cache}:credentials",
+        b"zerotrust:{shared}:replay",
+        b"zerotrust:{shared}:replay",
     ]
     secrets = [body[name] for name in ("AccessKeyId", "SecretAccessKey", "SessionToken", "AccountId", "RoleArn")]
     assert watched
@@ -202,7 +202,7 @@ def test_redis_holds_no_plaintext_and_forgets_by_itself(
     dump = b"".join([beats, *(name + (value or b"") for name, (value, _) in held.items())]).lower()
     for plain in (*secrets, body["SessionToken"][:24], "alice", "EXAMPLE.COM", "developer", "engineers"):
         assert plain.lower().encode() not in dump
-    credentials, *spent, turns = held.values()
+    credentials, turns, *spent = held.values()
     assert len(credentials[0] or b"") > len(body["SessionToken"])
     # 60 minutes less the 15.5 that nobody may have any more.
     assert 44 * 60 < credentials[1] <= 44.5 * 60
@@ -242,7 +242,7 @@ def test_whoever_writes_to_redis_is_on_record_and_gets_nobody_a_wrong_answer(
 ) -> None:
     role = caller.new_role()
     caller.credentials(role)
-    (entry,) = redis_server.cli("--scan", "--pattern", "zerotrust:credentials:*").split()
+    (entry,) = redis_server.cli("--scan", "--pattern", "zerotrust:{cache}:credentials:*").split()
     redis_server.cli("SETRANGE", entry, "60", "AAAA")
     before = second.metric("broker_cache_tampered_total")
     second.credentials(role)
@@ -273,7 +273,7 @@ def is_used_again(caller: Caller, redis_server: RedisServer) -> None:
 
 
 def entries(redis_server: RedisServer) -> int:
-    return len(redis_server.cli("--scan", "--pattern", "zerotrust:credentials:*").split())
+    return len(redis_server.cli("--scan", "--pattern", "zerotrust:{cache}:credentials:*").split())
 
 
 def test_a_frozen_redis_costs_one_request_its_patience_and_the_others_nothing(
@@ -352,7 +352,7 @@ def test_a_wrong_password_degrades_the_broker_and_does_not_stop_it(
     with broker_beside(redis_server, tmp_path, realm, sts, alice, password="canary-not-the-password") as caller:
         caller.something_new()
         assert caller.readiness()["dependencies"]["cache"]["status"] == "degraded"
-        assert redis_server.cli("--scan", "--pattern", "zerotrust:credentials:*").split() == []
+        assert redis_server.cli("--scan", "--pattern", "zerotrust:{cache}:credentials:*").split() == []
         assert caller.broker.stop() == 0
         assert "canary-not-the-password" not in caller.broker.output.read_text()
         assert redis_server.password not in caller.broker.output.read_text()

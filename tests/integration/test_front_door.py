@@ -280,8 +280,8 @@ def test_instances_share_their_limits_in_redis_and_count_alone_without_it(
         assert [one.get("/v1/whoami").status for _ in range(4)] == [401] * 4
         assert [two.get("/v1/whoami").status for _ in range(4)] == [401, 401, 429, 429]
         assert one.get("/v1/whoami").status == 429
-        keys = redis_server.cli("KEYS", "zerotrust:limit:*")
-        assert keys.startswith("zerotrust:limit:address:")
+        keys = redis_server.cli("KEYS", "zerotrust:{shared}:limit:*")
+        assert keys.startswith("zerotrust:{shared}:limit:address:")
         assert "127.0.0.1" not in keys
         redis_server.freeze()
         started = time.monotonic()

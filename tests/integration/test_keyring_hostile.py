@@ -20,7 +20,7 @@ from tests.fakes.audit import SetClock
 from tests.fakes.keys import MASTER, Instance, Moody
 from tests.fakes.redis import RedisServer
 
-RING, BEATS = "zerotrust:keyring", "zerotrust:keyring:instances"
+RING, BEATS = "zerotrust:{shared}:keyring", "zerotrust:{shared}:keyring:instances"
 
 Host = Callable[..., Awaitable[Instance]]
 

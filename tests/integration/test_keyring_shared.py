@@ -23,7 +23,7 @@ from tests.fakes.redis import RedisServer
 
 OWN = KeyVersion(MASTER).id
 NEXT_MASTER = b"n" * 32
-RING, BEATS = "zerotrust:keyring", "zerotrust:keyring:instances"
+RING, BEATS = "zerotrust:{shared}:keyring", "zerotrust:{shared}:keyring:instances"
 
 Host = Callable[..., Awaitable[Instance]]
 
@@ -82,7 +82,7 @@ async def test_whoever_holds_the_turn_for_ever_delays_what_is_due_and_does_not_p
     one = await host("a")
     await in_step(one)
     clock.time += timedelta(hours=24)
-    await client.set("zerotrust:keyring:turn", "somebody else")
+    await client.set("zerotrust:{shared}:keyring:turn", "somebody else")
     await in_step(one)
     assert len(ids(one, Kind.SESSION)) == 1
     clock.time += timedelta(minutes=11)

@@ -122,7 +122,7 @@ async def test_the_account_that_the_page_describes_is_enough(redis_server: Redis
             first, second = fleet.instances
             one, other = await asyncio.gather(first.fetch(), second.fetch())
             assert one == other
-            await first.store.put_anyway("zerotrust:credentials:x", b"x", TURN)
+            await first.store.put_anyway("zerotrust:{cache}:credentials:x", b"x", TURN)
             assert await first.cache.ping() is None
             assert (fleet.sts.calls, first.store.failed_writes, second.store.failed_writes) == (1, 0, 0)
     finally:

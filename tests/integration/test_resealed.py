@@ -85,7 +85,10 @@ async def test_revocations_on_the_disk_and_in_redis(
     assert await epochs.reseal() == {OLD.id}
     rotate()
     await anew(epochs)
-    lies = [unarmoured((tmp_path / "revocations").read_bytes()), *(await client.hvals("zerotrust:revocations"))]
+    lies = [
+        unarmoured((tmp_path / "revocations").read_bytes()),
+        *(await client.hvals("zerotrust:{shared}:revocations")),
+    ]
     assert len(lies) == 4
     assert all(envelope.is_newest(blob) for blob in lies)
     keys.take({kind: [NEW] for kind in Kind})
@@ -102,7 +105,7 @@ async def test_a_blob_of_a_stranger_that_names_an_old_version_keeps_no_key(
     await epochs.enter([Subject(What.USER, "u@R")], by="root@R")
     forged = envelope.seal(b"x", context=b"of another place")
     rotate()
-    await client.hset("zerotrust:revocations", "f" * 32, forged)
+    await client.hset("zerotrust:{shared}:revocations", "f" * 32, forged)
     await epochs.reseal()
     assert await epochs.reseal() == {NEW.id}
 
@@ -120,14 +123,14 @@ async def test_requests_for_time_boxes_and_their_approvals(
         owner=rows.owner("alice@R"),
         until=NOON.replace(year=2100),
     )
-    ends = await client.pttl("zerotrust:elevation:" + ASKED.id)
+    ends = await client.pttl("zerotrust:{shared}:elevation:" + ASKED.id)
     store_of_keys = Resealing(store=store, rows=rows)
     assert await store_of_keys.reseal() == {OLD.id}
     rotate()
     await anew(store_of_keys)
     keys.take({kind: [NEW] for kind in Kind})
     assert rows.opened(ASKED.id, await store.get(ASKED.id)) == (ASKED, [BY_BOB])
-    assert abs(await client.pttl("zerotrust:elevation:" + ASKED.id) - ends) < 60_000
+    assert abs(await client.pttl("zerotrust:{shared}:elevation:" + ASKED.id) - ends) < 60_000
 
 
 async def test_a_row_that_was_changed_meanwhile_is_left_as_it_is(client: redis.Redis) -> None:
@@ -145,8 +148,8 @@ async def test_what_the_watch_knows_in_redis(keys: KeyHierarchy, rotate: Rotate,
     name = Name(Shelf.PERSON, "alice@R")
     await states.read([name])
     await states.write({name: b"{}"})
-    await client.set("zerotrust:watch:junk", b"x" * 60)
-    (key,) = [key for key in await client.keys("zerotrust:watch:*") if b"junk" not in key]
+    await client.set("zerotrust:{shared}:watch:junk", b"x" * 60)
+    (key,) = [key for key in await client.keys("zerotrust:{shared}:watch:*") if b"junk" not in key]
     ends = await client.pttl(key)
     rotate()
     await anew(states)

@@ -31,7 +31,7 @@ STRANGER = KeyHierarchy(master=b"s" * 32)
 ALICE, BOB = Principal.parse("alice@R"), Principal.parse("bob@R")
 SESSIONS = Subject(Kind.USER, "alice@R")
 HOLD = Subject(Kind.CREDENTIALS, "alice@R", EVERY_ROLE)
-ENTRIES, BEATS = "zerotrust:revocations", "zerotrust:instances"
+ENTRIES, BEATS = "zerotrust:{shared}:revocations", "zerotrust:{shared}:instances"
 PROMISED = 1.0
 # Two looks, and what a busy machine adds to them.
 PATIENCE = 3.0

@@ -84,7 +84,7 @@ async def test_who_comes_later_takes_the_entry_and_no_turn(fleet: Fleet, redis_s
     first, second, _ = fleet.instances
     made = await first.fetch()
     assert await second.fetch() == made
-    assert redis_server.cli("GET", f"zerotrust:turns:{{{first.cache.name(GRANT)}}}") == "1\n"
+    assert redis_server.cli("GET", f"zerotrust:{{cache}}:turns:{first.cache.name(GRANT)}") == "1\n"
     assert redis_server.cli("EXISTS", turn_of(first)) == "0\n"
 
 
@@ -197,7 +197,7 @@ async def test_whatever_lies_in_the_place_of_a_turn_everybody_is_answered(
     name = first.cache.name(GRANT)
     redis_server.cli(
         *(
-            word.replace("{turns}", f"zerotrust:turns:{{{name}}}").replace("{turn}", scripts.turn(name))
+            word.replace("{turns}", f"zerotrust:{{cache}}:turns:{name}").replace("{turn}", scripts.turn(name))
             for word in spoil
         )
     )

@@ -19,7 +19,7 @@ from tests.fakes.life import ALICE, ELSEWHERE, at, days, kinds, sighting
 from tests.fakes.redis import RedisServer
 
 KEYS = KeyHierarchy(master=b"m" * 32)
-STATES = "zerotrust:watch:*"
+STATES = "zerotrust:{shared}:watch:*"
 
 
 class Instance:

@@ -404,7 +404,7 @@ async def test_passes_made_before_everything_was_ended_do_not_count(instance: In
 
 async def test_entries_say_nothing_and_outlive_their_pass_by_minutes(instance: Instance, server: FakeServer) -> None:
     made = await instance.made()
-    name = f"zerotrust:pass:{made.id}"
+    name = f"zerotrust:{{shared}}:pass:{made.id}"
     assert await instance.redis.keys() == [name.encode()]
     assert len(await instance.redis.get(name) or b"") == 16
     left = await instance.redis.pttl(name)
@@ -431,7 +431,7 @@ async def test_while_redis_is_away_nothing_counts_and_it_is_asked_again_soon(
 
 async def test_an_entry_of_another_type_is_no_entry(instance: Instance) -> None:
     made = await instance.made()
-    name = f"zerotrust:pass:{made.id}"
+    name = f"zerotrust:{{shared}}:pass:{made.id}"
     await instance.redis.delete(name)
     await instance.redis.lpush(name, "x")
     assert await instance.reason(instance.passes.seal(made).reveal()) == "pass_cancelled"

@@ -163,7 +163,7 @@ async def test_no_name_can_be_read_in_redis(made):
     await made(client=client).address(HERE)
     await made(Of.PRINCIPAL, client=client).principal(ALICE)
     keys = b" ".join(await client.keys("*"))
-    assert b"zerotrust:limit:address:" in keys
+    assert b"zerotrust:{shared}:limit:address:" in keys
     assert not any(name in keys for name in (b"192.0.2.1", b"alice", b"EXAMPLE"))
     for key in await client.keys("*"):
         assert 0 < await client.ttl(key) <= 120

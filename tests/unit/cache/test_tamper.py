@@ -25,13 +25,13 @@ def alarm(records, clock) -> TamperAlarm:
 
 
 async def test_a_record_says_whose_entry_it_was_where_it_lies_and_what_is_wrong_with_it(alarm, records) -> None:
-    await alarm.sound(GRANT, entry="zerotrust:credentials:ab", reason="altered")
+    await alarm.sound(GRANT, entry="zerotrust:{cache}:credentials:ab", reason="altered")
     (event,) = records.events
     assert (event.kind, event.success, event.reason) == ("cache_tamper", False, "entry_altered")
     assert (str(event.principal), event.role, event.resource) == (
         "alice@EXAMPLE.COM",
         "developer",
-        "zerotrust:credentials:ab",
+        "zerotrust:{cache}:credentials:ab",
     )
 
 

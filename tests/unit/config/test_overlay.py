@@ -78,6 +78,8 @@ _BESIDE = {
 
 
 def beside(leaf):
+    if leaf.path[:2] == ("redis", "sentinel"):
+        return {"ZEROTRUST_REDIS_SENTINEL_HOSTS": "redis://localhost", "ZEROTRUST_REDIS_SENTINEL_SERVICE": "s"}
     section = "_".join(leaf.path[:-2])
     if section not in _BESIDE:
         return {}
@@ -96,7 +98,7 @@ def test_every_secret_can_come_from_all_its_sources(host, minimal, leaf):
     bare = minimal.replace('encryption: {key_file: "${KEY_FILE}"}', "")
     bare = bare.replace("aws: {region", "aws: {access_key_id: AKIATESTTESTTESTTEST, region")
     others = {
-        "ZEROTRUST_REDIS_URL": "redis://localhost",
+        **({"ZEROTRUST_REDIS_URL": "redis://localhost"} if leaf.path[:2] != ("redis", "sentinel") else {}),
         "ZEROTRUST_ENCRYPTION_KEY": "B" * 43,
         "ZEROTRUST_AWS_SECRET_KEY": "other",
         **beside(leaf),

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from pydantic_core import PydanticCustomError
 
 from broker.config.ciphers import OPENSSL_NAMES
+from broker.config.redis import parse_redis_url
 from broker.config.values import (
     TcpListener,
     UnixListener,
@@ -23,7 +24,6 @@ from broker.config.values import (
     parse_key,
     parse_listener,
     parse_network,
-    parse_redis_url,
     parse_signin_endpoint,
     parse_sts_endpoint,
 )

@@ -1,0 +1,191 @@
+"""Where the Redis is that may be written to, while it moves: by sentinels, or in a cluster.
+
+Connections ask when they are made, and are given up when what they lead to is the primary no more; so a failover costs what is
+under way, and the next request finds the new one. All who can say are asked at once: one that was cut off from the others says
+what it knew before, and others know better.
+
+Whoever answers is trusted with nothing but the direction: where they lead is held to the configuration's TLS, and without TLS to
+loopback, or the password would go wherever somebody sends it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import weakref
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import timedelta
+from typing import Any, Protocol, cast
+
+from redis import asyncio as redis
+from redis.asyncio.sentinel import SentinelManagedConnection, SentinelManagedSSLConnection
+from redis.crc import key_slot
+from redis.exceptions import AskError, ClusterDownError, MasterDownError, MovedError, RedisError
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+from broker.config.values import is_loopback
+
+# Behind the first answer the others get this long: they come in a millisecond, or from a host that is away.
+_SECOND_OPINIONS = timedelta(milliseconds=20)
+_CONNECTIONS = 4
+
+Address = tuple[str, int]
+
+
+class NoPrimary(RedisConnectionError):
+    """Nobody who answers knows one."""
+
+
+class PlainBeyondLoopback(RedisConnectionError):
+    """What we were led to would be spoken to in the clear."""
+
+
+class NotPrimary(RedisConnectionError):
+    """What we speak to is the primary no more, or not of our keys; the connection is given up."""
+
+
+class Finder(Protocol):
+    """Knows where the primary is."""
+
+    async def primary(self) -> Address:
+        """Its host and port, at this moment.
+
+        Raises:
+            RedisError, OSError: Nobody can say.
+        """
+
+    async def aclose(self) -> None:
+        """Let go of the connections."""
+
+
+class Sentinels:
+    """See ``Finder``: of the answers, that of the latest failover counts."""
+
+    def __init__(self, hosts: Sequence[Address], *, service: str, options: Mapping[str, Any]) -> None:
+        self._clients = [_client(host, port, options) for host, port in hosts]
+        self._service = service
+
+    async def primary(self) -> Address:
+        """See ``Finder``."""
+        answers = await _answers(self._clients, lambda client: client.sentinel_master(self._service))
+        states = [state for state in answers if not (state["is_sdown"] or state["is_odown"]) and state["is_master"]]
+        if not states:
+            raise NoPrimary(f"{len(answers)} of {len(self._clients)} sentinels answer, and none knows a primary")
+        latest = max(states, key=lambda state: int(state["config-epoch"]))
+        return str(latest["ip"]), int(latest["port"])
+
+    async def aclose(self) -> None:
+        """See ``Finder``."""
+        await _close(self._clients)
+
+
+class Slot:
+    """See ``Finder``, for all keys with one hash tag: of the answers, the one that most give counts."""
+
+    def __init__(self, hosts: Sequence[Address], *, tag: str, options: Mapping[str, Any]) -> None:
+        self._clients = [_client(host, port, options) for host, port in hosts]
+        self._slot = key_slot(tag.encode())
+
+    async def primary(self) -> Address:
+        """See ``Finder``."""
+        found: Counter[Address] = Counter()
+        for slots in await _answers(self._clients, _slots):
+            found.update(
+                (str(where["primary"][0]), int(where["primary"][1]))
+                for (first, last), where in slots.items()
+                if first <= self._slot <= last and where["primary"][0]
+            )
+        if not found:
+            raise NoPrimary("no host of the cluster knows who has our keys")
+        return found.most_common(1)[0][0]
+
+    async def aclose(self) -> None:
+        """See ``Finder``."""
+        await _close(self._clients)
+
+
+class Pool(redis.BlockingConnectionPool):
+    """Connections to wherever the primary is. Whoever connects notices that it moved, and what is idle is given up with that."""
+
+    is_master = True
+    check_connection = False
+
+    def __init__(self, *, finder: Finder, tls: bool, **options: Any) -> None:
+        super().__init__(connection_class=_TlsConnection if tls else _Connection, **options)
+        self.connection_kwargs["connection_pool"] = weakref.proxy(self)
+        self._finder = finder
+        self._tls = tls
+        self._primary: Address | None = None
+
+    async def get_master_address(self) -> Address:
+        """Called by connections of redis-py, by this name."""
+        found = await self._finder.primary()
+        if not self._tls and not is_loopback(found[0]):
+            raise PlainBeyondLoopback(f"{found[0]} is named as the primary, and there is no TLS")
+        if found != self._primary:
+            self._primary = found
+            await self.disconnect(inuse_connections=False)
+        return found
+
+    async def aclose(self) -> None:
+        """Also of what finds the primary."""
+        await super().aclose()
+        await self._finder.aclose()
+
+
+class _Connection(SentinelManagedConnection):
+    async def read_response(self, *args: Any, **options: Any) -> Any:
+        """redis-py gives up a connection that says READONLY; these say as much."""
+        try:
+            return await super().read_response(*args, **options)
+        except (MovedError, AskError, ClusterDownError, MasterDownError) as error:
+            await self.disconnect()
+            raise NotPrimary(type(error).__name__) from error
+
+
+class _TlsConnection(_Connection, SentinelManagedSSLConnection):
+    pass
+
+
+def _client(host: str, port: int, options: Mapping[str, Any]) -> redis.Redis:
+    return redis.Redis.from_pool(
+        redis.BlockingConnectionPool(host=host, port=port, max_connections=_CONNECTIONS, **options)
+    )
+
+
+def _slots(client: redis.Redis) -> Awaitable[Any]:
+    return cast("Awaitable[Any]", cast("Any", client).execute_command("CLUSTER SLOTS"))
+
+
+async def _answers(clients: Sequence[redis.Redis], question: Callable[[redis.Redis], Awaitable[Any]]) -> list[Any]:
+    """What came in time; nobody waits for those that are slower than the first."""
+    asking = {asyncio.ensure_future(question(client)) for client in clients}
+    found: list[Any] = []
+    waiting = asking
+    while waiting:
+        done, waiting = await asyncio.wait(
+            waiting,
+            timeout=_SECOND_OPINIONS.total_seconds() if found else None,
+            return_when=asyncio.FIRST_COMPLETED,
+        )
+        if not done:
+            break
+        found += [task.result() for task in done if _is_answer(task)]
+    for task in waiting:
+        task.add_done_callback(_is_answer)
+        task.cancel()
+    return found
+
+
+def _is_answer(task: asyncio.Future[Any]) -> bool:
+    """Whether it is one; a failure of one of several is no news."""
+    if task.cancelled():
+        return False
+    error = task.exception()
+    if error is not None and not isinstance(error, RedisError | OSError | TimeoutError):
+        raise error
+    return error is None
+
+
+async def _close(clients: Sequence[redis.Redis]) -> None:
+    await asyncio.gather(*(client.aclose() for client in clients), return_exceptions=True)
