@@ -44,8 +44,11 @@ from broker.sts.base import BaseCredentials
 from broker.sts.client import StsClient
 from broker.sts.console import Console
 from broker.sts.iam import RolePolicies
+from broker.watch.dependencies import Dependencies
 from broker.watch.files import FileWatch
 from broker.watch.metrics import Metrics
+from broker.watch.process import LoopLag, add_process
+from broker.watch.room import Room
 from broker.watch.watch import Watch
 from broker.web.connections import Connections, Runner
 from broker.web.health import Health
@@ -58,6 +61,9 @@ class Broker:
     app: web.Application
     connections: Connections
     health: Health
+    dependencies: Dependencies
+    lag: LoopLag
+    room: Room
     issuer: Issuer
     notes: Notes
     keys: Keys
@@ -95,6 +101,9 @@ class Broker:
         return [
             *self.keys.background,
             *self.recording.background,
+            self.dependencies.keep_looking,
+            self.lag.keep_looking,
+            self.room.keep_looking,
             self.files.keep_looking,
             self.epochs.keep_in_step,
             self.denies.keep_in_force,
@@ -145,6 +154,7 @@ def assemble(settings: Settings, checked: Checked, *, keys: Keys, source: Source
     """
     hierarchy = keys.hierarchy
     metrics = Metrics()
+    lag = add_process(metrics, clock=clock)
     client = redis_client(settings.redis) if settings.redis else None
     recording = recording_of(settings, hierarchy=hierarchy, client=client, metrics=metrics, clock=clock)
     audit = keys.audit = recording.audit
@@ -224,7 +234,16 @@ def assemble(settings: Settings, checked: Checked, *, keys: Keys, source: Source
         keys.keep_sealed(secrets.vault)
     files = _files(settings, checked, audit=audit)
     add_key_gauges(metrics, keys)
-    add_gauges(metrics, recording=recording, policy=policy, keys=checked.keys, tls=checked.tls, files=files)
+    add_gauges(
+        metrics,
+        recording=recording,
+        policy=policy,
+        keys=checked.keys,
+        tls=checked.tls,
+        files=files,
+        sts=sts,
+        issuer=issuer,
+    )
     probes = {
         "cache": cache.ping,
         "sts": sts.ping,
@@ -235,9 +254,14 @@ def assemble(settings: Settings, checked: Checked, *, keys: Keys, source: Source
         "secrets": secrets.ping,
         "keys": keys.replica.ping,
     }
-    health = Health(
+    dependencies = Dependencies(
         probes={**recording.probes, **probes, **entry.directories.probes(), **probes_of(settings, checked.base)},
         vital=recording.vital | {"replay_guard"},
+        metrics=metrics,
+        clock=clock,
+    )
+    health = Health(
+        dependencies=dependencies,
         withheld=lambda: keys.replica.is_withheld,
         metrics=metrics.text,
         documents={JWKS_PATH: partial(public_keys, hierarchy, hsm=recording.hsm), **documents_of(checked.base)},
@@ -256,12 +280,16 @@ def assemble(settings: Settings, checked: Checked, *, keys: Keys, source: Source
         notifier=recording.notifier,
         secret_desk=secrets.desk,
         health=health,
+        answered=metrics.answered,
         clock=clock,
     )
     return Broker(
         app=app,
         connections=connections_of(metrics),
         health=health,
+        dependencies=dependencies,
+        lag=lag,
+        room=Room(directories={"audit": settings.audit.directory, "state": settings.state_directory}, metrics=metrics),
         issuer=issuer,
         notes=notes,
         keys=keys,

@@ -31,8 +31,9 @@ def cache_of(
     alarm = TamperAlarm(audit=audit, clock=clock)
     store = redis_store(section) if section else None
     turns = Turns(store=store) if store else None
+    near = MemoryStore(clock=clock)
     cache = CredentialCache(
-        near=MemoryStore(clock=clock),
+        near=near,
         turns=turns,
         seal=EntrySeal(envelope=hierarchy.envelope(Use.CACHE_SEAL), clock=clock, boot=boot_id()),
         name_key=hierarchy.derive(Use.CACHE_NAME),
@@ -42,7 +43,9 @@ def cache_of(
     metrics.counter(
         "broker_cache_tampered", "Entries in Redis that were not what was put there", lambda: float(alarm.seen)
     )
+    metrics.gauge("broker_cache_entries", "Credentials that this process keeps, sealed", lambda: float(near.number))
     if store and turns:
+        metrics.breaker("cache", lambda: store.failure is not None)
         metrics.counter(
             "broker_cache_write_failures", "Credentials that Redis did not keep", lambda: float(store.failed_writes)
         )

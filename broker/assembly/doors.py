@@ -27,7 +27,7 @@ from broker.revocation.epochs import Epochs
 from broker.revocation.holds import Holds
 from broker.watch.breach import Notifier
 from broker.watch.metrics import Metrics
-from broker.web.app import build
+from broker.web.app import Answered, build
 from broker.web.connections import Connections, places
 from broker.web.health import Health
 
@@ -47,6 +47,7 @@ def application(
     notifier: Notifier | None,
     secret_desk: SecretDesk,
     health: Health,
+    answered: Answered,
     clock: Clock,
 ) -> web.Application:
     """What users and operators ask, and the rooms that answer."""
@@ -97,6 +98,7 @@ def application(
         secret_desk=secret_desk,
         key_desk=KeyDesk(operators=operators, replica=keys.replica, duties=keys.duties),
         health=health,
+        answered=answered,
         hostnames=settings.server.hostnames or sorted(checked.keys.hosts),
         networks=settings.server.allowed_networks or (),
         trusted_proxies=settings.server.trusted_proxies or (),
@@ -111,13 +113,18 @@ def connections_of(metrics: Metrics) -> Connections:
     connections = Connections(places=places())
     metrics.gauge("broker_connections", "Open client connections", lambda: float(connections.number))
     metrics.gauge(
+        "broker_requests_in_flight",
+        "Client connections that the broker is working for",
+        lambda: float(connections.busy),
+    )
+    metrics.counter(
         "broker_connections_hung_up_on",
-        "Connections that were closed because their time had passed or to make room, since the start",
+        "Connections that were closed because their time had passed or to make room",
         lambda: float(connections.hung_up_on),
     )
-    metrics.gauge(
+    metrics.counter(
         "broker_connections_turned_away",
-        "Connections that found no room, since the start",
+        "Connections that found no room",
         lambda: float(connections.turned_away),
     )
     return connections

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 
 from redis import asyncio as redis
 
@@ -55,6 +54,8 @@ def entry_of(
 ) -> Entry:
     """Everything that says who asks; with a Redis, as one for all instances that share it."""
     guard = _replay_guard(settings.kerberos, client, clock)
+    if isinstance(guard, SharedGuard):
+        metrics.breaker("replay_guard", lambda: guard.failure is not None)
     limits = _limits(settings.server.rate_limit, client, hierarchy, clock, metrics)
     directories = directories_of(settings, keys=keys, clock=clock)
     proofs = ProofGuard(shared=None if isinstance(guard, HostGuard) else guard, clock=clock)
@@ -113,12 +114,14 @@ def _limits(
         name_key=hierarchy.derive(Use.CACHE_NAME),
         clock=clock,
     )
-    for of in Of:
-        metrics.gauge(
-            f"broker_rate_limited_{of}_requests",
-            f"Requests that came too often from one {of}, since the start",
-            partial(limits.refused.__getitem__, of),
-        )
+    metrics.of_each(
+        "broker_rate_limited_requests",
+        "Requests that came too often from one principal or address",
+        "of",
+        lambda: {of: float(limits.refused[of]) for of in Of},
+        counts=True,
+    )
+    metrics.breaker("limits", lambda: limits.failure is not None)
     return limits
 
 

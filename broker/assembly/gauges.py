@@ -7,6 +7,8 @@ from functools import partial
 from broker.assembly.recording import Recording
 from broker.assembly.reload import PolicyReload
 from broker.authn.keytab import AcceptorKeys
+from broker.issuing.issue import Issuer
+from broker.sts.client import StsClient
 from broker.watch.files import FileWatch
 from broker.watch.metrics import Metrics
 from broker.web.tls import ServerTls
@@ -20,6 +22,8 @@ def add_gauges(
     keys: AcceptorKeys,
     tls: ServerTls | None,
     files: FileWatch,
+    sts: StsClient,
+    issuer: Issuer,
 ) -> None:
     """Those whose value is looked up when somebody asks."""
     audit, hsm = recording.audit, recording.hsm
@@ -32,6 +36,16 @@ def add_gauges(
         "broker_audit_last_checkpoint_timestamp_seconds",
         "When the audit chain was last checkpointed",
         lambda: audit.last_checkpoint or 0.0,
+    )
+    metrics.counter(
+        "broker_audit_lost_records",
+        "Records that could not be written; nothing was handed out on them",
+        lambda: float(audit.lost),
+    )
+    metrics.gauge(
+        "broker_audit_waiting_records",
+        "Records that wait behind those on their way to the disk",
+        lambda: float(audit.waiting),
     )
     if hsm is not None:
         metrics.gauge(
@@ -60,4 +74,20 @@ def add_gauges(
         "broker_keytab_kvno",
         "The newest key version number that tickets are accepted with",
         lambda: float(max(key.kvno for key in keys.keys)),
+    )
+    _add_sts(metrics, sts, issuer)
+
+
+def _add_sts(metrics: Metrics, sts: StsClient, issuer: Issuer) -> None:
+    metrics.of_each(
+        "broker_sts_calls",
+        "Calls to STS, by region; those that are tried again count again",
+        "region",
+        lambda: {region: float(number) for region, number in sts.calls.items()},
+        counts=True,
+    )
+    metrics.gauge("broker_sts_waiting_calls", "Calls that wait for their turn to ask STS", lambda: float(sts.waiting))
+    metrics.gauge("broker_sts_waiting_places", "Chains that may wait; one more is refused", lambda: float(sts.places))
+    metrics.gauge(
+        "broker_fetches_in_flight", "Sets of credentials that are being fetched", lambda: float(issuer.fetches)
     )

@@ -32,9 +32,9 @@ def epochs_of(
     if client is not None:
         name_key = hierarchy.derive(Use.REVOCATION_NAME)
         spread = Spread(client=client, envelope=hierarchy.envelope(Use.REVOCATION_SEAL), name_key=name_key, clock=clock)
-        metrics.gauge(
+        metrics.counter(
             "broker_revocations_forged_entries",
-            "Entries in Redis that none of us wrote, since the start",
+            "Entries in Redis that none of us wrote",
             lambda: float(spread.forged),
         )
         metrics.gauge(

@@ -66,9 +66,9 @@ def _shared(
     client: redis.Redis, envelope: DailyEnvelope, hierarchy: KeyHierarchy, metrics: Metrics, clock: Clock
 ) -> Shared:
     shared = Shared(client=client, envelope=envelope, name_key=hierarchy.derive(Use.WATCH_NAME), clock=clock)
-    metrics.gauge(
+    metrics.counter(
         "broker_watch_forged_states",
-        "States of the watch in Redis that none of us wrote, since the start",
+        "States of the watch in Redis that none of us wrote",
         lambda: float(shared.forged),
     )
     return shared

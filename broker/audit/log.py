@@ -25,6 +25,7 @@ from broker.audit.statement import hsm_line
 from broker.audit.writer import Draft, Members, Writer
 from broker.core.clock import Clock
 from broker.core.errors import AuditUnavailable, BrokerError, StsError
+from broker.core.fault import Fault, of_error
 from broker.core.workers import Workers
 from broker.keys.pkcs11 import HsmKey, HsmUnavailable
 from broker.keys.signing import Ed25519Signer
@@ -37,7 +38,7 @@ CHECKPOINT_EVERY = timedelta(seconds=30)
 # An intent and its outcome take 2 kB together: a disk with room for less is still full, though a short record would fit.
 _PROBE = "0" * 2048
 
-_HANGS = "the audit disk does not answer"
+_HANGS = Fault("the audit disk does not answer", code="disk_hangs")
 _CLOSED = "the audit log is closed"
 
 # What follows from what was noticed, for whoever is woken by it.
@@ -101,10 +102,17 @@ class AuditLog:
         # What is running, as the records of its start and stop say it.
         self._running: Mapping[str, str] = {}
         self.failure: str | None = None
+        # Records that did not get to the disk, and nobody was given anything on.
+        self.lost = 0
         self.last_checkpoint: float | None = None
         # The last checkpoint went without the HSM: one more is due when it is back, whether anything happened or not.
         self._owes_hsm_line = False
         self._told_of_checkpoints: list[Callable[[str], None]] = []
+
+    @property
+    def waiting(self) -> int:
+        """Records that wait behind those on their way to the disk."""
+        return len(self._waiting)
 
     @property
     def instance(self) -> str | None:
@@ -167,11 +175,14 @@ class AuditLog:
             require_recordable(members)
         except BrokenRecord as error:
             raise AuditUnavailable(f"an event cannot be recorded: {error}", reason="unrecordable") from error
-        durable: asyncio.Future[Position] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        durable: asyncio.Future[Position] = loop.create_future()
+        began = loop.time()
         self._waiting.append(_Waiting(members, durable, deadline))
         if self._in_flight is None:
             self._commit_waiting()
         where = await durable
+        event.measures["audit"] = loop.time() - began
         event.instance, event.seq = where.instance, where.head.seq
         return where
 
@@ -316,7 +327,7 @@ class AuditLog:
                 if not waiting.durable.done():
                     waiting.durable.set_result(position)
         else:
-            self._fail(batch, str(error))
+            self._fail(batch, of_error(error) if isinstance(error, OSError) else str(error))
         if self._waiting:
             self._commit_waiting()
 
@@ -332,4 +343,5 @@ class AuditLog:
         self.failure = why
         for waiting in batch:
             if not waiting.durable.done():
+                self.lost += 1
                 waiting.durable.set_exception(AuditUnavailable(why))

@@ -20,6 +20,11 @@ class SingleFlight(Generic[Result]):
     def __init__(self) -> None:
         self._flights: dict[str, asyncio.Task[Result]] = {}
 
+    @property
+    def number(self) -> int:
+        """How many are under way."""
+        return len(self._flights)
+
     async def do(self, key: str, work: Callable[[], Awaitable[Result]]) -> tuple[Result, bool]:
         """The outcome of ``work``, run once for all who ask meanwhile, and whether it was this caller who started it.
 

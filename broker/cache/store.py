@@ -57,6 +57,11 @@ class MemoryStore:
         self._clock = clock
         self._entries: OrderedDict[str, tuple[float, bytes]] = OrderedDict()
 
+    @property
+    def number(self) -> int:
+        """How many there are, those included whose time is over and that nobody has asked for since."""
+        return len(self._entries)
+
     def get(self, name: str) -> bytes | None:
         """What was put there, if its time is not over."""
         entry = self._entries.get(name)

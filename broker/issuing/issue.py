@@ -68,6 +68,11 @@ class Issuer:
         self._flights: SingleFlight[tuple[Credentials, str]] = SingleFlight()
         self._refusals = Refusals(clock=clock)
 
+    @property
+    def fetches(self) -> int:
+        """Sets of credentials that are being fetched."""
+        return self._flights.number
+
     async def issue(self, ask: Ask, *, role: str, scope: str | None = None, reason: str | None = None) -> Credentials:
         """Credentials for a role, or for one of its scopes.
 

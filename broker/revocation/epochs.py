@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 from broker.core.clock import Clock
 from broker.core.errors import AuthFailed, RevocationsUnavailable, Revoked
+from broker.core.fault import of_error
 from broker.core.principal import Principal
 from broker.core.workers import Workers
 from broker.revocation.file import LedgerFile
@@ -231,7 +232,7 @@ class Epochs:
         try:
             found = future.result()
         except OSError as error:
-            self._fail(str(error))
+            self._fail(of_error(error))
             raise RevocationsUnavailable(str(error)) from error
         self._failure = None
         return found

@@ -41,6 +41,16 @@ class Budget:
         self._number = 0
         self._serving: asyncio.Task[None] | None = None
 
+    @property
+    def waiting(self) -> int:
+        """Who waits for a turn."""
+        return self._number + len(self._begun)
+
+    @property
+    def places(self) -> int:
+        """So many chains may wait for their first one."""
+        return self._places
+
     async def begin(self, owner: Hashable) -> None:
         """Wait for the turn of a chain's first call, on behalf of ``owner``.
 

@@ -24,6 +24,7 @@ from botocore.credentials import ReadOnlyCredentials
 from broker.core.clock import Clock
 from broker.core.credentials import Credentials
 from broker.core.errors import Overloaded, StsError, StsRejected, StsTimeout, StsUnavailable
+from broker.core.fault import Fault
 from broker.core.grant import Grant
 from broker.core.rate import Rate
 from broker.sts.base import BaseCredentials, Signing
@@ -89,6 +90,18 @@ class StsClient:
         self._chance = chance
         self._on_failure = on_failure
         self._own_failure: str | None = None
+        # How often each region was asked.
+        self.calls = {region.name: 0 for region in regions}
+
+    @property
+    def waiting(self) -> int:
+        """Calls that wait for their turn."""
+        return self._budget.waiting
+
+    @property
+    def places(self) -> int:
+        """So many chains may wait to begin; one more is refused."""
+        return self._budget.places
 
     async def assume(self, grant: Grant, *, event: str | None = None, waited: timedelta = _NOT_AT_ALL) -> Credentials:
         """Walk the chain of a grant, to the last hop's credentials, in what is left of ``DEADLINE`` after having ``waited``.
@@ -156,8 +169,10 @@ class StsClient:
 
     async def ping(self) -> str | None:
         """None, or which regions failed their last call and how, or what is wrong with us. A refusal is not an illness."""
-        said = [f"{region}: {reason}" for region, reason in self._endpoints.failures().items()]
-        return ", ".join(said + ([self._own_failure] if self._own_failure else [])) or None
+        failures = self._endpoints.failures()
+        reasons = [*failures.values(), *([self._own_failure] if self._own_failure else [])]
+        said = [f"{region}: {reason}" for region, reason in failures.items()] + reasons[len(failures) :]
+        return Fault(", ".join(said), code=reasons[0]) if reasons else None
 
     def close(self) -> None:
         """Stop taking calls; those under way end by their own timeouts."""
@@ -221,6 +236,7 @@ class StsClient:
 
     async def _try(self, endpoint: Endpoint, call: Call, signing: Signing, place: int) -> Mapping[str, Any]:
         """One call in one region, and what it says of the region."""
+        self.calls[endpoint.region] += 1
         try:
             answer = await endpoint.assume(call.made_at(self._clock.now()), signing=signing, place=place)
         except StsError as error:

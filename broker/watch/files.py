@@ -10,6 +10,7 @@ from datetime import timedelta
 from broker.audit.event import Event, Kind
 from broker.audit.log import AuditLog
 from broker.core.errors import AuditUnavailable, ConfigurationError
+from broker.core.fault import Fault
 
 # A rotation is taken over by itself within half a minute, or at once by SIGHUP.
 LOOK_EVERY = timedelta(seconds=30)
@@ -54,7 +55,8 @@ class FileWatch:
 
     async def ping(self) -> str | None:
         """None while every source is usable, else which is not."""
-        return ", ".join(name for name, fault in self.faults.items() if fault) or None
+        unusable = ", ".join(name for name, fault in self.faults.items() if fault)
+        return Fault(unusable, code="files_unusable") if unusable else None
 
     async def _say(self, name: str, fault: str | None) -> None:
         if fault is None:

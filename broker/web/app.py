@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import secrets
+import time
 from collections.abc import Awaitable, Callable, Sequence
 
 from aiohttp import HttpVersion11, hdrs, web
@@ -53,6 +54,10 @@ _REQUEST_ID_BYTES = 12
 _ID = "{id:[0-9a-f]{32}}"
 
 Limit = Callable[[Address | None], Awaitable[None]]
+# Told of each answer: its route as it stands in the list, its status, and the seconds it took.
+Answered = Callable[[str, int, float], None]
+# What no route is meant by: nobody's made-up path becomes a label.
+_NO_ROUTE = "other"
 
 
 def build(
@@ -71,6 +76,7 @@ def build(
     secret_desk: SecretDesk,
     key_desk: KeyDesk,
     health: Health,
+    answered: Answered,
     hostnames: Sequence[str],
     networks: Sequence[Network],
     trusted_proxies: Sequence[Network],
@@ -95,6 +101,7 @@ def build(
         secret_desk: What asks the vault.
         key_desk: What operators see and rotate of keys.
         health: What it says of itself.
+        answered: Told of each answer.
         hostnames: The names a Host header may carry, lower case; the first is the one that people are sent to.
         networks: Who may ask at all; empty for anybody.
         trusted_proxies: Whose word on a client's address counts.
@@ -127,7 +134,7 @@ def build(
     guard = _guard(frozenset(hostnames), networks, trusted_proxies, limit, health)
     app = web.Application(
         client_max_size=wire.REQUEST_BODY_MAX,
-        middlewares=[_answer_errors(refusals, health, https=tls is not None), guard],
+        middlewares=[_answer_errors(refusals, health, answered, https=tls is not None), guard],
     )
     app[TLS] = tls
     for methods, path, handler in (
@@ -202,7 +209,7 @@ def build(
     return app
 
 
-def _answer_errors(refusals: Refusals, health: Health, *, https: bool) -> Middleware:
+def _answer_errors(refusals: Refusals, health: Health, answered: Answered, *, https: bool) -> Middleware:
     """The outermost: whatever happens inside becomes one of our answers, with a request id and the security headers."""
     headers = dict(guards.SECURITY_HEADERS)
     if https:
@@ -210,6 +217,7 @@ def _answer_errors(refusals: Refusals, health: Health, *, https: bool) -> Middle
 
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+        started = time.perf_counter()
         request[REQUEST_ID] = secrets.token_hex(_REQUEST_ID_BYTES)
         try:
             response = await handler(request)
@@ -232,9 +240,15 @@ def _answer_errors(refusals: Refusals, health: Health, *, https: bool) -> Middle
         prove_ourselves(request, response)
         if health.draining:
             response.force_close()
+        answered(_route(request), response.status, time.perf_counter() - started)
         return response
 
     return middleware
+
+
+def _route(request: web.Request) -> str:
+    resource = request.match_info.route.resource
+    return _NO_ROUTE if resource is None else resource.canonical
 
 
 async def _expectation(request: web.Request) -> None:

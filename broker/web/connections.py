@@ -86,6 +86,11 @@ class Connections:
         """How many are open."""
         return len(self._open)
 
+    @property
+    def busy(self) -> int:
+        """Those that are worked for at this moment."""
+        return sum(not connection.is_idle() for connection in self._open)
+
     def make_room(self) -> bool:
         """Whether one more may come in; hangs up on the one that has been idle for longest where there is no room."""
         if len(self._open) < self._places and self._held < _BUDGET:

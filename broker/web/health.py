@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 
 from aiohttp import web
 
-# None where a dependency works, else what is wrong with it.
-Probe = Callable[[], Awaitable[str | None]]
+from broker.core.clock import rfc3339
+from broker.watch.dependencies import Dependencies, State
 
 
 class Health:
@@ -17,21 +17,17 @@ class Health:
     def __init__(
         self,
         *,
-        probes: Mapping[str, Probe],
-        vital: frozenset[str],
+        dependencies: Dependencies,
         withheld: Callable[[], bool],
         metrics: Callable[[], bytes],
         documents: Mapping[str, Callable[[], Mapping[str, object]]],
     ) -> None:
-        """Take the probes by the name of their dependency; ``vital`` are those without which nothing is handed out.
-
-        ``withheld`` says whether the keys are, which may ail long before that.
+        """``withheld`` says whether the keys are, which may ail long before that.
 
         ``documents`` are published as JSON, each at its path: public keys, as they are when somebody asks,
         and what says where they are.
         """
-        self._probes = probes
-        self._vital = vital
+        self._dependencies = dependencies
         self._withheld = withheld
         self._metrics = metrics
         self.documents = documents
@@ -43,15 +39,12 @@ class Health:
 
     async def ready(self, _: web.Request) -> web.Response:
         """Each dependency. 503 only where no request can be served."""
-        found = {name: await probe() for name, probe in self._probes.items()}
-        ill = {name for name, fault in found.items() if fault is not None}
-        unfit = self.draining or self._withheld() or bool(ill & self._vital)
+        found = await self._dependencies.look()
+        ill = {name for name, state in found.items() if state.fault is not None}
+        unfit = self.draining or self._withheld() or bool(ill & self._dependencies.vital)
         body = {
             "status": "draining" if self.draining else "degraded" if ill else "ok",
-            "dependencies": {
-                name: {"status": "degraded", "reason": fault} if fault else {"status": "ok"}
-                for name, fault in found.items()
-            },
+            "dependencies": {name: _told(state) for name, state in found.items()},
         }
         return web.json_response(body, status=503 if unfit else 200)
 
@@ -63,3 +56,9 @@ class Health:
         """One of the published documents."""
         document = self.documents[request.path]()
         return web.Response(body=json.dumps(document).encode(), content_type="application/json")
+
+
+def _told(state: State) -> dict[str, str]:
+    if state.fault is None or state.code is None:
+        return {"status": "ok"}
+    return {"status": "degraded", "code": state.code, "reason": state.fault, "since": rfc3339(state.since)}

@@ -232,7 +232,7 @@ def test_an_address_that_asks_too_often_is_told_when_to_come_back_and_leaves_no_
         assert len(door.process.records()) == before
         assert door.get("/v1/whoami", alice(), source="127.0.0.2").status == 200
         assert door.get("/healthz").status == door.get("/readyz").status == 200, "probes are not counted"
-        assert door.metric("broker_rate_limited_address_requests") == 1
+        assert door.metric('broker_rate_limited_requests_total{of="address"}') == 1
 
 
 def test_another_sites_page_cannot_use_up_its_visitors_rate(tmp_path, realm, keytab):

@@ -283,7 +283,8 @@ SCHEMAS: Mapping[str, Schema] = {
     "SecretDone": of(path=TEXT, done=TEXT),
     "Health": of(status=TEXT),
     "Readiness": of(
-        status=any_of(("ok", "degraded", "draining")), dependencies=texts(of("reason", status=TEXT, reason=TEXT))
+        status=any_of(("ok", "degraded", "draining")),
+        dependencies=texts(of("reason", "code", "since", status=TEXT, reason=TEXT, code=TEXT, since=TEXT)),
     ),
     "Document": {"type": "object"},
 }
