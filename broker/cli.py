@@ -53,7 +53,6 @@ def serve(config: Path) -> None:
     logging.getLogger("stamina").setLevel(logging.ERROR)
     import uvloop  # noqa: PLC0415  # the other commands start without it
 
-    from broker import daemon  # noqa: PLC0415
     from broker.assembly.broker import assemble  # noqa: PLC0415
     from broker.assembly.check import check  # noqa: PLC0415
     from broker.assembly.keys import keys_of  # noqa: PLC0415
@@ -61,6 +60,7 @@ def serve(config: Path) -> None:
     from broker.assembly.resolver import VaultResolver  # noqa: PLC0415
     from broker.config.load import load  # noqa: PLC0415
     from broker.core.clock import SystemClock  # noqa: PLC0415
+    from broker.daemon import run as daemon  # noqa: PLC0415
     from broker.keys import memory  # noqa: PLC0415
     from broker.keys.master.port import MasterRefused, MasterUnavailable  # noqa: PLC0415
     from broker.keys.replica import KeysFailed  # noqa: PLC0415

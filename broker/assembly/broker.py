@@ -33,7 +33,7 @@ from broker.authn.directory import Directories
 from broker.cache.sealed import CredentialCache
 from broker.config.model import Settings
 from broker.config.restart import digests, fingerprint
-from broker.core.clock import Clock
+from broker.core.clock import Clock, rfc3339
 from broker.issuing.deny import Denies
 from broker.issuing.issue import Issuer
 from broker.issuing.review import Reviews
@@ -50,8 +50,9 @@ from broker.watch.metrics import Metrics
 from broker.watch.process import LoopLag, add_process
 from broker.watch.room import Room
 from broker.watch.watch import Watch
-from broker.web.connections import Connections, Runner
+from broker.web.connections import Connections
 from broker.web.health import Health
+from broker.web.runner import Runner
 
 
 @dataclass(slots=True)
@@ -83,6 +84,7 @@ class Broker:
     configuration: str
     watch: Watch
     secrets: Secrets
+    metrics: Metrics
 
     async def open(self) -> None:
         """Record what starts, and read what the last one left."""
@@ -118,9 +120,24 @@ class Broker:
         """What serves connections."""
         return Runner(self.app, connections=self.connections, shutdown_timeout=shutdown_timeout)
 
-    def stop_accepting(self) -> None:
-        """From here on every answer says that the broker is going down."""
+    def status(self) -> str:
+        """How much was asked, and what is wrong."""
+        ill = self.dependencies.ill.items()
+        faults = "; ".join(f"{name} degraded since {rfc3339(state.since)} ({state.code})" for name, state in ill)
+        old = (
+            ""
+            if self.policy.is_well
+            else "; the configuration on disk cannot be used, the old roles and rules are in force"
+        )
+        return f"{self.metrics.asked:,} requests for credentials; {faults or 'all well'}{old}"
+
+    def drain(self) -> None:
+        """From here on every answer ends its connection, and /readyz says that the broker is going down."""
         self.health.draining = True
+
+    def refuse(self) -> None:
+        """From here on nobody gets anything."""
+        self.health.refusing = True
 
     async def close(self) -> None:
         """Let what is under way be recorded, then let everything go."""
@@ -308,6 +325,7 @@ def assemble(settings: Settings, checked: Checked, *, keys: Keys, source: Source
         reviews=elevation.reviews,
         configuration=fingerprint(others, policy=in_force, key=hierarchy.derive(Use.CONFIGURATION_NAME)),
         secrets=secrets,
+        metrics=metrics,
         watch=watch_of(
             settings,
             queue=recording.queue,

@@ -41,6 +41,8 @@ class Metrics:
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
+        # Requests for credentials, whatever became of them.
+        self.asked = 0
         self._requests = self.tally(
             "broker_credential_requests", "Requests for credentials, by outcome", "outcome", "reason", "role"
         )
@@ -169,6 +171,7 @@ class Metrics:
         # A client may ask for any name: only a role that was given becomes a label.
         role = event.role if event.success and event.role else ""
         self._requests(event.kind, event.reason or "", role)
+        self.asked += 1
         if event.origin is not None:
             self._cache("hit" if event.origin == "cache" else "miss")
         if event.expiration is not None and event.timestamp is not None:

@@ -272,7 +272,7 @@ def _guard(
         # After the guards: another site's page must not use up what its visitor's address may ask.
         if request.path not in guards.PROBES:
             await limit(address)
-        if health.draining and request.path.startswith(("/v1/", guards.FORMS)):
+        if health.refusing and request.path.startswith(("/v1/", guards.FORMS)):
             raise errors.Draining
         return await handler(request)
 

@@ -19,14 +19,13 @@ import logging
 import math
 import resource
 import socket
-import ssl
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import NamedTuple, cast
 
 from aiohttp import StreamReader, web
 
-from broker.web.unreadable import HEADER_BYTES, Handler
+from broker.web.unreadable import Handler
 
 # Promised: 10 s for a head, 15 s for a body. The rest is for the look round, and for a loop that is busy.
 HEAD_WITHIN = timedelta(seconds=9)
@@ -35,21 +34,13 @@ BODY_WITHIN = timedelta(seconds=14)
 READ_WITHIN = timedelta(seconds=14)
 # Between two requests. A browser closes after a minute or more by itself.
 IDLE_WITHIN = timedelta(seconds=75)
-# The client's part in ending TLS.
-_GOODBYE_WITHIN = timedelta(seconds=2)
-_LOOK_EVERY = timedelta(seconds=0.5)
-
-# Taken at one go, so that a flood of new ones does not hold up those that are in.
-_TAKEN_AT_ONCE = 16
-# After an accept(2) that failed for want of descriptors or memory.
-_PAUSE = timedelta(seconds=0.25)
 
 # Descriptors that are not clients': Redis (32), STS (10), audit, keytabs, listeners, and what is taken at one go.
 _RESERVED = 96
 # More helpers than that do not run at one moment.
 _MOST = 16_384
 # Bytes of an idle connection, measured, with what those before it left to the garbage collector (docs/adr/0007-front-door.md).
-_PLAIN, _ENCRYPTED = 8 * 1024, 104 * 1024
+_PLAIN, ENCRYPTED = 8 * 1024, 104 * 1024
 # OpenSSL and uvloop need most of it. Promised: 100 MiB for whoever does nothing.
 _BUDGET = 96 * 1024 * 1024
 # At least so many, whatever the limit says: without them there is no service at all.
@@ -90,6 +81,11 @@ class Connections:
     def busy(self) -> int:
         """Those that are worked for at this moment."""
         return sum(not connection.is_idle() for connection in self._open)
+
+    @property
+    def is_owed(self) -> bool:
+        """Whether somebody is on the way in with a request."""
+        return any(connection.owes_until != _NEVER for connection in self._open)
 
     def make_room(self) -> bool:
         """Whether one more may come in; hangs up on the one that has been idle for longest where there is no room."""
@@ -137,50 +133,13 @@ class Connections:
         connection.hang_up()
 
 
-class Runner(web.AppRunner):
-    """Runs an application behind such a door."""
-
-    def __init__(self, app: web.Application, *, connections: Connections, shutdown_timeout: float) -> None:
-        super().__init__(
-            app,
-            access_log=None,
-            max_field_size=HEADER_BYTES,
-            keepalive_timeout=0,  # no timer of aiohttp's
-            shutdown_timeout=shutdown_timeout,
-        )
-        self._connections = connections
-        self._next_look: asyncio.TimerHandle | None = None
-
-    async def listen(self, listening: socket.socket, *, tls: ssl.SSLContext | None) -> None:
-        """Serve what connects to this socket, until ``cleanup()``."""
-        await _Site(self, listening, connections=self._connections, tls=tls).start()
-
-    async def _make_server(self) -> web.Server:
-        server = await super()._make_server()
-        # aiohttp makes the server and its protocols itself and takes no class for either.
-        server.__class__ = _Server
-        assert isinstance(server, _Server)  # noqa: S101
-        server.door = self._connections
-        self._look_round()
-        return server
-
-    async def _cleanup_server(self) -> None:
-        if self._next_look is not None:
-            self._next_look.cancel()
-        await super()._cleanup_server()
-
-    def _look_round(self) -> None:
-        loop = asyncio.get_running_loop()
-        self._connections.look_round(loop.time())
-        self._next_look = loop.call_later(_LOOK_EVERY.total_seconds(), self._look_round)
-
-
-class _Server(web.Server):
+class Server(web.Server):
     """Makes the connections' handlers."""
 
     door: Connections
 
     def __call__(self) -> _Connection:
+        """Make one."""
         connection = _Connection(self, loop=self._loop, **self._kwargs)
         connection.door = self.door
         return connection
@@ -294,78 +253,3 @@ class _Connection(Handler):
             # In the handshake the transport is not ours yet; it sees the end and gives up.
             with contextlib.suppress(OSError):
                 self.socket.shutdown(socket.SHUT_RDWR)
-
-
-class _Site(web.BaseSite):
-    """Takes connections from a socket: uvloop's own server closes itself when descriptors run out, and cannot be told to wait."""
-
-    __slots__ = ("_connections", "_listening", "_loop", "_serving", "_tls")
-
-    def __init__(
-        self, runner: Runner, listening: socket.socket, *, connections: Connections, tls: ssl.SSLContext | None
-    ) -> None:
-        super().__init__(runner)
-        self._connections = connections
-        self._listening = listening
-        self._loop = asyncio.get_running_loop()
-        self._serving: set[asyncio.Future[None]] = set()
-        self._tls = tls
-
-    @property
-    def name(self) -> str:
-        return str(self._listening.getsockname())
-
-    async def start(self) -> None:
-        await super().start()
-        self._listening.setblocking(False)
-        self._resume()
-
-    async def stop(self) -> None:
-        self._loop.remove_reader(self._listening)
-        self._listening.close()
-        for task in self._serving:
-            task.cancel()
-        await super().stop()
-
-    def _resume(self) -> None:
-        if self._listening.fileno() >= 0:
-            self._loop.add_reader(self._listening, self._take)
-
-    def _take(self) -> None:
-        for _ in range(_TAKEN_AT_ONCE):
-            try:
-                accepted, _address = self._listening.accept()
-            except (BlockingIOError, InterruptedError, ConnectionError):
-                return
-            except OSError as error:
-                _log.warning("no connection can be taken: %s", error.strerror)
-                self._loop.remove_reader(self._listening)
-                self._loop.call_later(_PAUSE.total_seconds(), self._resume)
-                return
-            if not self._connections.make_room():
-                accepted.close()
-                continue
-            serving = asyncio.ensure_future(self._serve(accepted))
-            self._serving.add(serving)
-            serving.add_done_callback(self._serving.discard)
-
-    async def _serve(self, accepted: socket.socket) -> None:
-        accepted.setblocking(False)
-        server = self._runner.server
-        assert isinstance(server, _Server)  # noqa: S101
-        connection = server()
-        connection.socket = accepted
-        if self._tls is not None:
-            connection.weight = _ENCRYPTED
-        self._connections.add(connection)
-        try:
-            await self._loop.connect_accepted_socket(
-                lambda: connection,
-                accepted,
-                ssl=self._tls,
-                ssl_handshake_timeout=HEAD_WITHIN.total_seconds() if self._tls else None,
-                ssl_shutdown_timeout=_GOODBYE_WITHIN.total_seconds() if self._tls else None,
-            )
-        except OSError:
-            # No TLS, no common version, no certificate of theirs, or gone: nothing has been asked yet.
-            self._connections.remove(connection)

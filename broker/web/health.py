@@ -32,6 +32,8 @@ class Health:
         self._metrics = metrics
         self.documents = documents
         self.draining = False
+        # Draining is for who may yet ask elsewhere; in the end everybody is sent there.
+        self.refusing = False
 
     async def alive(self, _: web.Request) -> web.Response:
         """The event loop turns."""

@@ -193,11 +193,12 @@ class Machine:
             raise MachineError(f"{shlex.join(map(str, argv))} ended with {done.returncode}: {done.stdout}{done.stderr}")
         return done
 
-    def write(self, path: str, text: str, *, mode: int = 0o644, owner: str = "root:root") -> None:
+    def write(self, path: str, content: str | bytes, *, mode: int = 0o644, owner: str = "root:root") -> None:
         """Make a file inside, with the folders on the way to it."""
         user, group = owner.split(":")
         self.run("install", "-D", f"--mode={mode:o}", f"--owner={user}", f"--group={group}", "/dev/null", path)
-        self.run("tee", path, text=text)
+        data = content.encode() if isinstance(content, str) else content
+        subprocess.run(self.command("tee", path), input=data, stdout=subprocess.DEVNULL, check=True)
 
     def read(self, path: str) -> str:
         """What is in a file inside."""

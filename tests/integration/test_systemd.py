@@ -11,6 +11,8 @@ import pytest
 
 FOLDER = Path(__file__).parents[2] / "systemd"
 UNIT = FOLDER / "zerotrust-broker.service"
+INSTANCE = FOLDER / "zerotrust-broker@.service"
+SOCKET = FOLDER / "zerotrust-broker.socket"
 PROBE = [FOLDER / "zerotrust-probe.service", FOLDER / "zerotrust-probe.timer"]
 AGENT = [FOLDER / f"zerotrust-agent{of}.{kind}" for of in ("", "-user") for kind in ("service", "socket")]
 # Guarantee 14: at most 1.5 of 10.
@@ -22,13 +24,13 @@ AGENT_EXPOSURE_MAX = 3.0
 @pytest.fixture
 def installed(tmp_path: Path) -> Path:
     """The units with the programs of this environment, because systemd looks whether they exist."""
-    for unit in (UNIT, *PROBE, *AGENT):
+    for unit in (UNIT, INSTANCE, SOCKET, *PROBE, *AGENT):
         text = unit.read_text().replace("/opt/zerotrust/bin", str(Path(sys.executable).parent))
         (tmp_path / unit.name).write_text(text)
     return tmp_path
 
 
-@pytest.mark.parametrize("unit", [UNIT, *PROBE, *AGENT], ids=lambda unit: unit.name)
+@pytest.mark.parametrize("unit", [UNIT, INSTANCE, SOCKET, *PROBE, *AGENT], ids=lambda unit: unit.name)
 def test_systemd_finds_nothing_wrong_with_the_unit(installed: Path, unit: Path) -> None:
     command = ["systemd-analyze", "verify", "--man=no", installed / unit.name]
     run = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -37,7 +39,7 @@ def test_systemd_finds_nothing_wrong_with_the_unit(installed: Path, unit: Path) 
 
 @pytest.mark.parametrize(
     ("unit", "most"),
-    [(UNIT, EXPOSURE_MAX), (PROBE[0], EXPOSURE_MAX), (AGENT[0], AGENT_EXPOSURE_MAX)],
+    [(UNIT, EXPOSURE_MAX), (INSTANCE, EXPOSURE_MAX), (PROBE[0], EXPOSURE_MAX), (AGENT[0], AGENT_EXPOSURE_MAX)],
     ids=lambda value: value.name if isinstance(value, Path) else str(value),
 )
 def test_the_unit_exposes_at_most_what_is_promised(unit: Path, most: float) -> None:
@@ -53,6 +55,23 @@ def test_a_configuration_that_must_not_start_is_not_started_again() -> None:
     text = UNIT.read_text()
     assert "RestartPreventExitStatus=78" in text
     assert "check-config" in text
+
+
+def test_an_instance_differs_from_a_broker_alone_in_its_socket_and_nothing_else() -> None:
+    alone, instance = ([line for line in unit.read_text().splitlines() if "=" in line] for unit in (UNIT, INSTANCE))
+    assert [line for line in alone if line not in instance] == [
+        "Description=Kerberos to AWS credential broker",
+        "RuntimeDirectory=zerotrust",
+        "RuntimeDirectoryMode=0755",
+    ]
+    assert [line for line in instance if line not in alone] == [
+        "Description=Kerberos to AWS credential broker, instance %i",
+        "Requires=zerotrust-broker.socket",
+        "After=zerotrust-broker.socket",
+        "Conflicts=zerotrust-broker.service",
+        "Sockets=zerotrust-broker.socket",
+        "NonBlocking=yes",
+    ]
 
 
 def test_users_of_the_brokers_host_reach_client_toml_and_no_folder_beside_it() -> None:

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from broker import daemon
+from broker.daemon import run as daemon
 
 
 async def test_a_task_that_loses_a_cancellation_is_told_again() -> None:
