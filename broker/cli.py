@@ -48,10 +48,12 @@ def main() -> None:
 @_config
 def serve(config: Path) -> None:
     """Run until SIGTERM."""
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(message)s")
+    from broker.daemon import journal  # noqa: PLC0415  # the other commands start without it
+
+    logging.basicConfig(level=logging.INFO, handlers=[journal.handler(os.environ)])
     # It says of each repetition that there is one, and not of what; what comes of them all is said by us, once.
     logging.getLogger("stamina").setLevel(logging.ERROR)
-    import uvloop  # noqa: PLC0415  # the other commands start without it
+    import uvloop  # noqa: PLC0415
 
     from broker.assembly.broker import assemble  # noqa: PLC0415
     from broker.assembly.check import check  # noqa: PLC0415

@@ -31,6 +31,7 @@ from broker.authz.policy import Policy
 from broker.config.restart import differing
 from broker.core import collector
 from broker.core.errors import AuditUnavailable, ConfigurationError
+from broker.core.happening import Happening
 
 # By import, so that what comes back is of the same classes here and there.
 _READ = f"from {policy_reader.__name__} import main; main()"
@@ -138,7 +139,9 @@ class PolicyReload:
     async def _put_in_force(self, found: Found, policy: Policy) -> None:
         waiting = differing(self._needs_restart, found.needs_restart)
         for key in waiting:
-            _log.warning("%s: %s differs, and needs a restart", self._source.config, key)
+            _log.warning(
+                "%s: %s differs, and needs a restart", self._source.config, key, extra=Happening.NEEDS_RESTART.said()
+            )
         before, self._fingerprint = self._fingerprint, found.fingerprint
         was_well, self.is_well = self.is_well, True
         if before == found.fingerprint and was_well:
@@ -148,7 +151,12 @@ class PolicyReload:
         self._directories.want(found.groups)
         old, self._policies.current = self._policies.current, policy
         counts = (len(policy.roles), len(policy), len(policy.secret_rules))
-        _log.info("%s: %d roles, %d rules and %d about secrets are in force", self._source.config, *counts)
+        _log.info(
+            "%s: %d roles, %d rules and %d about secrets are in force",
+            self._source.config,
+            *counts,
+            extra=Happening.CONFIG_RELOADED.said(),
+        )
         await self._say(Kind.CONFIG_RELOADED, before=before, after=found.fingerprint, **what)
         self._old.put_nowait((old.remains(), weakref.ref(old)))
 
@@ -156,7 +164,12 @@ class PolicyReload:
         self.is_well = False
         for problem in problems[:_PROBLEMS_LOGGED]:
             _log.error("%s", problem)
-        _log.error("%s: %d problems, the old roles and rules stay in force", self._source.config, len(problems))
+        _log.error(
+            "%s: %d problems, the old roles and rules stay in force",
+            self._source.config,
+            len(problems),
+            extra=Happening.CONFIG_REFUSED.said(),
+        )
         await self._say(Kind.CONFIG_REFUSED, before=self._fingerprint, after=None, problems=len(problems))
 
     async def _say(self, kind: Kind, *, before: str, after: str | None, **what: object) -> None:

@@ -26,6 +26,7 @@ from broker.audit.writer import Draft, Members, Writer
 from broker.core.clock import Clock
 from broker.core.errors import AuditUnavailable, BrokerError, StsError
 from broker.core.fault import Fault, of_error
+from broker.core.happening import Happening
 from broker.core.workers import Workers
 from broker.keys.pkcs11 import HsmKey, HsmUnavailable
 from broker.keys.signing import Ed25519Signer
@@ -339,7 +340,9 @@ class AuditLog:
 
     def _fail(self, batch: list[_Waiting], why: str) -> None:
         if self.failure != why:
-            _log.error("audit: records refused, and with them every request: %s", why)
+            _log.error(
+                "audit: records refused, and with them every request: %s", why, extra=Happening.AUDIT_REFUSES.said()
+            )
         self.failure = why
         for waiting in batch:
             if not waiting.durable.done():

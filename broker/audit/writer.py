@@ -37,6 +37,7 @@ from broker.audit.sinks.notes import append_note, last_notes, notes_path
 from broker.audit.succession import changed_uncertified, ends_forged, heir_at, succeeded
 from broker.audit.tree import Frontier, leaf_hash
 from broker.core.clock import Clock, rfc3339
+from broker.core.happening import Happening
 from broker.keys.signing import Ed25519Signer, KeySet
 
 # Of what a crash left behind this much is kept word for word; its length and hash are kept whatever it is.
@@ -157,7 +158,11 @@ class Writer:
 
     def _current_file(self) -> RecordFile:
         if self._file is not None and not self._file.is_as_we_left_it():
-            _log.warning("audit: %s was moved, replaced or changed by somebody else; opening it anew", self._file.path)
+            _log.warning(
+                "audit: %s was moved, replaced or changed by somebody else; opening it anew",
+                self._file.path,
+                extra=Happening.AUDIT_FILE_MOVED.said(),
+            )
             self._release()
         if self._file is None:
             file = RecordFile.claim(self._directory)
@@ -243,7 +248,7 @@ class Writer:
         reached = max(known, key=lambda head: head.seq)
         if 0 < file.head.seq < reached.seq:
             self.cut = f"{file.path.name} ends at record {file.head.seq}, but {reached.seq} were written: it was cut."
-            _log.error("audit: %s Run `zerotrust-admin audit verify`", self.cut)
+            _log.error("audit: %s Run `zerotrust-admin audit verify`", self.cut, extra=Happening.AUDIT_CUT.said())
         if running and file.head.seq >= reached.seq and file.head != reached:
             text = "holds records that this process did not write; move the file away"
             raise NotOurs(errno.ESTALE, text, str(file.path))

@@ -22,6 +22,7 @@ from broker.authn.ldap import Connection
 from broker.authn.pac import within
 from broker.core.clock import Clock
 from broker.core.errors import DirectoryUnavailable
+from broker.core.happening import Happening
 from broker.core.identity import Identity
 from broker.core.principal import Principal
 
@@ -196,7 +197,7 @@ class Directory:
         reason = error.reason if isinstance(error, DirectoryUnavailable) else "directory_timeout"
         if reason in _OF_ENTRIES:
             return
-        _log.warning("the directory of %s: %s %s", self._realm, reason, error)
+        _log.warning("the directory of %s: %s %s", self._realm, reason, error, extra=Happening.DIRECTORY_DOWN.said())
         self._answers.pop(_BASE, None)  # a probe must not say that all is well
         self._failure = reason
         self._broken_until = self._clock.boottime() + _BREAKER.total_seconds()

@@ -21,6 +21,7 @@ from redis.exceptions import RedisError, ResponseError
 
 from broker.cache import scripts
 from broker.core.clock import Clock
+from broker.core.happening import Happening
 
 _log = logging.getLogger(__name__)
 
@@ -192,7 +193,7 @@ class RedisStore:
         if self.failure == _CLOSED:
             return
         if self.failure is None:
-            _log.warning("cache: Redis failed, going on without it: %s", failure)
+            _log.warning("cache: Redis failed, going on without it: %s", failure, extra=Happening.REDIS_DOWN.said())
         self.failure = failure
         if self._probe is None:
             self._probe = asyncio.ensure_future(self._until_well())
@@ -208,7 +209,7 @@ class RedisStore:
             else:
                 self.failure = "slow" if slices >= _SLOW else None
         self._probe = None
-        _log.info("cache: Redis is used again")
+        _log.info("cache: Redis is used again", extra=Happening.REDIS_BACK.said())
 
 
 async def _in_time(answer: Awaitable[_T]) -> tuple[_T, int]:

@@ -14,6 +14,7 @@ from functools import partial
 from typing import Protocol
 
 from broker.config.values import Listener, TcpListener
+from broker.core.happening import Happening
 from broker.daemon.notify import Notifier
 from broker.daemon.sockets import Sockets
 
@@ -103,7 +104,7 @@ async def run(
         tasks = [asyncio.ensure_future(_kept_going(work)) for work in works]
         # What is there now stays: the collector need not walk through it again, in the middle of somebody's request.
         gc.freeze()
-        _log.info("listening on %s", addresses)
+        _log.info("listening on %s", addresses, extra=Happening.SERVING.said())
         notify.ready(status())
         await stop.wait()
         notify.stopping()
@@ -115,7 +116,7 @@ async def run(
     finally:
         await runner.cleanup()
         await service.close()
-    _log.info("stopped")
+    _log.info("stopped", extra=Happening.STOPPED.said())
 
 
 async def _listen(
@@ -139,7 +140,11 @@ async def _kept_going(work: Callable[[], Awaitable[None]]) -> None:
         try:
             await work()
         except Exception:  # noqa: BLE001  # logged with its trace, and begun again
-            _log.exception("a defect in the background: %s is begun again", getattr(work, "__qualname__", work))
+            _log.exception(
+                "a defect in the background: %s is begun again",
+                getattr(work, "__qualname__", work),
+                extra=Happening.DEFECT.said(),
+            )
             await asyncio.sleep(_BEGUN_AGAIN_SECONDS)
         else:
             return

@@ -27,6 +27,7 @@ from broker.authz.elevation import PATIENCE, REQUEST, Request, Rows, State, stan
 from broker.core.clock import Clock, rfc3339
 from broker.core.elevation import person
 from broker.core.errors import AccessDenied, ApprovalsUnavailable, AuditUnavailable, BadRequest, NotFound
+from broker.core.happening import Happening
 from broker.core.stable_file import replace_file
 from broker.core.workers import Workers
 from broker.issuing.ask import Ask
@@ -155,7 +156,13 @@ class Reviews:
         )
         shout.details |= {"elevation": request.id, "stated_reason": request.reason, "about": request.user}
         await self._audit.record(shout)
-        _log.warning("elevation: %s broke the glass for %s (%s)", request.user, request.role, request.id)
+        _log.warning(
+            "elevation: %s broke the glass for %s (%s)",
+            request.user,
+            request.role,
+            request.id,
+            extra=Happening.GLASS_BROKEN.said(request_id=ask.request_id),
+        )
         row = armoured(self._rows.seal_request(request))
         await self._on_disk(lambda: self._write(f"{request.id}{_BROKEN}", row))
         self._known[request.id] = Review(request, is_packed=False, closed=None)

@@ -13,6 +13,8 @@ import resource
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
+from broker.core.happening import Happening
+
 # prctl(2).
 _PR_SET_DUMPABLE = 4
 # core(5): none of the kinds of mappings. gdb's gcore heeds it, too.
@@ -70,7 +72,11 @@ def keep_out_of_swap() -> bool:
         return False
     if ctypes.CDLL(None, use_errno=True).mlockall(_MCL_CURRENT | _MCL_FUTURE | _MCL_ONFAULT) == 0:
         return True
-    _log.warning("memory may be swapped: mlockall: %s", os.strerror(ctypes.get_errno()))
+    _log.warning(
+        "memory may be swapped: mlockall: %s",
+        os.strerror(ctypes.get_errno()),
+        extra=Happening.MEMORY_MAY_BE_SWAPPED.said(),
+    )
     return False
 
 

@@ -16,6 +16,7 @@ from datetime import timedelta
 from typing import Any, TypeVar
 
 from broker.core.clock import Clock
+from broker.core.happening import Happening
 from broker.core.workers import Workers
 from broker.keys.courier import Courier, NotShared, entries_of
 from broker.keys.fleet import Beat, Fleet
@@ -290,7 +291,10 @@ class Replica:
             return
         self._fail("master", fault)
         if not self._is_withheld and self._clock.boottime() - self._answered > self._patience.total_seconds():
-            _log.error("keys: the master key does not answer, and patience with it has ended: nothing is given out")
+            _log.error(
+                "keys: the master key does not answer, and patience with it has ended: nothing is given out",
+                extra=Happening.KEYS_WITHHELD.said(),
+            )
             self._is_withheld = True
             self.hierarchy.withhold()
 

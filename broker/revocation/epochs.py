@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 from broker.core.clock import Clock
 from broker.core.errors import AuthFailed, RevocationsUnavailable, Revoked
 from broker.core.fault import of_error
+from broker.core.happening import Happening
 from broker.core.principal import Principal
 from broker.core.workers import Workers
 from broker.revocation.file import LedgerFile
@@ -239,7 +240,7 @@ class Epochs:
 
     def _fail(self, why: str) -> None:
         if self._failure != why:
-            _log.error("revocations cannot be written down: %s", why)
+            _log.error("revocations cannot be written down: %s", why, extra=Happening.REVOCATIONS_UNWRITTEN.said())
         self._failure = why
 
 

@@ -20,6 +20,7 @@ from botocore import exceptions
 from botocore.credentials import ReadOnlyCredentials
 
 from broker.core.errors import ConfigurationError, StsUnavailable
+from broker.core.happening import Happening
 from broker.core.private_file import PermissionProblem, read_private
 from broker.core.workers import Workers
 from broker.remote import quiet
@@ -195,7 +196,11 @@ class SdkCredentials:
         """In the log, once for each kind of failure: every request may cause a look."""
         if failure != self._failure:
             self._failure = failure
-            _log.warning("the broker's own credentials were not found or renewed: %s", failure)
+            _log.warning(
+                "the broker's own credentials were not found or renewed: %s",
+                failure,
+                extra=Happening.BASE_CREDENTIALS_FAIL.said(),
+            )
 
     def _find(self) -> ReadOnlyCredentials:
         if self._source is None:

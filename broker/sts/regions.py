@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from broker.core.clock import Clock
+from broker.core.happening import Happening
 from broker.sts.endpoint import Endpoint
 
 # One request in this time finds out whether a region is back; the others are not kept waiting by it.
@@ -49,7 +50,7 @@ class Regions:
     def fell(self, region: str, reason: str) -> None:
         """A call failed for a reason that speaks of the region."""
         if self._states[region].failure != reason:
-            _log.warning("STS in %s fails: %s", region, reason)
+            _log.warning("STS in %s fails: %s", region, reason, extra=Happening.STS_DOWN.said())
         self._states[region] = _State(reason, self._clock.boottime() + _ASKED_LAST.total_seconds())
 
     def throttled(self, region: str, reason: str) -> None:
@@ -61,7 +62,7 @@ class Regions:
     def well(self, region: str) -> None:
         """It answered, if only with a refusal."""
         if self._states[region].failure is not None:
-            _log.info("STS in %s answers again", region)
+            _log.info("STS in %s answers again", region, extra=Happening.STS_BACK.said())
         self._states[region] = _State()
 
     def failures(self) -> dict[str, str]:

@@ -24,6 +24,7 @@ from broker.audit.event import Event, Kind
 from broker.audit.log import AuditLog
 from broker.core.clock import Clock, rfc3339
 from broker.core.errors import AuditUnavailable
+from broker.core.happening import Happening
 from broker.core.workers import Workers
 from broker.watch.channels.port import DEADLINE, Channel, Message, Refused, Undelivered
 from broker.watch.gathering import Gathering
@@ -339,7 +340,13 @@ class Notifier:
         self._changed.set()
 
     async def _give_up(self, name: str, outlet: Outlet, letter: Letter, reason: str, why: str) -> None:
-        _log.error("notification %s: given up for %s: %s", letter.notice.id, name, why)
+        _log.error(
+            "notification %s: given up for %s: %s",
+            letter.notice.id,
+            name,
+            why,
+            extra=Happening.NOTIFICATION_GIVEN_UP.said(),
+        )
         self._done_with(outlet, letter)
         await self._record(_not_told(name, letter, reason=reason, why=why))
 

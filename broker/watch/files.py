@@ -11,6 +11,7 @@ from broker.audit.event import Event, Kind
 from broker.audit.log import AuditLog
 from broker.core.errors import AuditUnavailable, ConfigurationError
 from broker.core.fault import Fault
+from broker.core.happening import Happening
 
 # A rotation is taken over by itself within half a minute, or at once by SIGHUP.
 LOOK_EVERY = timedelta(seconds=30)
@@ -60,9 +61,14 @@ class FileWatch:
 
     async def _say(self, name: str, fault: str | None) -> None:
         if fault is None:
-            _log.info("%s: changed files are in force", name)
+            _log.info("%s: changed files are in force", name, extra=Happening.FILES_IN_FORCE.said())
         else:
-            _log.error("%s: changed files cannot be used, the old stay in force: %s", name, fault)
+            _log.error(
+                "%s: changed files cannot be used, the old stay in force: %s",
+                name,
+                fault,
+                extra=Happening.FILES_REFUSED.said(),
+            )
         event = Event(
             action="reload",
             resource=name,

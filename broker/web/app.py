@@ -13,6 +13,7 @@ from aiohttp.typedefs import Handler, Middleware
 from broker import wire, wire_elevation, wire_operators, wire_secrets, wire_standing
 from broker.core import errors
 from broker.core.clock import Clock
+from broker.core.happening import Happening
 from broker.issuing.alerts import Alerts
 from broker.issuing.elevate import Elevation
 from broker.issuing.explain import Explainer
@@ -231,7 +232,9 @@ def _answer_errors(refusals: Refusals, health: Health, answered: Answered, *, ht
         except ConnectionError:
             raise  # The client is gone: there is nobody to answer, and nothing is broken.
         except Exception:  # noqa: BLE001  # logged with its trace; the client gets 500 and no detail
-            _log.exception("request %s: a defect", request[REQUEST_ID])
+            _log.exception(
+                "request %s: a defect", request[REQUEST_ID], extra=Happening.DEFECT.said(request_id=request[REQUEST_ID])
+            )
             response = _problem(request, errors.InternalError(), refusals)
         for name, value in headers.items():
             # A page with forms says itself where they go.

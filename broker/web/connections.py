@@ -25,6 +25,7 @@ from typing import NamedTuple, cast
 
 from aiohttp import StreamReader, web
 
+from broker.core.happening import Happening
 from broker.web.unreadable import Handler
 
 # Promised: 10 s for a head, 15 s for a body. The rest is for the look round, and for a loop that is busy.
@@ -93,7 +94,11 @@ class Connections:
             return True
         if not self._full:
             self._full = True
-            _log.warning("the door is full with %d connections: idle ones make room for new ones", len(self._open))
+            _log.warning(
+                "the door is full with %d connections: idle ones make room for new ones",
+                len(self._open),
+                extra=Happening.DOOR_FULL.said(),
+            )
         oldest = next((connection for connection in self._open if connection.is_idle()), None)
         if oldest is not None:
             self._hang_up(oldest)

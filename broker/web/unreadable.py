@@ -16,6 +16,7 @@ from aiohttp.web_protocol import RequestHandler
 
 from broker import wire
 from broker.core import errors
+from broker.core.happening import Happening
 from broker.web import guards, problems
 
 # A user in a thousand groups sends 25 kB of delegated ticket; aiohttp's own limit is 8 kB.
@@ -39,7 +40,9 @@ def refusal(error: BaseException | None, *, status: int) -> web.Response:
         found = errors.BadRequest(hint="send a request as RFC 9112 describes it")
     else:
         found = errors.InternalError()
-        _log.error("request %s: a defect", request_id, exc_info=error)
+        _log.error(
+            "request %s: a defect", request_id, exc_info=error, extra=Happening.DEFECT.said(request_id=request_id)
+        )
     response = web.Response(
         body=problems.body(found, request_id=request_id),
         status=problems.TABLE[type(found)].status,

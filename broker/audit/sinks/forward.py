@@ -25,6 +25,7 @@ from broker.audit.sinks.gate import Gate
 from broker.audit.sinks.parcel import Parcel, Sink, SinkDown, SinkRefused
 from broker.audit.sinks.spool import Read, Spool, orphans
 from broker.core.errors import AuditUnavailable
+from broker.core.happening import Happening
 from broker.core.workers import Workers
 
 # Of one request to a sink. Splunk's and most proxies' limits are a megabyte and more.
@@ -298,7 +299,7 @@ class Forwarder:
             if self.gate is not None:
                 self.gate.confirmed(seq, behind=self.behind)
         if self.fault is not None:
-            _log.warning("audit sink %s: takes records again", self.name)
+            _log.warning("audit sink %s: takes records again", self.name, extra=Happening.SINK_BACK.said())
             self.fault = None
 
     async def _pause(self, fault: SinkDown) -> None:
@@ -308,7 +309,7 @@ class Forwarder:
         await self._start_over()
         why = str(fault)
         if self.fault != why:
-            _log.error("audit sink %s: takes nothing: %s", self.name, why)
+            _log.error("audit sink %s: takes nothing: %s", self.name, why, extra=Happening.SINK_DOWN.said())
         self.fault = why
         if self._tries == 1 and fault.retry_after is None:
             return

@@ -11,11 +11,11 @@ import errno
 import fcntl
 import os
 import socket
-import struct
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from broker.audit.sinks.parcel import Parcel, SinkDown
+from broker.core.journal_entry import field
 from broker.core.workers import Workers
 
 IDENTIFIER = "zerotrust-broker"
@@ -71,7 +71,7 @@ class Journald:
 
 def entry(parcel: Parcel) -> bytes:
     """A record in the protocol's form."""
-    return b"".join(_field(name, value) for name, value in _fields(parcel))
+    return b"".join(field(name, value) for name, value in _fields(parcel))
 
 
 def _fields(parcel: Parcel) -> Iterator[tuple[str, bytes]]:
@@ -86,13 +86,6 @@ def _fields(parcel: Parcel) -> Iterator[tuple[str, bytes]]:
             text = str(value).lower() if isinstance(value, bool) else str(value)
             yield f"ZEROTRUST_{name.upper()}", text.encode()
     yield "ZEROTRUST_RECORD", parcel.payload
-
-
-def _field(name: str, value: bytes) -> bytes:
-    """``NAME=value`` or, where a line feed in the value would begin a field of somebody's choice, with its length."""
-    if b"\n" in value:
-        return name.encode() + b"\n" + struct.pack("<Q", len(value)) + value + b"\n"
-    return name.encode() + b"=" + value + b"\n"
 
 
 def _connected(path: Path) -> socket.socket:

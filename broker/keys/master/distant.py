@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import TypeVar
 
 from broker.core.clock import Clock
+from broker.core.happening import Happening
 from broker.keys.envelope import CannotOpen
 from broker.keys.master.port import MasterKey, MasterRefused, MasterUnavailable
 from broker.remote.failure import Missing, Refused, RemoteFailure
@@ -80,7 +81,7 @@ class DistantMaster(ABC):
             answer = await asking
         except MasterUnavailable as error:
             if self.failure != str(error):
-                _log.error("master key %s: %s", self.id, error)
+                _log.error("master key %s: %s", self.id, error, extra=Happening.MASTER_KEY_DOWN.said())
             self.failure = str(error)
             raise
         if self.failure is not None and self._answered is not None:
