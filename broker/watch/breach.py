@@ -340,13 +340,7 @@ class Notifier:
         self._changed.set()
 
     async def _give_up(self, name: str, outlet: Outlet, letter: Letter, reason: str, why: str) -> None:
-        _log.error(
-            "notification %s: given up for %s: %s",
-            letter.notice.id,
-            name,
-            why,
-            extra=Happening.NOTIFICATION_GIVEN_UP.said(),
-        )
+        _log.error("notification %s: given up for %s: %s", letter.notice.id, name, why, extra=Happening.UNTOLD.said())
         self._done_with(outlet, letter)
         await self._record(_not_told(name, letter, reason=reason, why=why))
 
