@@ -15,9 +15,10 @@ from broker import __version__
 from broker.core.errors import ConfigurationError, ConfigurationUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from broker.admin.assembled import Documents, TransitAccess, VaultFiles
+    from broker.admin.finding import Finding as HostFinding
     from broker.config.model import Settings
     from broker.config.resolve import Resolver
     from broker.reports.facts import KeyAge, Setup
@@ -152,6 +153,7 @@ def admin() -> None:
     operate(
         obj=Assembled(
             probe=_probe,
+            examine=_examine,
             caller=_caller,
             setup=_setup,
             key_ages=_key_ages,
@@ -176,6 +178,13 @@ def _probe(settings: Settings) -> Sequence[Finding]:
     from broker.core.clock import SystemClock  # noqa: PLC0415
 
     return probe(settings, clock=SystemClock())
+
+
+def _examine(config: Path, only: Sequence[str], may_assume: bool) -> Iterator[tuple[str, HostFinding]]:  # noqa: FBT001  # see Examine
+    from broker.assembly.doctor.examine import examine  # noqa: PLC0415
+    from broker.core.clock import SystemClock  # noqa: PLC0415
+
+    return examine(config, only, may_assume=may_assume, clock=SystemClock())
 
 
 def _setup(settings: Settings) -> Setup:

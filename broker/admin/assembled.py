@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
+from broker.admin.finding import Examine
 from broker.config.model import Settings
 from broker.config.resolve import Resolver
 from broker.reports.facts import KeyAge, Setup
@@ -111,6 +112,7 @@ class Assembled:
     """What of it each command needs.
 
     ``probe`` tries external IDs with the broker's own credentials, ``caller`` says whose these are; see ``assembly.probe``.
+    ``examine`` finds out what is wrong with this host's broker; see ``assembly.doctor``.
     ``setup`` is what a report says of the configuration, ``key_ages`` reads the keys themselves; see ``assembly.evidence``.
     ``own_keys`` are those that verify the log, an HSM's among them; see ``assembly.audit``.
     ``vault_files`` moves the vault into a file and back, and seals it anew.
@@ -119,6 +121,7 @@ class Assembled:
     """
 
     probe: Callable[[Settings], Sequence[Finding]]
+    examine: Examine
     caller: Callable[[Settings], str]
     setup: Callable[[Settings], Setup]
     key_ages: Callable[[Settings], Sequence[KeyAge]]

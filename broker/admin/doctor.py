@@ -1,35 +1,43 @@
-"""``zerotrust-admin doctor``: whether the live roles are what the configuration needs, and refuse what they must refuse."""
+"""``zerotrust-admin doctor``: what is wrong with this host's broker, or with its roles in AWS."""
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
 import click
-from pydantic_core import PydanticCustomError
 
 from broker.admin.assembled import Assembled
-from broker.admin.offline import EXIT_BAD, EXIT_CONFIG, config_option, settings_of
-from broker.admin.trust import EXIT_USAGE, broker_option, needed_of
-from broker.config.model import Settings
-from broker.config.values import parse_sts_endpoint
-from broker.core.errors import AuditUnavailable, ConfigurationError, StsError
-from broker.trust.documents import Needed
-from broker.trust.finding import Finding, Level
-from broker.trust.judge import judge
-from broker.trust.live import NotThere, Unreadable
+from broker.admin.finding import Finding, UnknownCheck, Verdict
+from broker.admin.live_roles import look_at_roles, probe_roles
+from broker.admin.offline import EXIT_BAD, EXIT_CONFIG, config_option
+from broker.admin.trust import EXIT_USAGE, broker_option
+from broker.core.visible import visible
 
-if TYPE_CHECKING:
-    from broker.trust.iam import Account
+_MARKS: Mapping[Verdict, str] = {
+    Verdict.OK: click.style("ok  ", fg="green"),
+    Verdict.WARN: click.style("warn", fg="yellow"),
+    Verdict.BAD: click.style("BAD ", fg="red"),
+    Verdict.UNSEEN: click.style("-   ", dim=True),
+}
+# The longest name of a check, and two blanks.
+_WIDTH = 17
+_INDENT = " " * (len("ok   ") + _WIDTH)
+_OF_THE_CONFIGURATION = "config_invalid"
 
 
 @click.command("doctor")
-@click.option("--profile", "profiles", multiple=True, help="An AWS profile to read roles with; once for each account.")
-@click.option("--endpoint-url", metavar="URL", help="Another address of IAM and STS: https, or http on loopback.")
-@click.option("--probe", is_flag=True, help="Try every hop without and with a wrong external ID, as the broker itself.")
+@click.option("--only", multiple=True, metavar="CHECK", help="Look at this alone; several times, or with commas.")
+@click.option("--assume", is_flag=True, help="Walk every role's chain too, as the broker itself; leaves records of it.")
+@click.option("--roles", is_flag=True, help="In place of all that: read the roles in AWS with YOUR credentials.")
+@click.option("--profile", "profiles", multiple=True, help="The same with an AWS profile; once for each account.")
+@click.option(
+    "--endpoint-url", metavar="URL", help="For --roles another address of IAM and STS: https, or http on loopback."
+)
+@click.option("--probe", is_flag=True, help="In place of all that: try every hop without and with a wrong external ID.")
 @click.option("--json", "as_json", is_flag=True, help="A list of findings as JSON.")
 @broker_option
 @config_option
@@ -37,6 +45,9 @@ if TYPE_CHECKING:
 def doctor(
     assembled: Assembled,
     *,
+    only: tuple[str, ...],
+    assume: bool,
+    roles: bool,
     profiles: tuple[str, ...],
     endpoint_url: str | None,
     probe: bool,
@@ -44,89 +55,51 @@ def doctor(
     broker_arn: str | None,
     config: Path,
 ) -> None:
-    """Check the roles of the configuration in AWS.
+    """Find out what is wrong with the broker of this host, whether it runs or not. Run as root, it becomes the broker's account.
 
-    Without --probe: reads roles and policies with YOUR credentials and says what they let happen. With --probe: makes the
-    broker's own calls with the BROKER's credentials, and leaves records of them; run it as the broker's account.
+    Nothing is changed. Each line is one thing that was looked at, with the fix below what is wrong; "-" could not be looked at.
+    With --assume roles are assumed, and with --probe hops are tried that must refuse: both leave records here and in CloudTrail.
 
-    Ends with 1 if anything is bad, or if nothing could be seen at all.
+    Ends with 78 if the configuration would not start, with 1 if anything else is bad, or if nothing could be seen at all.
     """
-    if probe and (profiles or endpoint_url or broker_arn):
+    looks = bool(roles or profiles or endpoint_url or broker_arn)
+    if probe and looks:
         _refuse("--probe takes everything from the configuration — fix: leave the other options out")
-    settings = settings_of(config, signs=True)
+    if (probe or looks) and (only or assume):
+        _refuse("--only and --assume are for the broker of this host — fix: leave them out, or the options of roles")
     if probe:
-        findings = _probe(assembled, settings)
-    else:
-        broker = broker_arn or _caller(assembled, settings)
-        findings = _look(needed_of(settings, broker), profiles, endpoint_url)
+        probe_roles(assembled, config, as_json=as_json)
+    if looks:
+        look_at_roles(
+            assembled, config, profiles=profiles, endpoint_url=endpoint_url, broker_arn=broker_arn, as_json=as_json
+        )
+    found: list[tuple[str, Finding]] = []
+    try:
+        for name, finding in assembled.examine(config, only, assume):
+            found.append((name, finding))
+            if not as_json:
+                click.echo(_shown(name, finding))
+    except UnknownCheck as error:
+        _refuse(str(error))
     if as_json:
-        click.echo(json.dumps([finding.as_json() for finding in findings], indent=2))
-    else:
-        for finding in findings:
-            click.echo(finding)
-    levels = {finding.level for finding in findings}
-    sys.exit(EXIT_BAD if Level.BAD in levels or levels <= {Level.UNSEEN} else 0)
+        click.echo(json.dumps([finding.as_json(name) for name, finding in found], indent=2))
+    sys.exit(_status([finding for _, finding in found]))
 
 
-def _probe(assembled: Assembled, settings: Settings) -> Sequence[Finding]:
-    try:
-        return assembled.probe(settings)
-    except ConfigurationError as error:
-        _refuse(str(error), status=EXIT_CONFIG)
-    except AuditUnavailable as error:
-        fix = "make room, or mend the audit directory; what is not recorded is not tried"
-        _refuse(f"no record could be written: {error} — fix: {fix}", status=EXIT_BAD)
+def _status(found: list[Finding]) -> int:
+    if any(each.code == _OF_THE_CONFIGURATION for each in found):
+        return EXIT_CONFIG
+    verdicts = {each.verdict for each in found}
+    return EXIT_BAD if Verdict.BAD in verdicts or verdicts <= {Verdict.UNSEEN} else 0
 
 
-def _caller(assembled: Assembled, settings: Settings) -> str | None:
-    """Who the broker is to AWS, as AWS says; nobody, where it shows tokens."""
-    if settings.aws.web_identity_issuer is not None:
-        return None
-    try:
-        return assembled.caller(settings)
-    except ConfigurationError as error:
-        _refuse(str(error), status=EXIT_CONFIG)
-    except StsError as error:
-        _refuse(f"who the broker is to AWS is not known ({error.reason}) — fix: add --broker-arn", status=EXIT_BAD)
+def _shown(name: str, finding: Finding) -> str:
+    code = f" [{finding.code}]" if finding.code else ""
+    lines = [f"{_MARKS[finding.verdict]} {name:{_WIDTH}}{visible(finding.evidence)}{code}"]
+    lines += [f"{_INDENT}fix: {visible(finding.fix)}"] if finding.fix else []
+    return "\n".join(lines)
 
 
-def _look(everything: Mapping[str, Needed], profiles: Sequence[str], endpoint_url: str | None) -> list[Finding]:
-    from broker.trust.iam import Account  # noqa: PLC0415  # boto3 is a third of a second that the other commands save
-
-    accounts: dict[str, Account] = {}
-    for profile in profiles or (None,):
-        try:
-            account = Account(profile=profile, endpoint=_endpoint(endpoint_url))
-        except Unreadable as error:
-            _refuse(f"{error} — fix: log in, or name a profile of ~/.aws/config with --profile", status=EXIT_BAD)
-        accounts.setdefault(account.number, account)
-    return [finding for needed in everything.values() for finding in _judged(needed, accounts)]
-
-
-def _judged(needed: Needed, accounts: Mapping[str, Account]) -> Iterator[Finding]:
-    principal = needed.principal
-    account = accounts.get(principal.account)
-    if account is None:
-        what = f"is in account {principal.account}, and these credentials are of {', '.join(sorted(accounts))}"
-        yield Finding(Level.UNSEEN, principal.text, what, "add a --profile of that account")
-        return
-    try:
-        yield from judge(needed, account.look_at(principal))
-    except NotThere:
-        what = f"is not in account {account.number}"
-        yield Finding(Level.BAD, principal.text, what, "create it as `zerotrust-admin trust-policy` prints it")
-    except Unreadable as error:
-        yield Finding(Level.UNSEEN, principal.text, str(error), f"let {account.caller} read roles and policies in IAM")
-
-
-def _endpoint(text: str | None) -> str | None:
-    try:
-        return None if text is None else parse_sts_endpoint(text)
-    except PydanticCustomError as error:
-        context = error.context or {}
-        _refuse(f"--endpoint-url {context['what']} — fix: {context['fix']}")
-
-
-def _refuse(message: str, *, status: int = EXIT_USAGE) -> NoReturn:
+def _refuse(message: str) -> NoReturn:
     click.echo(message, err=True)
-    sys.exit(status)
+    sys.exit(EXIT_USAGE)

@@ -83,6 +83,14 @@ async def wait_for(master: MasterKey) -> None:
             return
 
 
+async def try_once(master: MasterKey) -> None:
+    """Have it wrap something that nobody keeps, and let it go. Raises like ``wait_for``."""
+    try:
+        await master.wrap(_PROBE, context=_PROBE)
+    finally:
+        await master.close()
+
+
 def master_problems(settings: Settings | IntegratedBootstrap) -> list[str]:
     """What is wrong about where the master key lies beyond its form, as far as it shows without asking."""
     provider = settings.encryption.master.provider

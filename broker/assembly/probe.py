@@ -28,15 +28,15 @@ from broker.trust.probe import Prober
 _log = logging.getLogger(__name__)
 
 
-def probe(settings: Settings, *, clock: Clock) -> Sequence[Finding]:
-    """Try every hop of the configuration.
+def probe(settings: Settings, *, clock: Clock, bends: bool = True) -> Sequence[Finding]:
+    """Try every hop of the configuration; ``bends``: without its external ID and with a wrong one, too.
 
     Raises:
         ConfigurationError: Not to be run by this account, or the broker's own AWS credentials cannot be used.
         AuditUnavailable: A record could not be written; nothing was tried on it.
     """
     _require_the_brokers_account(settings.audit.directory)
-    return asyncio.run(_probe(settings, clock))
+    return asyncio.run(_probe(settings, clock, bends=bends))
 
 
 def caller(settings: Settings, *, clock: Clock) -> str:
@@ -70,7 +70,7 @@ async def _sts(settings: Settings, hierarchy: KeyHierarchy, clock: Clock) -> Asy
         await vault.close()
 
 
-async def _probe(settings: Settings, clock: Clock) -> Sequence[Finding]:
+async def _probe(settings: Settings, clock: Clock, *, bends: bool) -> Sequence[Finding]:
     hsm, hierarchy = signing_key_of(settings.encryption.hsm), await read_keys(settings)
     postbox = Postbox(settings, hierarchy=hierarchy)
     audit = audit_log(settings, hierarchy=hierarchy, hsm=hsm, clock=clock, observers=[postbox.observe])
@@ -78,7 +78,7 @@ async def _probe(settings: Settings, clock: Clock) -> Sequence[Finding]:
     try:
         by_token = settings.aws.web_identity_issuer is not None
         async with _sts(settings, hierarchy, clock) as sts:
-            return await Prober(sts=sts, audit=audit, by_token=by_token).run(settings.roles)
+            return await Prober(sts=sts, audit=audit, by_token=by_token, bends=bends).run(settings.roles)
     finally:
         await audit.close()
         if hsm is not None:

@@ -63,7 +63,7 @@ def sink_problems(section: Audit) -> list[str]:
     for index, entry in enumerate(section.sinks):
         if entry.syslog is not None:
             try:
-                _context_of(entry.syslog)
+                client_context(entry.syslog)
             except (ssl.SSLError, OSError):
                 where = f"audit.sinks[{index}].syslog.private_key"
                 found.append(f"{where}: does not belong to the certificate — fix: name the files of one pair, in PEM")
@@ -75,10 +75,10 @@ def _sink(entry: sections.Sink, *, clock: Clock) -> Sink:
         return Journald(path=entry.journald.socket)
     if entry.syslog is not None:
         host, _, port = entry.syslog.server.rpartition(":")
-        return SyslogTls(host=host, port=int(port), context=_context_of(entry.syslog))
+        return SyslogTls(host=host, port=int(port), context=client_context(entry.syslog))
     if entry.splunk is not None:
         return Splunk(
-            post=Post(context=_context(entry.splunk.ca), clock=clock),
+            post=Post(context=context_for(entry.splunk.ca), clock=clock),
             url=entry.splunk.url,
             token=entry.splunk.token,
             index=entry.splunk.index,
@@ -88,18 +88,19 @@ def _sink(entry: sections.Sink, *, clock: Clock) -> Sink:
     if entry.webhook is None:
         # Refused at loading.
         raise ValueError(f"the sink {entry.name} is of no kind")
-    post = Post(context=_context(entry.webhook.ca), clock=clock)
+    post = Post(context=context_for(entry.webhook.ca), clock=clock)
     return Webhook(post=post, url=entry.webhook.url, bearer=entry.webhook.bearer_token, hmac_key=entry.webhook.hmac_key)
 
 
-def _context_of(section: sections.Syslog) -> ssl.SSLContext:
-    context = _context(section.ca)
+def client_context(section: sections.Syslog) -> ssl.SSLContext:
+    """With the certificate that the broker shows, where it has one."""
+    context = context_for(section.ca)
     if section.certificate is not None and section.private_key is not None:
         context.load_cert_chain(section.certificate, section.private_key)
     return context
 
 
-def _context(ca: Path | None) -> ssl.SSLContext:
+def context_for(ca: Path | None) -> ssl.SSLContext:
     """Names are checked, and nothing older than TLS 1.2 is spoken, whatever the system's configuration says."""
     context = ssl.create_default_context(cafile=ca)
     context.minimum_version = ssl.TLSVersion.TLSv1_2

@@ -93,7 +93,7 @@ class KerberosAcceptor:
             name = raw.display_name(result.initiator_name, name_type=True)
             ticket = Ticket.of(result)
         except raw.GSSError as error:
-            raise AuthFailed(str(error), reason=_reason(error)) from error
+            raise AuthFailed(str(error), reason=reason_of(error)) from error
         # python-gssapi declares an int and returns a set of flags.
         channel_bound = gssapi.RequirementFlag.channel_bound in cast("set[gssapi.RequirementFlag]", result.flags)
         if expected is not None and self._channel_binding is Binding.REQUIRE and not channel_bound:
@@ -125,7 +125,7 @@ class KerberosAcceptor:
         return raw.ChannelBindings(application_data=binding)
 
 
-def _reason(error: raw.GSSError) -> str:
+def reason_of(error: raw.GSSError) -> str:
     """The KRB-ERROR says it; the minor code is only an alias of this process once SPNEGO is involved."""
     if isinstance(error, raw.BadChannelBindingsError):
         return "channel_binding_wrong"  # Its KRB-ERROR is 60, "generic", as for all that has no number of its own.

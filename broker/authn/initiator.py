@@ -24,7 +24,7 @@ from broker.remote.failure import Unreachable
 
 _T = TypeVar("_T")
 
-_KRB5 = gssapi.OID.from_int_seq("1.2.840.113554.1.2.2")
+KRB5 = gssapi.OID.from_int_seq("1.2.840.113554.1.2.2")
 _SPNEGO = gssapi.OID.from_int_seq("1.3.6.1.5.5.2")
 
 # RFC 4752 section 3.1: no layer; integrity with confidentiality.
@@ -91,7 +91,7 @@ class Handshake:
             self._target,
             creds=self._credentials,
             context=self._context,
-            mech=_KRB5,
+            mech=KRB5,
             flags=flags,
             channel_bindings=self._binding,
             input_token=token,

@@ -21,7 +21,7 @@ class ExternalIds(Section):
     version: Annotated[str, matching(r"v[1-9][0-9]{0,5}", "is not a version", "write v1, v2, ...")] = Field(
         default="v1",
         description="Raise it by one to change all derived external IDs, once every trust policy accepts the next "
-        "(`zerotrust-admin doctor`).",
+        "(`zerotrust-admin doctor --roles`).",
     )
 
     def made(self) -> ExternalIdKey:

@@ -1,11 +1,12 @@
-"""What a TLS endpoint is known by: tls-server-end-point channel bindings (RFC 5929 section 4); and until when."""
+"""What a TLS endpoint is known by: tls-server-end-point channel bindings (RFC 5929 section 4); whose it is, and until when."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.hashes import MD5, SHA1, SHA256, HashAlgorithm
 
 _PREFIX = b"tls-server-end-point:"
@@ -57,3 +58,50 @@ def _first(pem: bytes) -> x509.Certificate:
 
 def _strong(algorithm: HashAlgorithm) -> HashAlgorithm:
     return SHA256() if isinstance(algorithm, MD5 | SHA1) else algorithm
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """One certificate of a chain; its names are those of RFC 6125: DNS names and addresses of subjectAltName, nothing else."""
+
+    subject: str
+    names: frozenset[str]
+    begins: datetime
+    ends: datetime
+    _certificate: x509.Certificate
+
+    def is_for(self, host: str) -> bool:
+        """Whether a client that asks for ``host`` takes it; a star stands for one label, the first (RFC 6125, section 6.4.3)."""
+        _, dot, parent = host.partition(".")
+        return host in self.names or bool(dot and f"*.{parent}" in self.names)
+
+    def is_signed_by(self, issuer: Shown) -> bool:
+        """Whether it is."""
+        try:
+            self._certificate.verify_directly_issued_by(issuer._certificate)
+        except (ValueError, TypeError, InvalidSignature):
+            return False
+        return True
+
+
+def shown(pem: bytes) -> list[Shown]:
+    """Every certificate of a PEM file, in its order; at least one.
+
+    Raises:
+        ValueError: None, or one that cannot be read.
+    """
+    try:
+        return [_shown(one) for one in x509.load_pem_x509_certificates(pem)]
+    except (x509.InvalidVersion, x509.DuplicateExtension) as error:
+        raise ValueError(str(error)) from error
+
+
+def _shown(one: x509.Certificate) -> Shown:
+    try:
+        found = one.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        found = x509.SubjectAlternativeName([])
+    names = {name.lower() for name in found.get_values_for_type(x509.DNSName)}
+    names |= {str(address) for address in found.get_values_for_type(x509.IPAddress)}
+    subject = one.subject.rfc4514_string() or "a certificate without a name"
+    return Shown(subject, frozenset(names), one.not_valid_before_utc, one.not_valid_after_utc, one)

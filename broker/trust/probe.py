@@ -45,11 +45,16 @@ class Caller(Protocol):
 class Prober:
     """Walks the chains of a configuration; hops that several roles share are tried once."""
 
-    def __init__(self, *, sts: Caller, audit: AuditLog, by_token: bool) -> None:
-        """``by_token``: the first hop is taken by a token of the broker's own, a call that has no external ID."""
+    def __init__(self, *, sts: Caller, audit: AuditLog, by_token: bool, bends: bool = True) -> None:
+        """``by_token``: the first hop is taken by a token of the broker's own, a call that has no external ID.
+
+        ``bends``: whether the tries that must be refused are made; without them it shows whether chains work, and raises no
+        alarm of who watches CloudTrail for refusals.
+        """
         self._sts = sts
         self._audit = audit
         self._by_token = by_token
+        self._bends = bends
         self._tried: dict[tuple[Call, ...], Credentials | None] = {}
         self._findings: list[Finding] = []
 
@@ -74,7 +79,7 @@ class Prober:
 
     async def _hop(self, role: Role, call: Call, by: Credentials | None, *, place: int) -> Credentials | None:
         """All tries of one hop; the session of the right one."""
-        bent = {Try.WITHOUT: None, Try.WRONG: near_miss(call.external_id)} if call.external_id else {}
+        bent = {Try.WITHOUT: None, Try.WRONG: near_miss(call.external_id)} if self._bends and call.external_id else {}
         event = Event(
             action="probe",
             resource=call.arn.text,
@@ -90,10 +95,12 @@ class Prober:
         holds = [
             await self._bent(which, _bent(call, external_id), by, place, event) for which, external_id in bent.items()
         ]
-        if not bent and by is None and self._by_token:
+        if call.external_id is None and by is None and self._by_token:
             self._find(Level.OK, call, "lets the broker in by its token, which takes the place of an external ID")
-        elif not bent:
+        elif call.external_id is None:
             self._find(Level.WARN, call, "is assumed without an external ID", "set derive_external_id for the hop")
+        elif not self._bends:
+            self._find(Level.OK, call, "lets the broker in")
         elif all(holds):
             self._find(
                 Level.OK, call, "lets the broker in, and refuses it without its external ID and with a wrong one"
@@ -105,7 +112,7 @@ class Prober:
             session = await self._sts.one(call, by=by, place=place)
         except StsError as error:
             await self._audit.record(_outcome(event, Kind.REFUSED, reason=error.reason, details={"try": Try.RIGHT}))
-            fix = "run `zerotrust-admin doctor` with credentials that may read the role"
+            fix = "run `zerotrust-admin doctor --roles` with credentials that may read the role"
             self._find(Level.BAD, call, f"does not let the broker in ({error.reason})", fix)
             return None
         await self._audit.record(_outcome(event, Kind.PROBED, session=session, details={"try": Try.RIGHT}))

@@ -18,6 +18,7 @@ from broker.admin.assembled import Assembled
 from broker.admin.cli import main
 from broker.assembly.audit import own_keys
 from broker.assembly.backup import VaultFiles
+from broker.assembly.doctor.examine import examine
 from broker.assembly.evidence import key_ages_of, setup_of
 from broker.assembly.probe import caller, probe
 from broker.assembly.resolver import VaultResolver, sealed_value
@@ -40,6 +41,7 @@ ADMIN = Path(sys.executable).parent / "zerotrust-admin"
 TRIES = ["right", "without", "wrong"]
 BY_OPERATOR = Assembled(
     probe=lambda settings: probe(settings, clock=SystemClock()),
+    examine=lambda config, only, assume: examine(config, only, may_assume=assume, clock=SystemClock()),
     caller=lambda settings: caller(settings, clock=SystemClock()),
     setup=setup_of,
     key_ages=key_ages_of,

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from broker.assembly.sinks import _context
+from broker.assembly.sinks import context_for
 from tests.fakes.asker import Answer, Asker, get
 from tests.fakes.broker import BrokerProcess, configuration
 from tests.fakes.certificates import server_certificate
@@ -204,7 +204,7 @@ def test_a_client_certificate_with_another_key_is_found_before_the_start(prepare
 
 def test_receivers_are_asked_for_their_name_and_for_tls_of_today(tmp_path: Path) -> None:
     certificate = server_certificate(tmp_path, "ecdsa-sha256")
-    for context in (_context(None), _context(certificate.certificate)):
+    for context in (context_for(None), context_for(certificate.certificate)):
         assert (context.check_hostname, context.verify_mode) == (True, ssl.CERT_REQUIRED)
         assert context.minimum_version == ssl.TLSVersion.TLSv1_2
-    assert _context(certificate.certificate).cert_store_stats()["x509"] == 1
+    assert context_for(certificate.certificate).cert_store_stats()["x509"] == 1

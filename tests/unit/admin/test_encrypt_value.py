@@ -22,6 +22,7 @@ from tests.fakes.broker import PROGRAMS
 
 BY_OPERATOR = Assembled(
     probe=lambda _settings: [],
+    examine=lambda _config, _only, _assume: iter(()),
     caller=lambda _settings: "",
     setup=setup_of,
     key_ages=lambda _settings: [],
