@@ -59,15 +59,19 @@ async def _sts(settings: Settings, hierarchy: KeyHierarchy, clock: Clock) -> Asy
     if problems := problems_of(settings):
         raise ConfigurationError(problems)
     base = base_credentials(settings, hierarchy=hierarchy)
-    other = external(settings.secrets, keys=None, clock=clock, base=base)
-    vault = vault_of(settings, hierarchy=hierarchy, clock=clock) if other is None else other.provider
-    feed(base, path=settings.aws.credentials_secret, vault=vault)
+    vault = None
+    # To open the vault is to write beside it: where nothing of it is wanted, it stays shut.
+    if settings.aws.credentials_secret is not None:
+        other = external(settings.secrets, keys=None, clock=clock, base=base)
+        vault = vault_of(settings, hierarchy=hierarchy, clock=clock) if other is None else other.provider
+        feed(base, path=settings.aws.credentials_secret, vault=vault)
     sts = sts_client(settings.aws, base=base, clock=clock, on_failure=lambda _region, _reason: None)
     try:
         yield sts
     finally:
         sts.close()
-        await vault.close()
+        if vault is not None:
+            await vault.close()
 
 
 async def _probe(settings: Settings, clock: Clock, *, bends: bool) -> Sequence[Finding]:

@@ -85,7 +85,13 @@ def _users(patient: Patient) -> Mapping[str, Sequence[str]]:
 def _require_keys(patient: Patient) -> None:
     """Without the unit's environment the SDK would find somebody else's keys, or ask the instance's service for them."""
     aws = patient.settings.aws
-    if aws.credentials_provider == "environment" and aws.access_key_id is None:
+    if aws.credentials_provider == "environment" and (aws.access_key_id is None or aws.secret_key is None):
         raise NotSeen(
             "the broker's keys are in its environment, which is not seen here. Run the doctor as root, which becomes the broker"
         )
+    state = patient.settings.state_directory
+    if aws.credentials_secret is not None and patient.settings.secrets.provider == "integrated":
+        # SQLite makes files beside the one that it opens, and whose they are decides who can use the vault.
+        owner = state.stat().st_uid if state.is_dir() else None
+        if owner != patient.uid:
+            raise NotSeen(f"the broker's keys are in its vault, and {state} is not that of whoever looks")

@@ -63,7 +63,7 @@ def permissions(patient: Patient) -> Iterator[Finding]:
     The files themselves are judged when they are read: what is wrong with one is a fault of the configuration.
     """
     settings = patient.settings
-    wanted = {patient.config, *paths_of(settings)}
+    wanted = {patient.config, *paths_of(settings), *patient.secret_files}
     wanted |= {listener.path for listener in settings.listeners if isinstance(listener, UnixListener)}
     faults = []
     for folder in sorted({parent for path in wanted for parent in path.absolute().parents}):

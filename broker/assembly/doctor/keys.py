@@ -18,6 +18,7 @@ from broker.core.errors import ConfigurationError
 from broker.core.private_file import PermissionProblem, open_private
 from broker.keys.master.port import MasterRefused, MasterUnavailable
 from broker.keys.pkcs11 import HsmKey, HsmRefused, HsmUnavailable
+from broker.keys.ringfile import NAME as RING
 from broker.remote.failure import RemoteFailure
 from broker.secrets.store_sqlite import NAME
 
@@ -75,8 +76,11 @@ def master(patient: Patient) -> Iterator[Finding]:
 
 def keyring(patient: Patient) -> Iterator[Finding]:
     """That what the disk holds of keys can be believed and opened."""
+    settings = patient.settings
+    if not settings.encryption.master.is_local and not (settings.state_directory / RING).exists():
+        raise NotSeen("there are no keys yet: the first start makes them")
     try:
-        hierarchy = hierarchy_of(patient.settings)
+        hierarchy = hierarchy_of(settings)
     except ConfigurationError as error:
         yield from (bad("keyring_unusable", *_halves(problem)) for problem in error.problems)
         return

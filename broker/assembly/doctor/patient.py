@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,11 +13,13 @@ from broker.assembly.doctor.unit import Unit
 from broker.assembly.keys import hierarchy_of
 from broker.assembly.resolver import VaultResolver
 from broker.authn.keytab import AcceptorKeys
-from broker.config.load import load
+from broker.config import yaml_source
+from broker.config.load import FILE_MAX_BYTES, load
 from broker.config.model import Settings
 from broker.config.resolve import COMMAND_PATIENCE_SECONDS
 from broker.core.clock import Clock
 from broker.core.errors import ConfigurationError
+from broker.core.private_file import PermissionProblem, read_private
 from broker.keys.hierarchy import KeyHierarchy
 
 
@@ -61,6 +63,18 @@ class Patient:
             raise NotSeen("the configuration cannot be used")
         return self.loaded
 
+    @property
+    def secret_files(self) -> Iterator[Path]:
+        """Where secrets of the configuration lie: their content has taken the place of their names in ``settings``."""
+        try:
+            text = read_private(self.config, limit=FILE_MAX_BYTES).decode()
+        except (PermissionProblem, UnicodeDecodeError):
+            return
+        yield from _files_in(yaml_source.parse(text, name=str(self.config), environ=self.environ).data)
+        for name, value in self.environ.items():
+            if name.startswith("ZEROTRUST_") and name.endswith("_FILE") and value.startswith("/"):
+                yield Path(value)
+
     @functools.cached_property
     def keys(self) -> AcceptorKeys:
         """Of the keytabs, those that this broker answers with."""
@@ -90,3 +104,16 @@ class Patient:
         if realm not in self._told:
             self._told[realm] = ask(realm, clock=self.clock)
         return self._told[realm]
+
+
+def _files_in(value: object) -> Iterator[Path]:
+    """Each ``KEY_file`` of a tree, however deep."""
+    if isinstance(value, Mapping):
+        for key, below in value.items():
+            if isinstance(below, str) and str(key).endswith("_file") and below.startswith("/"):
+                yield Path(below)
+            else:
+                yield from _files_in(below)
+    elif isinstance(value, list):
+        for below in value:
+            yield from _files_in(below)
