@@ -11,7 +11,7 @@ from redis.exceptions import RedisError
 from broker.admin.finding import Finding, bad, ok
 from broker.assembly.doctor.patient import NotSeen, Patient
 from broker.assembly.shared import redis_client
-from broker.config.model import Redis
+from broker.config.redis import Redis
 from broker.core.visible import visible
 
 
