@@ -14,6 +14,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from broker.audit.event import Event, Kind
+from broker.watch.anomaly.finding import Kind as Alert
 from broker.watch.families import Counts, Read, Spread
 
 # Seconds. An accept takes a tenth of a millisecond, a chain of two hops some tenths of a second, a record on a good disk one.
@@ -62,6 +63,9 @@ class Metrics:
         )
         self._secrets = self.tally("broker_secret_requests", "Requests for secrets, by outcome", "action", "outcome")
         self._alerts = self.tally("broker_watch_alerts", "Alerts of the watch, by kind", "kind")
+        for kind in Alert:
+            # One is enough to be told of, and a rate needs a nought to rise from.
+            self._alerts(kind, by=0.0)
         self._reloads = self.tally("broker_reloads", "Changed files that were taken over, or not", "of", "outcome")
         self._reloaded = 0.0
         self.gauge(
