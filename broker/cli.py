@@ -1,4 +1,4 @@
-"""``zerotrust-broker``: serve, check-config, config-schema, version; and the way into ``zerotrust-admin``."""
+"""``zerotrust-broker``: serve, check-config, health, config-schema, version; and the way into ``zerotrust-admin``."""
 
 from __future__ import annotations
 
@@ -129,6 +129,22 @@ def check_config(config: Path) -> None:
         _refuse(error)
     hosts = ", ".join(sorted(checked.keys.hosts))
     click.echo(f"{config}: good. Answers for {hosts}; {len(checked.policies.current.roles)} roles.")
+
+
+@main.command()
+@_config
+def health(config: Path) -> None:
+    """Say whether the broker of this host answers; exit status 1 where it does not. For a container's health check."""
+    from broker.admin.alive import NotAlive, ask  # noqa: PLC0415
+    from broker.config.listening import listeners  # noqa: PLC0415
+
+    try:
+        click.echo(ask(listeners(config, environ=os.environ)))
+    except ConfigurationError as error:
+        _refuse(error)
+    except NotAlive as error:
+        click.echo(error, err=True)
+        sys.exit(EXIT_FAILURE)
 
 
 @main.command("config-schema")

@@ -30,6 +30,7 @@ from broker.config.redis import RedisSection
 from broker.config.secrets import Secrets
 from broker.config.section import Section
 from broker.config.values import (
+    DEFAULT_LISTEN,
     AbsolutePath,
     AsText,
     HostName,
@@ -75,7 +76,7 @@ class Server(Section):
     """Where the broker listens, and to whom."""
 
     listen: tuple[Annotated[Listener, AsText(parse_listener), AfterValidator(_needs_tls_section)], ...] = Field(
-        default=("https://0.0.0.0:8443",),  # validated like any other value
+        default=DEFAULT_LISTEN,  # validated like any other value
         validate_default=True,
         min_length=1,
         description="Addresses: `https://HOST:PORT`, `http://HOST:PORT` (loopback only) or `unix:/PATH`. "

@@ -26,6 +26,9 @@ from broker.core.secret import Secret, SecretAtRest, Unasked
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
+# Where a broker listens whose configuration does not say so.
+DEFAULT_LISTEN = ("https://0.0.0.0:8443",)
+
 EXTERNAL_ID_FORM = "use 2 to 1224 letters, digits and _+=,.@:/-"
 
 # AES-256.
