@@ -53,6 +53,7 @@ lint: setup  ## format and style of everything, without changing it
 	$(BIN)/ruff check .
 	$(BIN)/codespell $$(git ls-files)
 	$(BIN)/shellcheck $(SCRIPTS)
+	$(BIN)/hadolint Dockerfile
 
 format: setup  ## puts the code into its format
 	$(BIN)/ruff format .

@@ -113,7 +113,7 @@ def test_helm_and_kubernetes_find_no_fault(values: dict[str, Any]) -> None:
         (("config", "server", "listen"), ["https://0.0.0.0:443"]),
         (("config", "tls"), {"private_key": "/etc/key"}),
         (("config", "audit"), {"directory": "/tmp"}),  # noqa: S108  # what is refused
-        (("config", "aws", "regoin"), "eu-central-1"),
+        (("config", "aws", "regionn"), "eu-central-1"),
         (("networkPolicy", "enabled"), "yes"),
     ],
 )
