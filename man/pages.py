@@ -7,7 +7,7 @@ from typing import Protocol
 
 import click
 
-from broker.admin.cli import SECTIONS as ADMIN_SECTIONS
+from broker.admin.cli import sections as admin_sections
 from broker.cli import main as daemon
 from man import roff
 from zerotrust_kerberos import __version__, manual
@@ -76,7 +76,7 @@ def pages(form: Form = roff.Page) -> dict[str, str]:
         "zerotrust-admin",
         about="operate and audit the broker",
         text="For operators, at a running broker, and for auditors, offline.",
-        sections=ADMIN_SECTIONS,
+        sections=admin_sections(),
     )
     return made
 

@@ -6,13 +6,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from broker.admin.finding import Examine
-from broker.config.model import Settings
-from broker.config.resolve import Resolver
-from broker.reports.facts import KeyAge, Setup
-from broker.trust.finding import Finding
+# Every command loads this page, and few of them what is named here.
+if TYPE_CHECKING:
+    from broker.admin.finding import Examine
+    from broker.config.model import Settings
+    from broker.config.resolve import Resolver
+    from broker.reports.facts import KeyAge, Setup
+    from broker.trust.finding import Finding
 
 
 class SealedValue(Protocol):

@@ -12,17 +12,19 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
 from broker.admin.offline import EXIT_CONFIG, config_option, settings_of
-from broker.admin.signing import Signer
 from zerotrust_kerberos import settings
 from zerotrust_kerberos.ask import ask
 from zerotrust_kerberos.failures import EXIT_USAGE, Failure, Place, line
 from zerotrust_kerberos.settings import Settings
 from zerotrust_kerberos.watch import Watch
+
+if TYPE_CHECKING:
+    from broker.admin.signing import Signer
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -96,13 +98,19 @@ def connection(
         flags["ca_file"] = ca_file
     try:
         wanted = settings.load(flags, os.environ)
-        return Connection(settings=wanted, signer=Signer.from_file(signing_key) if signing_key else None)
+        return Connection(settings=wanted, signer=_signer(signing_key) if signing_key else None)
     except Failure as failure:
         fix = failure.fix or "zerotrust-admin --help"
         _refuse(Failure(failure.code, failure.detail, fix=fix))
     except ValueError as error:
         what, _, fix = str(error).partition(" — fix: ")
         _refuse(Failure("configuration", what, fix=fix or "openssl genpkey -algorithm ed25519 -out KEY; chmod 600 KEY"))
+
+
+def _signer(key: Path) -> Signer:
+    from broker.admin.signing import Signer as Made  # noqa: PLC0415  # half of the start, for those who sign
+
+    return Made.from_file(key)
 
 
 def _of_this_host(config: Path) -> dict[str, str]:

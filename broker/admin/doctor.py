@@ -12,9 +12,7 @@ import click
 
 from broker.admin.assembled import Assembled
 from broker.admin.finding import Finding, UnknownCheck, Verdict
-from broker.admin.live_roles import look_at_roles, probe_roles
-from broker.admin.offline import EXIT_BAD, EXIT_CONFIG, config_option
-from broker.admin.trust import EXIT_USAGE, broker_option
+from broker.admin.offline import EXIT_BAD, EXIT_CONFIG, EXIT_USAGE, broker_option, config_option
 from broker.core.visible import visible
 
 _MARKS: Mapping[Verdict, str] = {
@@ -67,6 +65,8 @@ def doctor(
         _refuse("--probe takes everything from the configuration — fix: leave the other options out")
     if (probe or looks) and (only or assume):
         _refuse("--only and --assume are for the broker of this host — fix: leave them out, or the options of roles")
+    if probe or looks:
+        from broker.admin.live_roles import look_at_roles, probe_roles  # noqa: PLC0415  # the host needs none of it
     if probe:
         probe_roles(assembled, config, as_json=as_json)
     if looks:

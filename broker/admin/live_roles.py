@@ -12,8 +12,8 @@ import click
 from pydantic_core import PydanticCustomError
 
 from broker.admin.assembled import Assembled
-from broker.admin.offline import EXIT_BAD, EXIT_CONFIG, settings_of
-from broker.admin.trust import EXIT_USAGE, needed_of
+from broker.admin.offline import EXIT_BAD, EXIT_CONFIG, EXIT_USAGE, settings_of
+from broker.admin.trust import needed_of
 from broker.config.model import Settings
 from broker.config.values import parse_sts_endpoint
 from broker.core.errors import AuditUnavailable, ConfigurationError, StsError

@@ -1,4 +1,8 @@
-"""What commands that need no broker begin with: its configuration, and how they end where something is wrong."""
+"""What commands that need no broker begin with: its configuration, and how they end where something is wrong.
+
+Those that ask a running broker end the same way, and read no configuration where they are told where it is; so what reads it is
+loaded when it is read.
+"""
 
 from __future__ import annotations
 
@@ -6,18 +10,19 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 import orjson
 
 from broker.admin.assembled import Assembled
-from broker.audit.signer import jwks_of, signers_of
-from broker.config.load import load
-from broker.config.model import Settings
 from broker.core.errors import ConfigurationError, ConfigurationUnavailable
 
+if TYPE_CHECKING:
+    from broker.config.model import Settings
+
 EXIT_BAD = 1
+EXIT_USAGE = 2
 # sysexits.h EX_CONFIG.
 EXIT_CONFIG = 78
 # EX_TEMPFAIL: the vault that the configuration names does not answer.
@@ -31,7 +36,12 @@ config_option = click.option(
     envvar="ZEROTRUST_CONFIG",
     help="The broker's configuration; read only where the arguments do not say everything.",
 )
-
+broker_option = click.option(
+    "--broker-arn",
+    metavar="ARN",
+    help="The IAM user or role whose credentials the broker has: the caller of every first hop. Without it doctor asks AWS "
+    "with these credentials, and trust-policy trusts the whole account of the first hop.",
+)
 
 # What a command without a broker works with; a vault is asked for secrets of no other section.
 _OF_RECORDS = frozenset({"encryption"})
@@ -42,6 +52,8 @@ def settings_of(config: Path, *, signs: bool = False, secrets_of: frozenset[str]
 
     ``signs``: for a command that asks AWS. ``secrets_of``: the sections whose secrets the command uses; None for all.
     """
+    from broker.config.load import load  # noqa: PLC0415
+
     assembled = click.get_current_context().find_object(Assembled)
     resolver = None if assembled is None else assembled.resolver(None if signs else secrets_of)
     try:
@@ -76,6 +88,8 @@ def own_keys(settings: Settings) -> Mapping[str, Any]:
 
 
 def _held_keys(settings: Settings) -> Mapping[str, Any]:
+    from broker.audit.signer import jwks_of, signers_of  # noqa: PLC0415
+
     return jwks_of(*signers_of(settings.encryption.all_key_bytes()))
 
 

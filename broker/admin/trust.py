@@ -10,22 +10,14 @@ from typing import NoReturn
 
 import click
 
-from broker.admin.offline import EXIT_CONFIG, config_option, settings_of
+from broker.admin.offline import EXIT_CONFIG, EXIT_USAGE, broker_option, config_option, settings_of
 from broker.config.fault import nearest
 from broker.config.model import Settings
 from broker.core.roles import Hop, RoleArn, RoleName
 from broker.trust.documents import AwsPrincipal, Contradiction, Needed, UnusablePrincipal, needed
 from broker.trust.render import FORMATS
 
-EXIT_USAGE = 2
 _BOUNDARY = "allow it for roles with your permissions boundary only (docs/revocation.md, At AWS)"
-
-broker_option = click.option(
-    "--broker-arn",
-    metavar="ARN",
-    help="The IAM user or role whose credentials the broker has: the caller of every first hop. Without it doctor asks AWS "
-    "with these credentials, and trust-policy trusts the whole account of the first hop.",
-)
 
 
 @click.command("trust-policy")

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from broker.admin.cli import main
 from tests.fakes.bao import BaoError, BaoServer
 from tests.fakes.documents import KEY, MANIFESTS, manifests
 
@@ -107,7 +106,7 @@ def test_a_container_of_a_manifest_runs_without_any_right_and_with_nothing_in_it
 def test_a_command_line_of_a_manifest_is_one_that_the_program_understands(container: dict[str, Any]) -> None:
     program, group, name = container["command"]
     assert (program, group) == ("zerotrust-admin", "secrets")
-    command = main.commands["secrets"].commands[name]  # type: ignore[attr-defined]
+    command = secrets.commands[name]
     command.make_context(name, list(container["args"]))
 
 

@@ -56,7 +56,9 @@ def test_the_commands_of_a_meaning_can_be_typed(code: str) -> None:
 def _known(program: click.Command, words: list[str]) -> None:
     found, rest = program, words
     while isinstance(found, click.Group):
-        found, rest = found.commands[rest[0]], rest[1:]
+        below = found.get_command(click.Context(found), rest[0])
+        assert below is not None, words
+        found, rest = below, rest[1:]
     options = {option for one in found.params for option in one.opts}
     assert {word for word in rest if word.startswith("--")} <= options
 
