@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from broker.admin.all_secrets import secrets
 from tests.fakes.bao import BaoError, BaoServer
 from tests.fakes.documents import KEY, MANIFESTS, manifests
 
