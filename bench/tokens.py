@@ -10,7 +10,7 @@ import os
 from collections.abc import Mapping, Sequence
 
 # RFC 4178: what browsers and curl send.
-_SPNEGO = "1.3.6.1.5.5.2"
+SPNEGO = "1.3.6.1.5.5.2"
 
 
 def enter(variables: Mapping[str, str], cores: Sequence[int]) -> None:
@@ -27,7 +27,7 @@ def make(count: int, service: str) -> list[bytes]:
     import gssapi  # noqa: PLC0415  # libkrb5 reads the variables of ``enter`` when it is first used
     from gssapi import raw  # noqa: PLC0415
 
-    spnego = gssapi.OID.from_int_seq(_SPNEGO)
+    spnego = gssapi.OID.from_int_seq(SPNEGO)
     target = raw.import_name(service.encode(), gssapi.NameType.hostbased_service)
     own = raw.acquire_cred(None, usage="initiate", mechs=[spnego]).creds
     made = []

@@ -12,6 +12,7 @@ from broker.cache.store import MemoryStore
 from broker.cache.tamper import TamperAlarm
 from broker.cache.turns import Turns
 from broker.config.redis import Redis
+from broker.core.birth import Births
 from broker.core.clock import Clock, boot_id
 from broker.core.principal import Principal
 from broker.keys.hierarchy import KeyHierarchy, Use
@@ -35,7 +36,9 @@ def cache_of(
     cache = CredentialCache(
         near=near,
         turns=turns,
-        seal=EntrySeal(envelope=hierarchy.envelope(Use.CACHE_SEAL), clock=clock, boot=boot_id()),
+        seal=EntrySeal(
+            envelope=hierarchy.envelope(Use.CACHE_SEAL), clock=clock, births=Births(clock=clock, boot=boot_id())
+        ),
         name_key=hierarchy.derive(Use.CACHE_NAME),
         epoch=epoch,
         alarm=alarm,

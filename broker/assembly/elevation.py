@@ -13,7 +13,8 @@ from broker.authz.elevation import Rows
 from broker.authz.elevation_store import MemoryStore, RedisStore, Resealing
 from broker.authz.policies import Policies
 from broker.config.model import Settings
-from broker.core.clock import Clock
+from broker.core.birth import Births
+from broker.core.clock import Clock, boot_id
 from broker.issuing.ask import Entrance
 from broker.issuing.boxes import Boxes
 from broker.issuing.elevate import Elevation
@@ -52,6 +53,7 @@ def elevating(
         envelope=hierarchy.envelope(Use.ELEVATION_SEAL),
         name_key=hierarchy.derive(Use.ELEVATION_NAME),
     )
+    births = Births(clock=clock, boot=boot_id())
     reviews = Reviews(
         directory=settings.state_directory,
         records=settings.audit.directory,
@@ -60,6 +62,7 @@ def elevating(
         audit=audit,
         epochs=epochs,
         clock=clock,
+        births=births,
     )
     metrics.gauge(
         "broker_reviews_open",
@@ -69,7 +72,7 @@ def elevating(
     store = MemoryStore(clock=clock) if client is None else RedisStore(client=client, clock=clock)
     keys.replica.register(Resealing(store=store, rows=rows))
     keys.replica.register(reviews)
-    boxes = Boxes(policies=policies, store=store, rows=rows, reviews=reviews, epochs=epochs, clock=clock)
+    boxes = Boxes(policies=policies, store=store, rows=rows, reviews=reviews, epochs=epochs, births=births)
     desk = Elevation(
         entrance=entrance,
         policies=policies,
@@ -79,5 +82,6 @@ def elevating(
         holds=holds,
         audit=audit,
         clock=clock,
+        births=births,
     )
     return Elevating(desk=desk, boxes=boxes, reviews=reviews)

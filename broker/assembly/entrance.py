@@ -20,7 +20,8 @@ from broker.authn.ticket import RealmRules
 from broker.authz.limits import Limits, Of
 from broker.config.model import RateLimit, Settings
 from broker.config.realms import Kerberos
-from broker.core.clock import Clock
+from broker.core.birth import Births
+from broker.core.clock import Clock, boot_id
 from broker.core.identity import LONGEST_DELEGATION
 from broker.issuing.ask import Entrance
 from broker.keys.hierarchy import DailyEnvelope, KeyHierarchy, Use
@@ -58,6 +59,7 @@ def entry_of(
         metrics.breaker("replay_guard", lambda: guard.failure is not None)
     limits = _limits(settings.server.rate_limit, client, hierarchy, clock, metrics)
     directories = directories_of(settings, keys=keys, clock=clock)
+    births = Births(clock=clock, boot=boot_id())
     proofs = ProofGuard(shared=None if isinstance(guard, HostGuard) else guard, clock=clock)
     sessions = Sessions(
         envelope=DailyEnvelope(hierarchy=hierarchy, use=Use.SESSION_SEAL, clock=clock),
@@ -65,8 +67,9 @@ def entry_of(
         epoch=epochs.of,
         is_ended=epochs.is_ended,
         clock=clock,
+        births=births,
     )
-    passes = _job_passes(client, hierarchy, epochs, clock)
+    passes = _job_passes(client, hierarchy, epochs, clock, births)
     entrance = Entrance(
         authenticator=KerberosAcceptor(
             keys=keys,
@@ -93,7 +96,9 @@ def entry_of(
     )
 
 
-def _job_passes(client: redis.Redis | None, hierarchy: KeyHierarchy, epochs: Epochs, clock: Clock) -> JobPasses:
+def _job_passes(
+    client: redis.Redis | None, hierarchy: KeyHierarchy, epochs: Epochs, clock: Clock, births: Births
+) -> JobPasses:
     days = LONGEST_DELEGATION.days
     key, *former = hierarchy.derive_all(Use.JOB_PASS_ENTRY)
     return JobPasses(
@@ -101,6 +106,7 @@ def _job_passes(client: redis.Redis | None, hierarchy: KeyHierarchy, epochs: Epo
         register=Register(client=client, key=key, former=former, clock=clock),
         epoch=epochs.of,
         clock=clock,
+        births=births,
     )
 
 

@@ -19,6 +19,7 @@ from typing import Any, cast
 
 from broker.authn import sealed
 from broker.authn.register import Register
+from broker.core.birth import Birth, Births
 from broker.core.clock import Clock
 from broker.core.errors import AccessDenied, BadRequest, PassRefused
 from broker.core.identity import LONGEST_DELEGATION, Identity
@@ -48,7 +49,7 @@ class JobPass:
     """One that opened, or is about to be sealed.
 
     ``identity.ticket_end`` is its own end. ``lineage`` are the ids of what it was made from, oldest first, and its own; ``made``
-    is when this text was sealed, ``lifetime`` how long each renewal lasts.
+    is when this text was sealed, ``birth`` the same by the clock that nobody can set, ``lifetime`` how long each renewal lasts.
     """
 
     identity: Identity
@@ -59,6 +60,7 @@ class JobPass:
     lifetime: timedelta
     renewable_until: datetime
     epoch: int
+    birth: Birth | None
 
     @property
     def id(self) -> str:
@@ -90,7 +92,13 @@ class JobPasses:
     """Makes, seals and opens them."""
 
     def __init__(
-        self, *, envelope: DailyEnvelope, register: Register, epoch: Callable[[Principal], int], clock: Clock
+        self,
+        *,
+        envelope: DailyEnvelope,
+        register: Register,
+        epoch: Callable[[Principal], int],
+        clock: Clock,
+        births: Births,
     ) -> None:
         """Take the parts.
 
@@ -99,8 +107,10 @@ class JobPasses:
             register: Knows which passes are in force.
             epoch: Rises when somebody's sessions and passes are ended: what was made before does not count.
             clock: The time.
+            births: How old something is by the clock that nobody can set.
         """
         self._envelope = envelope
+        self._births = births
         self._register = register
         self._epoch = epoch
         self._clock = clock
@@ -125,13 +135,14 @@ class JobPasses:
             lifetime=lifetime,
             renewable_until=until,
             epoch=self._epoch(identity.principal),
+            birth=self._births.now(),
         )
 
     def renewed(self, old: JobPass) -> JobPass:
         """The same pass with a later end, as far as it may go. The old text stays good for its own time."""
         now = self._clock.now()
         end = min(now + old.lifetime, old.renewable_until)
-        return replace(old, identity=replace(old.identity, ticket_end=end), made=now)
+        return replace(old, identity=replace(old.identity, ticket_end=end), made=now, birth=self._births.now())
 
     def narrowed(self, old: JobPass, *, networks: tuple[Network, ...] | None, lifetime: timedelta | None) -> JobPass:
         """One that is good for less, and can be cancelled without the one it was made from.
@@ -156,6 +167,7 @@ class JobPasses:
             networks=old.networks if networks is None else networks,
             lineage=(*old.lineage, secrets.token_hex(_ID_BYTES)),
             made=now,
+            birth=self._births.now(),
             renewable_until=until,
         )
 
@@ -193,6 +205,7 @@ class JobPasses:
             "networks": [str(network) for network in job_pass.networks],
             "lineage": job_pass.lineage,
             "made": int(job_pass.made.timestamp()),
+            **(job_pass.birth.members if job_pass.birth else {}),
             "lifetime": int(job_pass.lifetime.total_seconds()),
             "renewable_until": int(job_pass.renewable_until.timestamp()),
             "epoch": job_pass.epoch,
@@ -218,7 +231,7 @@ class JobPasses:
             PassRefused: It has ended, was cancelled, or is not for this address.
             PassesUnavailable: Nobody can say whether it was cancelled.
         """
-        now, identity = self._clock.now(), job_pass.identity
+        now, identity = self._births.time_after(job_pass.made, job_pass.birth), job_pass.identity
         # A pass from the future means that the clock was put back, so that its end would come too late.
         if now >= identity.ticket_end or now + sealed.CLOCK_SKEW < job_pass.made:
             raise PassRefused(reason="pass_expired")
@@ -240,6 +253,7 @@ def _pass_of(members: Mapping[str, Any]) -> JobPass:
         lifetime=timedelta(seconds=members["lifetime"]),
         renewable_until=sealed.moment(members["renewable_until"]),
         epoch=members["epoch"],
+        birth=Birth.of(members),
     )
 
 

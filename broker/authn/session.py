@@ -18,6 +18,7 @@ from datetime import datetime, timedelta
 
 from broker.authn import dpop, sealed
 from broker.authn.dpop import ProofGuard
+from broker.core.birth import Birth, Births
 from broker.core.clock import Clock
 from broker.core.errors import AuthFailed, BadRequest, Bearer
 from broker.core.identity import Identity, SealedSession, UnverifiedProof
@@ -91,6 +92,7 @@ class Sessions:
         epoch: Callable[[Principal], int],
         is_ended: Callable[[Principal, str], bool],
         clock: Clock,
+        births: Births,
     ) -> None:
         """Take the parts.
 
@@ -100,8 +102,10 @@ class Sessions:
             epoch: Rises when somebody's sessions are ended: what was made before does not open.
             is_ended: Whether one of somebody's sessions was ended by itself, by its id.
             clock: The time.
+            births: How old something is by the clock that nobody can set.
         """
         self._envelope = envelope
+        self._births = births
         self._proofs = proofs
         self._epoch = epoch
         self._is_ended = is_ended
@@ -150,9 +154,10 @@ class Sessions:
         except sealed.NotOurs as error:
             raise _refused(error.reason) from error
         identity = sealed.identity_of(members)
-        now, ends = self._clock.now(), sealed.moment(members["ends"])
+        made, ends = sealed.moment(members["made"]), sealed.moment(members["ends"])
+        now = self._births.time_after(made, Birth.of(members))
         # A session from the future means that the clock was put back, so that its end would come too late.
-        if now >= ends or now + sealed.CLOCK_SKEW < sealed.moment(members["made"]):
+        if now >= ends or now + sealed.CLOCK_SKEW < made:
             raise _refused("expired", of=identity)
         identifier = _id_of(unopened.text)
         if members["epoch"] < self._epoch(identity.principal) or self._is_ended(identity.principal, identifier):
@@ -162,7 +167,7 @@ class Sessions:
             identity=identity,
             unopened=unopened,
             thumbprint=members["jkt"],
-            made=sealed.moment(members["made"]),
+            made=made,
             ends=ends,
         )
 
@@ -187,6 +192,7 @@ class Sessions:
         members = sealed.members_of(identity) | {
             "made": int(made.timestamp()),
             "ends": int(ends.timestamp()),
+            **self._births.now().members,
             "epoch": self._epoch(identity.principal),
             # A cookie works on any connection, so what the ticket said about its own is not carried over.
             "channel_bound": identity.channel_bound and kind is not Kind.COOKIE,

@@ -18,6 +18,7 @@ from typing import Any
 
 import orjson
 
+from broker.core.birth import Birth
 from broker.core.elevation import Box
 from broker.core.roles import RoleName
 from broker.core.scope import ScopeName
@@ -50,7 +51,8 @@ class State(StrEnum):
 class Request:
     """What somebody asks for, and under which terms. ``epoch`` is theirs when they asked; ``needed`` how many must approve.
 
-    ``person`` is who they are whatever name they use; ``asked`` in whole seconds.
+    ``person`` is who they are whatever name they use; ``asked`` in whole seconds; ``birth`` is the same by the clock that nobody
+    can set.
     """
 
     id: str
@@ -65,6 +67,7 @@ class Request:
     duration: timedelta
     needed: int
     epoch: int
+    birth: Birth | None
 
     @property
     def is_broken_glass(self) -> bool:
@@ -94,12 +97,13 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Approval:
-    """By whom and when; ``epoch`` is theirs at that moment."""
+    """By whom and when, ``birth`` by the clock that nobody can set; ``epoch`` is theirs at that moment."""
 
     user: str
     person: str
     at: datetime
     epoch: int
+    birth: Birth | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,12 +212,14 @@ class Rows:
             int(request.duration.total_seconds()),
             request.needed,
             request.epoch,
+            *_since_boot(request.birth),
         ]
         return self._envelope.seal(orjson.dumps(members), context=_of_request(request.id))
 
     def seal_approval(self, request: Request, approval: Approval) -> bytes:
         """Its row."""
         members = [approval.user, approval.person, int(approval.at.timestamp() * 1000), approval.epoch]
+        members += _since_boot(approval.birth)
         name = self.approval_name(approval.person)
         return self._envelope.seal(orjson.dumps(members), context=_of_approval(request.id, name))
 
@@ -249,7 +255,7 @@ class Rows:
             CannotOpen: This is not its row.
         """
         members: list[Any] = orjson.loads(self._envelope.open(blob, context=_of_request(identifier)))
-        user, person, role, scope, rule, terms, reason, asked, duration, needed, epoch = members
+        user, person, role, scope, rule, terms, reason, asked, duration, needed, epoch, *born = members
         return Request(
             id=identifier,
             user=user,
@@ -263,14 +269,25 @@ class Rows:
             duration=timedelta(seconds=duration),
             needed=needed,
             epoch=epoch,
+            birth=_birth(born),
         )
 
     def _approval(self, identifier: str, name: bytes, blob: bytes) -> Approval:
-        user, person, at, epoch = orjson.loads(self._envelope.open(blob, context=_of_approval(identifier, name)))
-        return Approval(user=user, person=person, at=datetime.fromtimestamp(at / 1000, UTC), epoch=epoch)
+        user, person, at, epoch, *born = orjson.loads(self._envelope.open(blob, context=_of_approval(identifier, name)))
+        moment = datetime.fromtimestamp(at / 1000, UTC)
+        return Approval(user=user, person=person, at=moment, epoch=epoch, birth=_birth(born))
 
     def _name(self, what: str, whose: str) -> str:
         return hmac.new(self._name_key, f"{what} {whose}".encode(), hashlib.sha256).hexdigest()[:_NAME_CHARS]
+
+
+def _since_boot(birth: Birth | None) -> list[str | float]:
+    return [] if birth is None else [birth.boot, birth.booted]
+
+
+def _birth(members: list[Any]) -> Birth | None:
+    """None in rows of before there were such members."""
+    return Birth(*members) if members else None
 
 
 def _of_request(identifier: str) -> bytes:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from broker.core.birth import Birth, Births
 from broker.core.clock import Clock
 from broker.core.credentials import Credentials
 from broker.core.secret import Secret
@@ -25,6 +26,8 @@ SHORTEST_LEFT = timedelta(minutes=15) + SKEW
 _CONTEXT = b"credentials/v2"
 _EXPIRY_BYTES = 8
 _NOTHING = timedelta(0)
+# Older than any entry lives.
+_OLD = timedelta(days=1)
 
 
 class Spent(Exception):
@@ -55,11 +58,11 @@ class Held:
 class EntrySeal:
     """Seals and opens entries. ``identity`` is everything that two askers must share to share credentials."""
 
-    def __init__(self, *, envelope: Envelope, clock: Clock, boot: str) -> None:
-        """Take the id of this host's boot with the clock: another host's seconds since boot say nothing here."""
+    def __init__(self, *, envelope: Envelope, clock: Clock, births: Births) -> None:
+        """Take what tells how old something of this host is, with the clock."""
         self._envelope = envelope
         self._clock = clock
-        self._boot = boot
+        self._births = births
         self._lead = self._lead_now()
 
     def seal(self, credentials: Credentials, *, identity: bytes, lifetime: timedelta) -> tuple[bytes, Held]:
@@ -71,8 +74,7 @@ class EntrySeal:
             {
                 **_members(credentials),
                 "made": now.timestamp(),
-                "boot": self._boot,
-                "booted": self._clock.boottime(),
+                **self._births.now().members,
                 "life": life.total_seconds(),
             }
         ).encode()
@@ -105,10 +107,8 @@ class EntrySeal:
         now, booted = self._clock.now(), self._clock.boottime()
         self._lead = max(self._lead, self._lead_now())
         left = expiration - now
-        if members["boot"] == self._boot:
-            age = booted - members["booted"]
-            # Before its time: of another time namespace (time_namespaces(7)), whose seconds since boot are none of ours.
-            return min(left, timedelta(seconds=members["life"] - age)) if age >= 0 else _NOTHING
+        if (age := self._births.age(Birth.of(members))) is not None:
+            return min(left, timedelta(seconds=members["life"]) - min(age, _OLD))
         if members["made"] > now.timestamp() + SKEW.total_seconds():
             # Made in the future: the clock of one of the two hosts has been set.
             return _NOTHING

@@ -12,7 +12,8 @@ from broker.authz.elevation import REQUEST, Approval, Request, Rows, Standing, S
 from broker.authz.elevation import standing as standing_of
 from broker.authz.elevation_store import EVERYBODY, Store
 from broker.authz.policies import Policies
-from broker.core.clock import Clock, rfc3339
+from broker.core.birth import Births
+from broker.core.clock import rfc3339
 from broker.core.elevation import Box, Evidence, person
 from broker.core.errors import ApprovalRequired, ApprovalsUnavailable, DirectoryUnavailable, NotFound
 from broker.core.grant import Grant
@@ -42,14 +43,14 @@ class Boxes:
     """What is asked of them at each use, and what the desk keeps in them."""
 
     def __init__(
-        self, *, policies: Policies, store: Store, rows: Rows, reviews: Reviews, epochs: Epochs, clock: Clock
+        self, *, policies: Policies, store: Store, rows: Rows, reviews: Reviews, epochs: Epochs, births: Births
     ) -> None:
         self._policies = policies
         self._store = store
         self._rows = rows
         self._reviews = reviews
         self._epochs = epochs
-        self._clock = clock
+        self._births = births
 
     # ---- asked at each use ----
 
@@ -165,10 +166,13 @@ class Boxes:
 
     def standing(self, request: Request, approvals: Iterable[Approval]) -> Standing:
         """Where a request stands, by what is known and in force now."""
+        approvals = list(filter(self._is_trusted, approvals))
+        made = [(request.asked, request.birth), *((approval.at, approval.birth) for approval in approvals)]
         found = standing_of(
             request,
-            filter(self._is_trusted, approvals),
-            now=self._clock.now(),
+            approvals,
+            # Whoever sets the wall clock back keeps no box open for longer.
+            now=max(self._births.time_after(moment, birth) for moment, birth in made),
             epoch=self._epochs.of_credentials,
             is_ended=self._epochs.is_ended,
         )

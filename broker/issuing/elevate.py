@@ -18,6 +18,7 @@ from broker.audit.log import AuditLog
 from broker.authz.elevation import Approval, Request, State
 from broker.authz.policies import Policies
 from broker.authz.policy import askable
+from broker.core.birth import Births
 from broker.core.clock import Clock, rfc3339
 from broker.core.elevation import fits, person
 from broker.core.errors import (
@@ -68,6 +69,7 @@ class Elevation:
         holds: Holds,
         audit: AuditLog,
         clock: Clock,
+        births: Births,
     ) -> None:
         self._entrance = entrance
         self._policies = policies
@@ -77,6 +79,7 @@ class Elevation:
         self._holds = holds
         self._audit = audit
         self._clock = clock
+        self._births = births
 
     # ---- opened and closed ----
 
@@ -134,6 +137,7 @@ class Elevation:
                 person=person(identity.principal),
                 at=self._clock.now(),
                 epoch=self._epochs.of_credentials(identity.principal),
+                birth=self._births.now(),
             )
             await self._audit.record(event.intent(rule=request.rule))
             await self._boxes.approve(request, approval)
@@ -217,6 +221,7 @@ class Elevation:
             duration=_duration(wanted.duration, rule),
             needed=rule.require.approval,
             epoch=self._epochs.of_credentials(identity.principal),
+            birth=self._births.now(),
         )
 
     async def _require_few(self, request: Request) -> None:

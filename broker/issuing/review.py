@@ -24,6 +24,7 @@ from broker.audit.event import Event, Kind
 from broker.audit.log import AuditLog
 from broker.audit.packet import sealed_packet
 from broker.authz.elevation import PATIENCE, REQUEST, Request, Rows, State, standing
+from broker.core.birth import Births
 from broker.core.clock import Clock, rfc3339
 from broker.core.elevation import person
 from broker.core.errors import AccessDenied, ApprovalsUnavailable, AuditUnavailable, BadRequest, NotFound
@@ -95,6 +96,7 @@ class Reviews:
         audit: AuditLog,
         epochs: Epochs,
         clock: Clock,
+        births: Births,
     ) -> None:
         """Take up what is on the disk; ``records`` is the folder of the log."""
         self._folder = directory / _FOLDER
@@ -104,6 +106,7 @@ class Reviews:
         self._audit = audit
         self._epochs = epochs
         self._clock = clock
+        self._births = births
         self._worker = Workers(name="reviews", number=1)
         self._known: dict[str, Review] = {}
         self._unreadable: set[str] = set()
@@ -242,7 +245,8 @@ class Reviews:
 
     def _is_over(self, request: Request) -> bool:
         epoch, is_ended = self._epochs.of_credentials, self._epochs.is_ended
-        found = standing(request, (), now=self._clock.now(), epoch=epoch, is_ended=is_ended)
+        now = self._births.time_after(request.asked, request.birth)
+        found = standing(request, (), now=now, epoch=epoch, is_ended=is_ended)
         return found.state is not State.OPEN
 
     async def _pack(self, review: Review) -> None:

@@ -10,6 +10,7 @@ from broker.cache.entry import EntrySeal
 from broker.cache.sealed import CredentialCache
 from broker.cache.store import MemoryStore
 from broker.cache.tamper import TamperAlarm
+from broker.core.birth import Births
 from broker.core.credentials import Credentials
 from broker.core.errors import AuditUnavailable
 from broker.core.grant import Grant
@@ -128,7 +129,7 @@ def cache_of(
     return CredentialCache(
         near=near or MemoryStore(clock=clock),
         turns=turns,
-        seal=EntrySeal(envelope=Envelope(keys=keys or (KEY,)), clock=clock, boot=boot),
+        seal=EntrySeal(envelope=Envelope(keys=keys or (KEY,)), clock=clock, births=Births(clock=clock, boot=boot)),
         name_key=name_key,
         epoch=epoch,
         alarm=TamperAlarm(audit=cast("Any", records or Records()), clock=clock),

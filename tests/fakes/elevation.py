@@ -14,6 +14,7 @@ from broker.audit.signer import signer_of
 from broker.authz.elevation import Rows
 from broker.authz.elevation_store import MemoryStore, RedisStore, Store
 from broker.authz.policies import Policies
+from broker.core.birth import Births
 from broker.core.clock import Clock
 from broker.issuing.ask import Entrance
 from broker.issuing.boxes import Boxes
@@ -56,6 +57,7 @@ def elevating(
         envelope=Envelope(keys=[hierarchy.derive(Use.ELEVATION_SEAL)]),
         name_key=hierarchy.derive(Use.ELEVATION_NAME),
     )
+    births = Births(clock=clock, boot="this-boot")
     reviews = Reviews(
         directory=folder,
         records=folder / "records",
@@ -64,9 +66,10 @@ def elevating(
         audit=audit,
         epochs=epochs,
         clock=clock,
+        births=births,
     )
     store: Store = MemoryStore(clock=clock) if client is None else RedisStore(client=client, clock=clock)
-    boxes = Boxes(policies=policies, store=store, rows=rows, reviews=reviews, epochs=epochs, clock=clock)
+    boxes = Boxes(policies=policies, store=store, rows=rows, reviews=reviews, epochs=epochs, births=births)
     desk = Elevation(
         entrance=entrance,
         policies=policies,
@@ -76,5 +79,6 @@ def elevating(
         holds=Holds(epochs=epochs),
         audit=audit,
         clock=clock,
+        births=births,
     )
     return Elevating(folder=folder, store=store, rows=rows, reviews=reviews, boxes=boxes, desk=desk)

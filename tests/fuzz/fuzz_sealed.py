@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from broker.cache.entry import EntrySeal, Spent, Tampered
+from broker.core.birth import Births
 from broker.core.credentials import Credentials
 from broker.core.secret import Secret
 from broker.keys.envelope import CannotOpen, Envelope
@@ -29,7 +30,8 @@ class StoppedClock:
         return 0.0
 
 
-SEAL = EntrySeal(envelope=ENVELOPE, clock=StoppedClock(), boot="this-boot")
+CLOCK = StoppedClock()
+SEAL = EntrySeal(envelope=ENVELOPE, clock=CLOCK, births=Births(clock=CLOCK, boot="this-boot"))
 IDENTITY = b"alice, developer"
 CREDENTIALS = Credentials(
     access_key_id="ASIAEXAMPLE000000001",

@@ -14,6 +14,7 @@ from broker.authn.dpop import ProofGuard
 from broker.authn.job_pass import JobPasses, delegated
 from broker.authn.job_pass import shown as pass_shown
 from broker.authn.session import Kind, Sessions, Unopened, shown
+from broker.core.birth import Births
 from broker.core.errors import AuthFailed, BadRequest, PassRefused
 from broker.core.identity import Identity
 from broker.core.principal import Principal
@@ -49,6 +50,7 @@ SESSIONS = Sessions(
     proofs=ProofGuard(shared=None, clock=CLOCK),
     epoch=lambda _: 0,
     clock=CLOCK,
+    births=Births(clock=CLOCK, boot="this-boot"),
 )
 ALICE = Identity(
     principal=Principal(components=("alice",), realm="EXAMPLE.COM"),
@@ -83,6 +85,7 @@ PASSES = JobPasses(
     register=NoRegister(),
     epoch=lambda _: 0,
     clock=CLOCK,
+    births=Births(clock=CLOCK, boot="this-boot"),
 )
 PASS = PASSES.made(
     delegated(ALICE, now=NOON),

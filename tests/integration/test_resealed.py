@@ -45,6 +45,7 @@ ASKED = Request(
     duration=30 * MINUTE,
     needed=1,
     epoch=0,
+    birth=None,
 )
 BY_BOB = Approval(user="bob@R", person="bob@R", at=NOON.replace(microsecond=0), epoch=0)
 

@@ -17,6 +17,7 @@ from broker.authn.directory import Directories
 from broker.authn.job_pass import LIFETIME, SHORTEST_LIFETIME, JobPass, JobPasses, Network, delegated, only, shown
 from broker.authn.register import Register
 from broker.authz.policy import Policy, decide, delegable_until
+from broker.core.birth import Births
 from broker.core.errors import (
     AccessDenied,
     AuthFailed,
@@ -55,16 +56,22 @@ ALICE = Identity(
 
 
 class HandClock:
-    """Moves when told to."""
+    """Moves when told to. Who sets ``moment`` sets the wall clock alone."""
 
     def __init__(self, moment: datetime = NOON) -> None:
         self.moment = moment
+        self.booted = 1000.0
 
     def now(self) -> datetime:
         return self.moment
 
     def boottime(self) -> float:
-        return self.moment.timestamp()
+        return self.booted
+
+    def move(self, by: timedelta) -> None:
+        """Time passes."""
+        self.moment += by
+        self.booted += by.total_seconds()
 
 
 class Instance:
@@ -77,6 +84,7 @@ class Instance:
         clock: HandClock | None = None,
         master: bytes = b"m" * 32,
         former: tuple[bytes, ...] = (),
+        boot: str = "this-boot",
     ) -> None:
         self.clock = clock or HandClock()
         self.epoch = 0
@@ -88,6 +96,7 @@ class Instance:
             register=Register(client=self.redis, key=key, former=former_keys, clock=self.clock),
             epoch=lambda _: self.epoch,
             clock=self.clock,
+            births=Births(clock=self.clock, boot=boot),
         )
 
     async def made(
@@ -280,8 +289,18 @@ async def test_a_pass_goes_on_after_the_ticket_and_ends_in_time(instance: Instan
         assert await instance.reason(text) == reason, after
 
 
-async def test_a_clock_put_back_revives_no_pass(instance: Instance) -> None:
+@pytest.mark.parametrize("back", [timedelta(0), timedelta(hours=2), timedelta(hours=20)])
+async def test_a_clock_put_back_prolongs_no_pass_of_this_host(instance: Instance, back: timedelta) -> None:
     text = await instance.text()
+    instance.clock.moment -= back
+    instance.clock.move(LIFETIME - timedelta(seconds=1))
+    assert await instance.reason(text) is None
+    instance.clock.move(timedelta(seconds=1))
+    assert await instance.reason(text) == "pass_expired"
+
+
+async def test_a_pass_of_another_host_from_the_future_does_not_count(server: FakeServer, instance: Instance) -> None:
+    text = await Instance(server, boot="another-host").text()
     instance.clock.moment = NOON - timedelta(minutes=5)
     assert await instance.reason(text) is None
     instance.clock.moment -= timedelta(seconds=1)
@@ -425,7 +444,7 @@ async def test_while_redis_is_away_nothing_counts_and_it_is_asked_again_soon(
     server.connected = True
     with pytest.raises(PassesUnavailable):
         await instance.reason(text)  # the breaker
-    instance.clock.moment += timedelta(seconds=1)
+    instance.clock.move(timedelta(seconds=1))
     assert await instance.reason(text) is None
 
 

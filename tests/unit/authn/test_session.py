@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from broker.authn import dpop, session
 from broker.authn.dpop import ProofGuard
 from broker.authn.session import COOKIE_LIFETIME, TOKEN_LIFETIME, Kind, Sessions, Unopened, shown
+from broker.core.birth import Births
 from broker.core.errors import AuthFailed, BadRequest
 from broker.core.identity import Identity, SealedSession, UnverifiedProof
 from broker.core.principal import NameType, Principal
@@ -37,22 +38,28 @@ ALICE = Identity(
 
 
 class HandClock:
-    """Moves when told to."""
+    """Moves when told to. Who sets ``moment`` sets the wall clock alone."""
 
     def __init__(self, moment: datetime = NOON) -> None:
         self.moment = moment
+        self.booted = 1000.0
 
     def now(self) -> datetime:
         return self.moment
 
     def boottime(self) -> float:
-        return self.moment.timestamp()
+        return self.booted
+
+    def move(self, by: timedelta) -> None:
+        """Time passes."""
+        self.moment += by
+        self.booted += by.total_seconds()
 
 
 class Instance:
     """A broker's sessions, with a clock and a master key of its own."""
 
-    def __init__(self, *, master: bytes = b"m" * 32, clock: HandClock | None = None) -> None:
+    def __init__(self, *, master: bytes = b"m" * 32, clock: HandClock | None = None, boot: str = "this-boot") -> None:
         self.clock = clock or HandClock()
         self.epoch = 0
         self.ended: set[str] = set()
@@ -62,6 +69,7 @@ class Instance:
             epoch=lambda _: self.epoch,
             is_ended=lambda _, session: session in self.ended,
             clock=self.clock,
+            births=Births(clock=self.clock, boot=boot),
         )
 
     def cookie(self, identity: Identity = ALICE) -> str:
@@ -339,11 +347,30 @@ def test_the_age_of_a_ticket_goes_on_counting_in_a_session(instance: Instance) -
     assert instance.open(cookie).authenticated_at == ALICE.authenticated_at
 
 
-def test_a_clock_put_back_revives_no_session(instance: Instance) -> None:
-    cookie = instance.cookie()
+def test_a_session_of_another_host_from_the_future_does_not_open(instance: Instance) -> None:
+    """The clock was put back here, or is ahead there: its end would come too late."""
+    cookie = Instance(boot="another-host").cookie()
     instance.clock.moment -= timedelta(minutes=5)
     assert instance.open(cookie)
     instance.clock.moment -= timedelta(seconds=1)
+    assert instance.reason(cookie) == "session_expired"
+
+
+@pytest.mark.parametrize("back", [timedelta(0), timedelta(hours=2), timedelta(hours=20)])
+def test_a_clock_put_back_prolongs_no_session_of_this_host(instance: Instance, back: timedelta) -> None:
+    cookie = instance.cookie()
+    instance.clock.moment -= back
+    instance.clock.move(session.COOKIE_LIFETIME - timedelta(seconds=1))
+    assert instance.open(cookie)
+    instance.clock.move(timedelta(seconds=1))
+    assert instance.reason(cookie) == "session_expired"
+
+
+def test_a_session_of_a_moment_that_is_yet_to_come_by_the_clock_that_nobody_sets_does_not_open(
+    instance: Instance,
+) -> None:
+    cookie = instance.cookie()
+    instance.clock.booted -= 60
     assert instance.reason(cookie) == "session_expired"
 
 

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from broker.authz.elevation import REQUEST, Approval, Request, Rows, State, standing
+from broker.core.birth import Birth
 from broker.core.elevation import person_named
 from broker.core.roles import RoleName
 from broker.core.scope import ScopeName
@@ -32,11 +33,12 @@ ASKED = Request(
     duration=30 * MINUTE,
     needed=2,
     epoch=7,
+    birth=Birth("b" * 16, 1000.5),
 )
 
 
 def approval(name: str = "bob", *, after: timedelta = MINUTE, epoch: int = 7) -> Approval:
-    return Approval(user=f"{name}@R", person=person_named((name,), "R"), at=NOW + after, epoch=epoch)
+    return Approval(user=f"{name}@R", person=person_named((name,), "R"), at=NOW + after, epoch=epoch, birth=None)
 
 
 def stands(*approvals: Approval, request: Request = ASKED, now: timedelta = 5 * MINUTE, ended: bool = False) -> State:

@@ -10,6 +10,7 @@ import pytest
 
 from broker.cache import entry as entry_module
 from broker.cache.entry import SHORTEST_LEFT, EntrySeal, Spent, Tampered
+from broker.core.birth import Births
 from broker.core.credentials import Credentials
 from broker.keys.envelope import Envelope
 from tests.fakes.cache import HOUR, KEY, KEY_ID, OLD_KEY, SECRET, TOKEN, MovedClock, credentials
@@ -20,7 +21,7 @@ HERE, ELSEWHERE = "this-boot", "another-host"
 
 
 def seal_of(clock: MovedClock, *keys: bytes, boot: str = HERE) -> EntrySeal:
-    return EntrySeal(envelope=Envelope(keys=keys or (KEY,)), clock=clock, boot=boot)
+    return EntrySeal(envelope=Envelope(keys=keys or (KEY,)), clock=clock, births=Births(clock=clock, boot=boot))
 
 
 @pytest.fixture

@@ -24,6 +24,7 @@ from broker.authn.session import Sessions
 from broker.authz.limits import Limits, Of
 from broker.authz.policies import Policies
 from broker.authz.policy import Policy
+from broker.core.birth import Births
 from broker.core.credentials import Credentials
 from broker.core.errors import (
     AccessDenied,
@@ -231,12 +232,14 @@ class House:
             epoch=self.epochs.of,
             is_ended=self.epochs.is_ended,
             clock=self.clock,
+            births=Births(clock=self.clock, boot="this-boot"),
         )
         self.passes = JobPasses(
             envelope=DailyEnvelope(hierarchy=hierarchy, use=Use.JOB_PASS_SEAL, clock=self.clock, days=7),
             register=Register(client=None, key=b"r" * 32, clock=self.clock),
             epoch=self.epochs.of,
             clock=self.clock,
+            births=Births(clock=self.clock, boot="this-boot"),
         )
         entrance = Entrance(
             authenticator=cast("Any", self.names),

@@ -110,8 +110,9 @@ def request_of(state: State, **more: Any) -> Seen:
         duration=timedelta(minutes=90),
         needed=2,
         epoch=0,
+        birth=None,
     )
-    approval = Approval(user=MARKUP, person=MARKUP, at=NOW, epoch=0)
+    approval = Approval(user=MARKUP, person=MARKUP, at=NOW, epoch=0, birth=None)
     standing = Standing(request=asked, state=state, approvals=(approval,), ends=NOW + timedelta(hours=1))
     return Seen(standing, **{"is_mine": True, "may_decide": True, **more})
 
