@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import stat
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from broker.assembly.hsm import hsm_problems, signing_key_of
@@ -11,6 +13,7 @@ from broker.assembly.keys import hierarchy_of
 from broker.audit.cosignature import BadWitnessKey, WitnessKey
 from broker.audit.log import AuditLog, Observer
 from broker.audit.signer import jwks_of, signers_by
+from broker.audit.sinks.durable import NotOurs, require_closed_to_others
 from broker.audit.sinks.forward import Forwarder
 from broker.audit.witnesses import WitnessAddress, Witnesses
 from broker.config.audit import Witness
@@ -87,7 +90,7 @@ def witnesses_of(settings: Settings, *, audit: AuditLog, metrics: Metrics, clock
 
 def problems_of(settings: Settings) -> list[str]:
     """What is wrong about HSM and witnesses beyond its form."""
-    problems = hsm_problems(settings.encryption.hsm)
+    problems = hsm_problems(settings.encryption.hsm) + _directory_problems(settings.audit.directory)
     for number, section in enumerate(settings.audit.witnesses):
         try:
             _address(section)
@@ -95,6 +98,21 @@ def problems_of(settings: Settings) -> list[str]:
             fix = "copy the word that the witness prints when it starts"
             problems.append(f"audit.witnesses[{number}].public_key: {error} — fix: {fix}")
     return problems
+
+
+def _directory_problems(directory: Path) -> list[str]:
+    """One that is missing, full or read-only may be mended while we run; one that is open to others is not to be begun with."""
+    try:
+        status = directory.stat()
+        if not stat.S_ISDIR(status.st_mode):
+            return [f"audit.directory: {directory} is not a directory — fix: name a directory of the broker's own"]
+        require_closed_to_others(status, directory)
+    except NotOurs as error:
+        what, _, fix = str(error.strerror).partition("; run: ")
+        return [f"audit.directory: {directory} {what} — fix: {fix}"]
+    except OSError:
+        return []
+    return []
 
 
 async def _found(hsm: HsmKey) -> None:

@@ -44,6 +44,7 @@ from broker.sts.base import BaseCredentials
 from broker.sts.client import StsClient
 from broker.sts.console import Console
 from broker.sts.iam import RolePolicies
+from broker.watch.clock import ClockWatch
 from broker.watch.dependencies import Dependencies
 from broker.watch.files import FileWatch
 from broker.watch.metrics import Metrics
@@ -76,6 +77,7 @@ class Broker:
     redis: redis.Redis | None
     cache: CredentialCache
     files: FileWatch
+    clock_watch: ClockWatch
     epochs: Epochs
     denies: Denies
     role_policies: RolePolicies | None
@@ -107,6 +109,7 @@ class Broker:
             self.lag.keep_looking,
             self.room.keep_looking,
             self.files.keep_looking,
+            self.clock_watch.keep_looking,
             self.epochs.keep_in_step,
             self.denies.keep_in_force,
             self.policy.keep_giving_back,
@@ -250,6 +253,7 @@ def assemble(settings: Settings, checked: Checked, *, keys: Keys, source: Source
     if secrets.vault is not None:
         keys.keep_sealed(secrets.vault)
     files = _files(settings, checked, audit=audit)
+    clock_watch = ClockWatch(clock=clock, audit=audit)
     add_key_gauges(metrics, keys)
     add_gauges(
         metrics,
@@ -260,12 +264,14 @@ def assemble(settings: Settings, checked: Checked, *, keys: Keys, source: Source
         files=files,
         sts=sts,
         issuer=issuer,
+        clock=clock_watch,
     )
     probes = {
         "cache": cache.ping,
         "sts": sts.ping,
         "replay_guard": entry.replay_guard.ping,
         "files": files.ping,
+        "clock": clock_watch.ping,
         "revocations": epochs.ping,
         "aws_denies": denies.ping,
         "secrets": secrets.ping,
@@ -318,6 +324,7 @@ def assemble(settings: Settings, checked: Checked, *, keys: Keys, source: Source
         redis=client,
         cache=cache,
         files=files,
+        clock_watch=clock_watch,
         epochs=epochs,
         denies=denies,
         role_policies=role_policies,

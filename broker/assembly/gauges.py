@@ -9,6 +9,7 @@ from broker.assembly.reload import PolicyReload
 from broker.authn.keytab import AcceptorKeys
 from broker.issuing.issue import Issuer
 from broker.sts.client import StsClient
+from broker.watch.clock import ClockWatch
 from broker.watch.files import FileWatch
 from broker.watch.metrics import Metrics
 from broker.web.tls import ServerTls
@@ -24,6 +25,7 @@ def add_gauges(
     files: FileWatch,
     sts: StsClient,
     issuer: Issuer,
+    clock: ClockWatch,
 ) -> None:
     """Those whose value is looked up when somebody asks."""
     audit, hsm = recording.audit, recording.hsm
@@ -31,6 +33,17 @@ def add_gauges(
         "broker_config_last_reload_successful",
         "Whether the roles and rules of the configuration file are in force, as of the last reload",
         lambda: float(policy.is_well),
+    )
+    metrics.gauge(
+        "broker_config_restart_needed",
+        "Keys of the configuration file whose values a restart would change, as of the last reload",
+        lambda: float(policy.restart_needed),
+    )
+    metrics.counter("broker_clock_jumps", "How often the wall clock was set while we ran", lambda: float(clock.jumps))
+    metrics.gauge(
+        "broker_clock_last_jump_seconds",
+        "By how much the wall clock was set last, negative for back",
+        lambda: clock.last,
     )
     metrics.gauge(
         "broker_audit_last_checkpoint_timestamp_seconds",

@@ -77,7 +77,13 @@ class PolicyReload:
         self._directories = directories
         self._audit = audit
         self._old: asyncio.Queue[tuple[list[dict[Any, Any]], weakref.ref[Policy]]] = asyncio.Queue()
+        self._waiting: list[str] = []
         self.is_well = True
+
+    @property
+    def restart_needed(self) -> int:
+        """How many keys of the file have values that only a restart brings in force, as of the last reload."""
+        return len(self._waiting)
 
     async def keep_giving_back(self) -> None:
         """Let go of old policies bit by bit, at once it would take a tenth of a second for a long one. Runs until cancelled."""
@@ -144,7 +150,8 @@ class PolicyReload:
             )
         before, self._fingerprint = self._fingerprint, found.fingerprint
         was_well, self.is_well = self.is_well, True
-        if before == found.fingerprint and was_well:
+        was_waiting, self._waiting = self._waiting, waiting
+        if before == found.fingerprint and was_well and was_waiting == waiting:
             _log.info("%s: roles and rules are what they were", self._source.config)
             return
         what = await changes(self._policies.current, policy) | ({"needs_restart": waiting} if waiting else {})

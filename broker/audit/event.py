@@ -34,6 +34,7 @@ class Kind(enum.StrEnum):
     RELOAD = "reload"
     CONFIG_RELOADED = "config_reloaded"
     CONFIG_REFUSED = "config_refused"
+    CLOCK_JUMP = "clock_jump"
     INTENT = "intent"
     ISSUED = "issued"
     FETCHED = "fetched"

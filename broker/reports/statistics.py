@@ -27,6 +27,7 @@ _NOTABLE = frozenset(
         "aws_deny_removed",
         "break_glass",
         "cache_tamper",
+        "clock_jump",
         "config_reloaded",
         "config_refused",
         "external_id_not_enforced",

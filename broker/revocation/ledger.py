@@ -14,6 +14,7 @@ import enum
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import orjson
@@ -43,6 +44,10 @@ class Kind(enum.StrEnum):
 # What ends nothing that is sealed or kept here.
 _OF_NO_EPOCH = frozenset({Kind.SESSION, Kind.AWS_DENY, Kind.SUSPICION})
 _NONE: Mapping[str, int] = {}
+# What was ended is remembered for so much longer than it could have lived: a wall clock that is set ahead, and back again when
+# somebody notices, must not make anybody forget it in between. Two hours are what is promised; longer would be felt by whoever
+# ends many sessions, for so many of one person's are remembered and no more (``epochs``).
+LINGER = timedelta(hours=3)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -193,7 +198,7 @@ class Ledger:
 def is_over(entry: Entry, now: int) -> bool:
     """Whether an entry is of no more use (``now`` in Unix seconds). A deny is, once it was taken away."""
     is_owed = entry.subject.kind is Kind.AWS_DENY and entry.held
-    return entry.until != 0 and entry.until <= now and not is_owed
+    return entry.until != 0 and entry.until + LINGER.total_seconds() <= now and not is_owed
 
 
 def _is_passing(entry: Entry) -> bool:

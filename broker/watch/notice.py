@@ -277,6 +277,20 @@ def _vault_tampered(event: Event) -> _Said:
     )
 
 
+def _clock_jumped(event: Event) -> _Said:
+    by = event.details.get("seconds", 0)
+    return _Said(
+        name="clock_jump",
+        severity=Severity.MEDIUM,
+        happened=f"The wall clock was set {'ahead' if by > 0 else 'back'} by {abs(by)} s",
+        why=(
+            "Somebody set it, a time service stepped it, or the host was moved or put to sleep.",
+            "What this host made ends in time all the same. Tickets and AWS go by the clock: while it is wrong, both refuse.",
+        ),
+        do=("timedatectl status", "zerotrust-admin audit tail"),
+    )
+
+
 def _not_enforced(event: Event) -> _Said:
     tried = str(event.details.get("try", "")).replace("_", " ")
     return _Said(
@@ -337,6 +351,7 @@ _SAYINGS: Mapping[Kind, Callable[[Event], _Said]] = {
     Kind.ALERT: _alarm,
     Kind.TAMPER: _tampered,
     Kind.VAULT_TAMPER: _vault_tampered,
+    Kind.CLOCK_JUMP: _clock_jumped,
     Kind.NOT_ENFORCED: _not_enforced,
     Kind.REVOKED: _revoked,
     Kind.AWS_DENY_FAILED: _not_denied,

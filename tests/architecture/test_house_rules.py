@@ -138,6 +138,7 @@ def test_nobody_copies_a_grant_or_a_principal_with_something_changed() -> None:
     assert {name: changed for name, changed in copying.items() if changed} == {
         "authn/directory.py": {"groups", "groups_unknown"},
         "authn/job_pass.py": {
+            "birth",
             "channel_bound",
             "delegated_at",
             "identity",

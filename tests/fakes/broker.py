@@ -142,6 +142,13 @@ class BrokerProcess:
         command = [str(PROGRAMS / "zerotrust-broker"), "check-config", "--config", str(self.config)]
         return subprocess.run(command, env=self._env, capture_output=True, text=True, check=False, timeout=60)
 
+    def serve(self) -> subprocess.CompletedProcess[str]:
+        """A start that is expected to fail, with what it said."""
+        command = [str(PROGRAMS / "zerotrust-broker"), "serve", "--config", str(self.config)]
+        return subprocess.run(
+            command, env=self._env, capture_output=True, text=True, check=False, timeout=START_SECONDS
+        )
+
     def kill(self) -> None:
         """SIGKILL."""
         if self.process is not None:

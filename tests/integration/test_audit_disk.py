@@ -264,14 +264,31 @@ def test_what_stands_in_the_place_of_the_file_is_not_written_to(
     verified(broker)
 
 
-def test_a_directory_that_anybody_may_write_to_is_not_used(alice: Asker, prepared: StartBroker, tmp_path: Path) -> None:
+@pytest.mark.parametrize("what", ["open", "foreign"])
+def test_a_directory_that_is_open_to_others_or_theirs_is_not_started_with(
+    prepared: StartBroker, tmp_path: Path, what: str
+) -> None:
     directory = tmp_path / "audit"
-    directory.mkdir()
-    directory.chmod(0o777)
-    broker = prepared(directory).start()
+    broker = prepared(directory)
+    directory.mkdir(mode=0o750)
+    directory.chmod(0o777 if what == "open" else 0o750)
+    os.chown(directory, 54_321 if what == "foreign" else -1, -1)
+    done = broker.serve()
+    said = {"open": "is writable by others — fix: chmod go-w", "foreign": "belongs to user id 54321 — fix: chown 0"}
+    assert done.returncode == 78
+    assert f"audit.directory: {directory} {said[what]}" in done.stderr
+    assert broker.check_config().returncode == 78
+
+
+def test_a_directory_that_is_opened_to_others_meanwhile_is_not_used(
+    alice: Asker, prepared: StartBroker, tmp_path: Path
+) -> None:
+    broker, path = in_use(prepared, alice, tmp_path / "audit")
+    path.parent.chmod(0o777)
+    path.rename(path.with_name(path.name + ".1"))
     refused(alice.ask(broker.url))
     assert "chmod go-w" in broker.output.read_text()
-    directory.chmod(0o750)
+    path.parent.chmod(0o750)
     assert alice.ask(broker.url).status == 200
     verified(broker)
 

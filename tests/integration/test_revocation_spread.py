@@ -22,7 +22,7 @@ from broker.core.principal import Principal
 from broker.keys.hierarchy import KeyHierarchy
 from broker.revocation import spread
 from broker.revocation.epochs import Epochs
-from broker.revocation.ledger import EVERY_ROLE, Kind, Subject
+from broker.revocation.ledger import EVERY_ROLE, LINGER, Kind, Subject
 from tests.fakes.epochs import epochs_beside, ledger_file
 from tests.fakes.redis import RedisServer
 
@@ -297,7 +297,7 @@ async def test_an_ended_session_leaves_redis_when_it_is_over(
 ) -> None:
     monkeypatch.setattr(spread, "_FULL_EVERY", timedelta(seconds=1))
     async with join("one") as one, join("two") as two:
-        await one.end_session(ALICE, "s", until=int(time.time()) + 2)
+        await one.end_session(ALICE, "s", until=int(time.time() - LINGER.total_seconds()) + 2)
         await until(lambda: two.is_ended(ALICE, "s"))
         assert server.cli("HLEN", ENTRIES).strip() == "1"
         await until(lambda: not two.is_ended(ALICE, "s"))

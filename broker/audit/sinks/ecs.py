@@ -76,6 +76,7 @@ _MEANINGS: Mapping[Kind, _Meaning] = {
     Kind.AWS_DENY_REMOVED: _Meaning(("iam",), ("change",)),
     Kind.AWS_DENY_FAILED: _Meaning(("iam",), ("change",)),
     Kind.NOT_ENFORCED: _Meaning(("configuration",), ("info",), kind="alert"),
+    Kind.CLOCK_JUMP: _Meaning(("configuration",), ("change",), kind="alert"),
     Kind.TAMPER: _Meaning(("intrusion_detection",), ("info",), kind="alert"),
     Kind.VAULT_TAMPER: _Meaning(("intrusion_detection",), ("info",), kind="alert"),
     Kind.ALERT: _Meaning(("intrusion_detection",), ("info",), kind="alert"),

@@ -60,6 +60,7 @@ _MEANINGS: Mapping[Kind, _Meaning] = {
     Kind.RELOAD: _Meaning(_Class.APPLICATION_LIFECYCLE, 8, "Update"),
     Kind.CONFIG_RELOADED: _Meaning(_Class.APPLICATION_LIFECYCLE, 8, "Update"),
     Kind.CONFIG_REFUSED: _Meaning(_Class.APPLICATION_LIFECYCLE, 8, "Update"),
+    Kind.CLOCK_JUMP: _Meaning(_Class.DETECTION_FINDING, *_CREATE, _HIGH),
     Kind.NOTIFIED: _Meaning(_Class.APPLICATION_LIFECYCLE, _OTHER, "Notify"),
     Kind.NOT_NOTIFIED: _Meaning(_Class.APPLICATION_LIFECYCLE, _OTHER, "Notify"),
     Kind.TESTED: _Meaning(_Class.APPLICATION_LIFECYCLE, _OTHER, "Notify"),

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 # The ``event`` members that are alarms whatever else they say.
-_ALARMS = frozenset(
-    {"alert", "cache_tamper", "vault_tamper", "external_id_not_enforced", "key_changed_uncertified", "break_glass"}
-)
+_ALARMS = frozenset({
+    "alert", "cache_tamper", "vault_tamper", "external_id_not_enforced", "key_changed_uncertified", "break_glass", "clock_jump",
+})  # fmt: skip
 # RFC 5424, section 6.2.1, and journald's PRIORITY are the same eight words.
 CRITICAL, WARNING, NOTICE, INFORMATIONAL = 2, 4, 5, 6
 

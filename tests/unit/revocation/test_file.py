@@ -12,7 +12,7 @@ import pytest
 from broker.keys.hierarchy import KeyHierarchy, KeyVersion, Use
 from broker.keys.hierarchy import Kind as KeyKind
 from broker.revocation.file import Damaged, LedgerFile, problems_of
-from broker.revocation.ledger import Entry, Kind, Subject
+from broker.revocation.ledger import LINGER, Entry, Kind, Subject
 from tests.fakes.epochs import ledger_file
 
 KEYS = KeyHierarchy(master=b"m" * 32)
@@ -57,9 +57,9 @@ def test_two_of_one_host_lose_nothing_of_each_other(file: LedgerFile) -> None:
 
 
 def test_what_is_over_is_not_kept(file: LedgerFile) -> None:
-    file.keep([entry("alice@R", until=100), entry("bob@R")], now=99)
+    file.keep([entry("alice@R", until=100), entry("bob@R")], now=99 + int(LINGER.total_seconds()))
     assert len(file.read()) == 2
-    file.keep([entry("carol@R")], now=100)
+    file.keep([entry("carol@R")], now=100 + int(LINGER.total_seconds()))
     assert sorted(file.read()) == [entry("bob@R"), entry("carol@R")]
 
 
