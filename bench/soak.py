@@ -30,6 +30,8 @@ from tests.fakes.sts import StrictSts, demo_world
 
 RESULT = Path(__file__).with_name("soak.json")
 _WORKERS = 2
+# All workers' together.
+CONNECTIONS = _WORKERS * crowd.CONNECTIONS
 _BATCH = 500  # good ones, and as many bad ones at most
 _POINTS = 100
 # Of the bad ones: so many come from new addresses first, so that what is kept of each (``authz.limits``) has its full size early.
@@ -58,8 +60,11 @@ class House:
 
 
 @contextlib.contextmanager
-def house(folder: Path) -> Iterator[House]:
-    """A broker in front of a realm of its own, with Redis and STS, ended with the block."""
+def house(folder: Path, *, limits: bool = True) -> Iterator[House]:
+    """A broker in front of a realm of its own, with Redis and STS, ended with the block.
+
+    With ``limits`` it counts requests by asker and address, and keeps up to ``authz.limits.NAMES`` addresses in mind.
+    """
     with contextlib.ExitStack() as stack:
         users = {"alice": "only-for-this-run", "mallory": "only-for-this-run"}
         services = ("HTTP/localhost", "host/localhost")
@@ -80,7 +85,7 @@ def house(folder: Path) -> Iterator[House]:
             server={
                 "listen": ["http://127.0.0.1:0"],
                 "hostnames": ["localhost"],
-                "rate_limit": {"per_principal": rate, "per_address": rate},
+                **({"rate_limit": {"per_principal": rate, "per_address": rate}} if limits else {}),
             },
         )
         broker = stack.enter_context(BrokerProcess(home, settings, env=realm.env))
@@ -108,7 +113,7 @@ def run(
     with ProcessPoolExecutor(
         _WORKERS, multiprocessing.get_context("spawn"), initializer=crowd.enter, initargs=(here.realm.env,)
     ) as workers:
-        batches = _batches(good, bad)
+        batches = _batches(good, bad, size=max(1, min(_BATCH, max(good, bad) // points)))
         flood = bad * FLOOD
         running: set[Future[Answers]] = set()
         seen.append(here.look(0, started))
@@ -129,8 +134,8 @@ def run(
     return seen, answers
 
 
-def _batches(good: int, bad: int) -> Iterator[tuple[int, int]]:
-    count = max(1, -(-max(good, bad) // _BATCH))
+def _batches(good: int, bad: int, *, size: int) -> Iterator[tuple[int, int]]:
+    count = max(1, -(-max(good, bad) // size))
     for number in range(count):
         yield tuple((number + 1) * each // count - number * each // count for each in (good, bad))  # type: ignore[misc]
 
