@@ -15,6 +15,7 @@ from broker.audit.event import Event, Kind
 from broker.audit.log import AuditLog
 from broker.core.clock import Clock, rfc3339
 from broker.core.errors import AuditUnavailable
+from broker.core.fault import Fault
 
 LOOK_EVERY = timedelta(seconds=1)
 # Time services slew what is less than this by themselves, and hosts of a fleet may differ by so much.
@@ -58,7 +59,9 @@ class ClockWatch:
 
     async def ping(self) -> str | None:
         """None, or what was done to the clock a short while ago."""
-        return None if self._clock.boottime() >= self._shown_until else f"the wall clock was set {self._said()}"
+        if self._clock.boottime() >= self._shown_until:
+            return None
+        return Fault(f"the wall clock was set {self._said()}", code="clock_jump")
 
     def _said(self) -> str:
         return f"{'ahead' if self.last > 0 else 'back'} by {abs(round(self.last))} s"
