@@ -11,7 +11,7 @@ EXTRAS := --extra broker --extra azure --extra hsm --extra notify --extra otel -
 LOCK := uv pip compile --quiet --generate-hashes --no-emit-index-url --python-version 3.11 --no-header
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-up demo-down test check bench lint format types man docs image lock clean
+.PHONY: help setup demo demo-up demo-down test check bench reliability lint format types man docs image lock clean
 
 help:  ## what can be made
 	@awk -F ':.*  ## ' '/^[a-z-]+:.*  ## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -47,6 +47,10 @@ bench: setup  ## the product against its peers, as ratios of the same run
 	@requirements/system.sh demo bench
 	@$(BIN)/python -m bench
 	@$(BIN)/python -m bench.vault
+
+reliability: setup  ## each fault of docs/reliability.md, injected and measured: writes the table there; as root
+	@requirements/system.sh demo test
+	$(BIN)/python -m bench.reliability
 
 lint: setup  ## format and style of everything, without changing it
 	$(BIN)/ruff format --check .
@@ -88,5 +92,5 @@ lock:  ## writes the lock files anew
 	PATH="$(CURDIR)/$(BIN):$$PATH" npm --prefix requirements/javascript install --silent --package-lock-only --omit-lockfile-registry-resolved
 
 clean:  ## removes what the other commands left, except .venv
-	rm -rf .demo .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache dist docs/_build bench/results.json
+	rm -rf .demo .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache dist docs/_build bench/results.json bench/soak.json
 	find broker zerotrust_kerberos tests demo bench -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true

@@ -145,16 +145,22 @@ def _times(way: str, pairs: Sequence[Pair]) -> str:
 
 
 def recorded(document: str, content: str) -> str:
-    """The document with ``content`` between its markers.
+    """The document with ``content`` between the markers of this table. Raises like ``between``."""
+    return between(document, "bench", content)
+
+
+def between(document: str, name: str, content: str) -> str:
+    """The document with ``content`` between its markers of a name.
 
     Raises:
         ValueError: The markers are missing.
     """
-    before, begin, rest = document.partition(BEGIN)
-    _, end, after = rest.partition(END)
+    begin_here, end_here = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
+    before, begin, rest = document.partition(begin_here)
+    _, end, after = rest.partition(end_here)
     if not begin or not end:
-        raise ValueError(f"{BEGIN} and {END} are missing")
-    return f"{before}{BEGIN}\n{content.strip()}\n{END}{after}"
+        raise ValueError(f"{begin_here} and {end_here} are missing")
+    return f"{before}{begin}\n{content.strip()}\n{end}{after}"
 
 
 def write(
