@@ -38,6 +38,7 @@ class Happening(Enum):
     UNTOLD = "fe2eefdfc11e46d7886a10a4944539e8"
     DOOR_FULL = "d87b06bc1e1d4ecf9854878966360a4e"
     MEMORY_MAY_BE_SWAPPED = "36e8d95135e843da8a617611d74ce79e"
+    CLOCK_JUMP = "21521a0da6af4535afad473caa0ffef2"
     DEFECT = "1a5ea2c323aa47d3b7d73d225ab02c59"
 
     @property

@@ -16,6 +16,7 @@ from broker.audit.log import AuditLog
 from broker.core.clock import Clock, rfc3339
 from broker.core.errors import AuditUnavailable
 from broker.core.fault import Fault
+from broker.core.happening import Happening
 
 LOOK_EVERY = timedelta(seconds=1)
 # Time services slew what is less than this by themselves, and hosts of a fleet may differ by so much.
@@ -48,7 +49,7 @@ class ClockWatch:
         self._lead, self.last = lead, by
         self.jumps += 1
         self._shown_until = self._clock.boottime() + SHOWN_FOR.total_seconds()
-        _log.error("the wall clock was set %s", self._said())
+        _log.error("the wall clock was set %s", self._said(), extra=Happening.CLOCK_JUMP.said())
         await self._record(by)
 
     async def keep_looking(self) -> None:
