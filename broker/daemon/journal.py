@@ -26,6 +26,7 @@ _PRIORITIES = (
 )
 # Bytes. A datagram takes some 200 KiB; no trace of ours is half as long as this.
 _MESSAGE_MAX = 48 * 1024
+_STANDARD_ERROR = 2
 _LINE = "%(levelname)s %(message)s"
 
 
@@ -33,7 +34,7 @@ def handler(environ: Mapping[str, str], *, journal: Path = SOCKET) -> logging.Ha
     """What the log is written with: the journal where systemd.exec(5) says that standard error leads there."""
     lines = logging.StreamHandler(sys.stderr)
     lines.setFormatter(logging.Formatter(_LINE))
-    here = os.fstat(sys.stderr.fileno())
+    here = os.fstat(_STANDARD_ERROR)
     if environ.get("JOURNAL_STREAM") != f"{here.st_dev}:{here.st_ino}":
         return lines
     return _Journal(journal, otherwise=lines)
@@ -57,6 +58,10 @@ class _Journal(logging.Handler):
             self._socket.sendto(entry, self._path)
         except OSError:
             self._otherwise.handle(record)
+
+    def close(self) -> None:
+        self._socket.close()
+        super().close()
 
 
 def _fields(text: str, record: logging.LogRecord) -> Iterator[tuple[str, str]]:

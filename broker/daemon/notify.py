@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 
 # How long `systemctl status` may show what was so.
-_STATUS_EVERY_SECONDS = 10.0
+_STATUS_EVERY_SECONDS = 2.0
 
 
 class Notifier:

@@ -69,6 +69,7 @@ class Host:
     def _install(self, keytab: Path) -> None:
         self.machine.install_programs()
         self.copy_units()
+        self.machine.write("/etc/hosts", "127.0.0.1 localhost\n")
         self.machine.run("systemd-sysusers")
         self.machine.run("systemd-tmpfiles", "--create", "zerotrust.conf")
         # Those two are for a bare kinit in the realm's own folder (krb5/README.md).
@@ -88,6 +89,11 @@ class Host:
         self.machine.write("/etc/zerotrust/environment", keys, mode=0o600)
         self.configure()
 
+    @property
+    def certificate(self) -> bytes:
+        """What clients trust, PEM."""
+        return self._certificate.pem
+
     def copy_units(self) -> None:
         """Put the units where an administrator does."""
         for file in [
@@ -100,6 +106,8 @@ class Host:
             self.machine.copy(file, f"/etc/systemd/user/{file.name}")
         for name, folder in (("sysusers", "sysusers.d"), ("tmpfiles", "tmpfiles.d")):
             self.machine.copy(UNITS / f"zerotrust.{name}.conf", f"/etc/{folder}/zerotrust.conf")
+        self.machine.copy(UNITS / "zerotrust.catalog", "/usr/lib/systemd/catalog/zerotrust.catalog")
+        self.machine.run("journalctl", "--update-catalog")
         self.machine.run("systemctl", "daemon-reload")
 
     def configure(self, **sections: Any) -> None:

@@ -246,7 +246,7 @@ class Machine:
         self.write("/opt/zerotrust/pyvenv.cfg", "home = /usr/bin\ninclude-system-site-packages = false\n")
         self.run("mkdir", "--parents", "/opt/zerotrust/bin")
         self.run("ln", "--symbolic", "/usr/bin/python3", "/opt/zerotrust/bin/python3")
-        self.write(f"{_SITE_PACKAGES}/shown.pth", f"{_SHOWN}/packages\n{_SHOWN}/source\n")
+        self.write(f"{SITE_PACKAGES}/shown.pth", f"{_SHOWN}/packages\n{_SHOWN}/source\n")
         for name, function in (("zerotrust-broker", "main"), ("zerotrust-admin", "admin")):
             text = _PROGRAM.format(name=name, function=function)
             self.write(f"/opt/zerotrust/bin/{name}", text, mode=0o755)
@@ -256,7 +256,7 @@ class Machine:
 
 
 _SHOWN = "/opt/shown"
-_SITE_PACKAGES = f"/opt/zerotrust/lib/python{sys.version_info.major}.{sys.version_info.minor}/site-packages"
+SITE_PACKAGES = f"/opt/zerotrust/lib/python{sys.version_info.major}.{sys.version_info.minor}/site-packages"
 
 
 def programs_shown() -> dict[str, Path]:

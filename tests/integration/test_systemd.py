@@ -51,6 +51,31 @@ def test_the_unit_exposes_at_most_what_is_promised(unit: Path, most: float) -> N
     assert run.returncode == 0
 
 
+DROP_INS = sorted((FOLDER / "drop-ins").glob("*.conf"))
+# That of an HSM on USB says itself that it opens more.
+MORE = {"hsm-usb.conf": 1.9}
+# Its service type is of a later systemd than Debian 12's.
+LATER = {"notify-reload.conf"}
+
+
+@pytest.mark.parametrize("drop_in", [each for each in DROP_INS if each.name not in LATER], ids=lambda path: path.name)
+def test_a_drop_in_fits_the_unit_that_it_names_and_keeps_it_closed(installed: Path, drop_in: Path) -> None:
+    unit = installed / re.findall(r"To (\S+)\.d/", drop_in.read_text())[0]
+    folder = unit.with_name(f"{unit.name}.d")
+    folder.mkdir()
+    (folder / drop_in.name).write_text(drop_in.read_text())
+    env = {"PATH": "/usr/bin:/bin", "SYSTEMD_UNIT_PATH": f"{installed}:"}
+    run = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", unit], capture_output=True, text=True, check=False, env=env
+    )
+    assert (run.returncode, run.stdout + run.stderr) == (0, "")
+    if unit.suffix == ".service":
+        most = f"--threshold={MORE.get(drop_in.name, EXPOSURE_MAX) * 10:.0f}"
+        command = ["systemd-analyze", "security", "--offline=true", "--no-pager", most, unit]
+        run = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
+        assert run.returncode == 0, run.stdout[-300:]
+
+
 def test_a_configuration_that_must_not_start_is_not_started_again() -> None:
     text = UNIT.read_text()
     assert "RestartPreventExitStatus=78" in text

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import os
 import re
+import socket
 from pathlib import Path
 
 import pytest
@@ -61,5 +64,40 @@ def test_a_message_of_any_length_fits_a_datagram() -> None:
     assert len(fields("ä" * 200_000)["MESSAGE"].encode()) <= 48 * 1024
 
 
-def test_where_standard_error_is_no_journal_lines_go_there(capfd: pytest.CaptureFixture[str]) -> None:
+def heard(record: logging.LogRecord, folder: Path) -> list[bytes]:
+    """What a journald would take: the entry, as it came."""
+    path = folder / "journal"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ear:
+        ear.bind(str(path))
+        ear.setblocking(False)
+        with contextlib.closing(journal._Journal(path, otherwise=logging.NullHandler())) as handler:
+            handler.handle(record)
+        return [ear.recv(65536)]
+
+
+def line(message: str) -> logging.LogRecord:
+    return logging.LogRecord("broker.x", logging.ERROR, "x.py", 7, message, None, None, "f")
+
+
+def test_a_message_of_several_lines_forges_no_field(tmp_path: Path) -> None:
+    message = "gone\nPRIORITY=7\nMESSAGE_ID=1"
+    (entry,) = heard(line(message), tmp_path)
+    assert entry.startswith(b"MESSAGE\n" + len(message).to_bytes(8, "little") + message.encode() + b"\nPRIORITY=3\n")
+
+
+def test_what_journald_does_not_take_goes_where_lines_go(tmp_path: Path) -> None:
+    said: list[str] = []
+    otherwise = logging.Handler()
+    otherwise.emit = lambda record: said.append(record.getMessage())  # type: ignore[method-assign]
+    with contextlib.closing(journal._Journal(tmp_path / "nobody", otherwise=otherwise)) as handler:
+        handler.handle(line("x"))
+    assert said == ["x"]
+
+
+def test_where_standard_error_is_no_journal_lines_go_there() -> None:
+    """``JOURNAL_STREAM`` may be of whoever started us: what counts is where the descriptor leads."""
     assert isinstance(journal.handler({"JOURNAL_STREAM": "1:2"}), logging.StreamHandler)
+    assert isinstance(journal.handler({}), logging.StreamHandler)
+    here = os.fstat(2)
+    with contextlib.closing(journal.handler({"JOURNAL_STREAM": f"{here.st_dev}:{here.st_ino}"})) as handler:
+        assert isinstance(handler, journal._Journal)
