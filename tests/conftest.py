@@ -158,7 +158,6 @@ def bao(_session_bao: BaoServer) -> Iterator[BaoServer]:
 
 
 @pytest.fixture(scope="session")
-def debian() -> Iterator[Path]:
+def debian() -> Path:
     """The unpacked tree that machines are laid over (tests/fakes/machine.py); nobody writes to it."""
-    with tempfile.TemporaryDirectory(prefix="debian-") as name:
-        yield machine.unpack(Path(name))
+    return machine.unpacked()

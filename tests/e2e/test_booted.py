@@ -30,7 +30,7 @@ signal.signal(signal.SIGUSR2, lambda *_: time.sleep(3600))
 
 
 @pytest.fixture(scope="module")
-def running(debian: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
+def _host(debian: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
     """A broker whose secrets are systemd's, and that can be made to hang."""
     with host(debian, tmp_path_factory.mktemp("host")) as booted:
         machine = booted.machine
@@ -45,8 +45,14 @@ def running(debian: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         booted.settings.pop("encryption")
         booted.configure(redis={"url": booted.redis.url})
         booted.drop_in(f"{UNIT}.service", _CREDENTIALS)
-        booted.start(UNIT)
         yield booted
+
+
+@pytest.fixture
+def running(_host: Host) -> Host:
+    """The same, with a broker that runs, whatever the last test left."""
+    _host.start(UNIT)
+    return _host
 
 
 def pid(running: Host) -> int:
@@ -58,11 +64,11 @@ def status(running: Host) -> str:
 
 
 def eventually_status(running: Host, wanted: str) -> str:
-    """The status, once this is in it. Who asks /readyz has everything looked at."""
+    """The status, once this pattern is in it. Who asks /readyz has everything looked at."""
 
-    def is_there() -> bool:
+    def is_there() -> re.Match[str] | None:
         running.get("/readyz")
-        return wanted in status(running)
+        return re.search(wanted, status(running))
 
     with running.machine.network():
         eventually(is_there)
@@ -79,17 +85,16 @@ def serves(running: Host) -> bool:
         return running.get("/healthz")[0] == 200
 
 
-def test_it_serves_with_secrets_that_no_account_can_read(running: Host) -> None:
+def test_it_serves_with_secrets_that_systemd_hands_to_it_alone(running: Host) -> None:
     with running.machine.network():
         connection = running.connect()
         assert running.ask(connection)[0] == 200
         connection.close()
-    eventually_status(running, "all well")
-    assert re.search(r"Serving on https://0\.0\.0\.0:8443; [1-9]\d* requests for credentials; ", status(running))
-    seen = running.machine.run("cat", "--", "/proc/1/mounts").stdout
-    assert running.redis.password not in seen
-    shown = running.machine.run("systemctl", "show", UNIT).stdout
-    assert running.redis.password not in shown
+    eventually_status(running, r"^Serving on https://0\.0\.0\.0:8443; [1-9]\d* requests for credentials; all well$")
+    given = f"/run/credentials/{UNIT}.service/redis.password"
+    assert running.machine.read(given) == running.redis.password
+    assert running.machine.run("runuser", "--user", "nobody", "--", "cat", given, check=False).returncode == 1
+    assert running.redis.password not in running.machine.run("systemctl", "show", UNIT).stdout
 
 
 def test_what_happens_has_a_number_in_the_journal_that_the_catalog_explains(running: Host) -> None:
@@ -109,7 +114,7 @@ def test_what_happens_has_a_number_in_the_journal_that_the_catalog_explains(runn
     assert (entry["PRIORITY"], entry["_SYSTEMD_UNIT"]) == ("4", f"{UNIT}.service")
     explained = machine.run("journalctl", "-x", "--no-pager", f"MESSAGE_ID={entry['MESSAGE_ID']}").stdout
     assert "Redis fails: the broker goes on without it" in explained
-    eventually_status(running, "all well")
+    eventually_status(running, "all well$")
 
 
 def test_a_reload_says_in_the_status_what_came_of_it(running: Host) -> None:
@@ -122,8 +127,7 @@ def test_a_reload_says_in_the_status_what_came_of_it(running: Host) -> None:
     running.settings = json.loads(good)
     running.configure()
     running.machine.run("systemctl", "reload", UNIT)
-    eventually_status(running, "all well")
-    assert "cannot be used" not in status(running)
+    eventually_status(running, "all well$")
     running.until(UNIT, ActiveState="active", SubState="running")
 
 
@@ -147,7 +151,6 @@ def test_a_kill_costs_a_moment_and_no_record(running: Host) -> None:
 
 
 def test_sigterm_under_load_ends_within_ten_seconds_and_in_order(running: Host) -> None:
-    running.start(UNIT)
     with running.machine.network(), running.under_load() as load:
         eventually(lambda: load.done - len(load.failures) > 20)
         running.machine.run("systemctl", "stop", UNIT)
@@ -170,4 +173,3 @@ def test_a_configuration_that_must_not_start_is_said_and_not_tried_again(running
     assert "rules" in running.log()
     running.settings = json.loads(good)
     running.configure()
-    running.start(UNIT)

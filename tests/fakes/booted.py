@@ -206,7 +206,7 @@ class Host:
 
 @contextlib.contextmanager
 def host(tree: Path, folder: Path) -> Iterator[Host]:
-    """Boot one; ``tree``: what ``machine.unpack`` returned."""
+    """Boot one; ``tree``: what ``machine.unpacked`` returned."""
     with contextlib.ExitStack() as stack:
         machine = stack.enter_context(Machine.start(tree, shown=programs_shown()))
         with machine.network():

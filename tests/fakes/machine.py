@@ -5,7 +5,7 @@ what is installed). It starts in under a second, has a network of its own that h
 behind: its mounts are in a namespace that ends with it, and what it writes is in memory. Only root can boot one.
 
     @pytest.fixture(scope="module")
-    def machine(debian: Path) -> Iterator[Machine]:     # `debian`: the session's unpacked tree, tests/conftest.py
+    def machine(debian: Path) -> Iterator[Machine]:     # `debian`: the unpacked tree, tests/conftest.py
         with Machine.start(debian, shown={"/dist": Path("dist")}) as machine:     # read-only folders of this host
             yield machine
 
@@ -24,9 +24,11 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import fcntl
 import json
 import os
 import shlex
+import shutil
 import socket
 import subprocess
 import sys
@@ -79,17 +81,27 @@ class MachineError(RuntimeError):
     """The machine did not boot, or a command in it failed; the message holds what was said."""
 
 
-def unpack(folder: Path) -> Path:
-    """The tree that machines are laid over. Takes half a second and 250 MB.
+def unpacked() -> Path:
+    """The tree that machines are laid over, and that nobody writes to. Half a second and 250 MB, once for each ``debian.tar``.
 
     Raises:
         MachineError: Nobody has made it.
     """
-    packed = ROOT / ".venv/debian.tar"
+    packed, tree, stamp = (ROOT / ".venv" / name for name in ("debian.tar", "debian", "debian.unpacked"))
     if not packed.exists():
         raise MachineError(f"{packed} is not there; run, as root: requirements/debian.sh")
-    subprocess.run(["tar", "--extract", "--numeric-owner", "--file", packed, "--directory", folder], check=True)
-    return folder
+    of = str(packed.stat().st_mtime_ns)
+    # Several workers want it at the same moment.
+    with stamp.open("a+") as made:
+        fcntl.flock(made, fcntl.LOCK_EX)
+        made.seek(0)
+        if made.read() != of:
+            shutil.rmtree(tree, ignore_errors=True)
+            tree.mkdir()
+            subprocess.run(["tar", "--extract", "--numeric-owner", "--file", packed, "--directory", tree], check=True)
+            made.truncate(0)
+            made.write(of)
+    return tree
 
 
 class Machine:
@@ -106,7 +118,7 @@ class Machine:
         """Boot.
 
         Args:
-            tree: What ``unpack`` returned; it is not written to.
+            tree: What ``unpacked`` returned; it is not written to.
             shown: Where in the machine to show, read-only, which file or folder of this host.
 
         Raises:
