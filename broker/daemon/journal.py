@@ -45,6 +45,8 @@ class _Journal(logging.Handler):
 
     def __init__(self, path: Path, *, otherwise: logging.Handler) -> None:
         super().__init__()
+        # The level is a field of its own.
+        self.setFormatter(logging.Formatter("%(message)s"))
         self._path = str(path)
         self._otherwise = otherwise
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)

@@ -47,7 +47,6 @@ class Sockets:
         number = int(given["LISTEN_FDS"] or 0) if given["LISTEN_PID"] == str(os.getpid()) else 0
         passed = {}
         for descriptor in range(_FIRST_PASSED, _FIRST_PASSED + number):
-            os.set_inheritable(descriptor, False)
             if not stat.S_ISSOCK(os.fstat(descriptor).st_mode):
                 raise _misfit(f"descriptor {descriptor}", "is not a socket", f"remove it from {_UNIT}")
             each = socket.socket(fileno=descriptor)

@@ -111,6 +111,7 @@ def test_what_happens_has_a_number_in_the_journal_that_the_catalog_explains(runn
         running.redis.thaw()
     (entry, *_) = machine.journal("ZEROTRUST_CODE=redis_down")
     assert entry["MESSAGE_ID"] == "360b9bc577534f27aa8ec1b004ac113c"
+    assert entry["MESSAGE"].startswith("cache: Redis failed, going on without it")
     assert (entry["PRIORITY"], entry["_SYSTEMD_UNIT"]) == ("4", f"{UNIT}.service")
     explained = machine.run("journalctl", "-x", "--no-pager", f"MESSAGE_ID={entry['MESSAGE_ID']}").stdout
     assert "Redis fails: the broker goes on without it" in explained

@@ -49,15 +49,25 @@ COMMAND_SECONDS = 90.0
 _CLONE_NEWNET = 0x40000000
 _libc = ctypes.CDLL(None, use_errno=True)
 
-# In a mount namespace of its own: the upper layer in memory, the overlay, and then systemd-nspawn in this shell's place.
+# Where systemd keeps its control groups: beside version 1, or of version 2 alone. Two machines in one group would kill each
+# other's services.
+_HIERARCHIES = [Path("/sys/fs/cgroup") / name for name in ("systemd", "unified", "")]
+# In a mount namespace and control groups of its own: the upper layer in memory, the overlay, and then systemd-nspawn in this
+# shell's place.
 _BOOT = """
 set -e
+for hierarchy in /sys/fs/cgroup/systemd /sys/fs/cgroup/unified /sys/fs/cgroup; do
+    if [ -e "$hierarchy/cgroup.procs" ]; then
+        mkdir "$hierarchy/$3"
+        echo $$ > "$hierarchy/$3/cgroup.procs"
+    fi
+done
 mount -t tmpfs -o mode=0755 machine "$1"
 mkdir "$1/upper" "$1/work" "$1/root"
 mount -t overlay overlay -o "lowerdir=$2,upperdir=$1/upper,workdir=$1/work" "$1/root"
-machine=$1
-shift 2
-exec systemd-nspawn --directory="$machine/root" "$@"
+machine=$1 name=$3
+shift 3
+exec systemd-nspawn --directory="$machine/root" --machine="$name" "$@"
 """
 
 # The broker's locked pages are of a system call that systemd-nspawn does not know yet.
@@ -127,15 +137,18 @@ class Machine:
         with tempfile.TemporaryDirectory(prefix="machine-") as name:
             folder = Path(name)
             (folder / "mount").mkdir()
-            with cls._boot(folder, tree, shown or {}) as machine:
-                yield machine
+            try:
+                with cls._boot(folder, tree, shown or {}) as machine:
+                    yield machine
+            finally:
+                _remove_groups(_name_of(folder))
 
     @classmethod
     def _boot(cls, folder: Path, tree: Path, shown: Mapping[str, Path]) -> Machine:
         command = ["unshare", "--mount", "--propagation=private", "bash", "-c", _BOOT, "boot", folder / "mount", tree]
+        command += [_name_of(folder)]
         command += ["--quiet", "--boot", "--private-network", "--register=no", "--keep-unit", "--console=pipe"]
-        command += ["--notify-ready=yes", f"--machine=m{folder.name.removeprefix('machine-').replace('_', '-')}"]
-        command += [f"--system-call-filter={_CALLS}"]
+        command += ["--notify-ready=yes", f"--system-call-filter={_CALLS}"]
         command += [f"--bind-ro={source.resolve()}:{target}" for target, source in shown.items()]
         said = folder / "console"
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ear, said.open("wb") as console:
@@ -278,6 +291,17 @@ def programs_shown() -> dict[str, Path]:
         f"{_SHOWN}/source/broker": ROOT / "broker",
         f"{_SHOWN}/source/zerotrust_kerberos": ROOT / "zerotrust_kerberos",
     }
+
+
+def _name_of(folder: Path) -> str:
+    """A host name that no other machine has."""
+    return f"m{folder.name.removeprefix('machine-').replace('_', '-')}"
+
+
+def _remove_groups(name: str) -> None:
+    for hierarchy in _HIERARCHIES:
+        for group, _, _ in os.walk(hierarchy / name, topdown=False):
+            Path(group).rmdir()
 
 
 def _leader_when_ready(ear: socket.socket) -> int:
