@@ -25,6 +25,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import fcntl
+import hashlib
 import json
 import os
 import shlex
@@ -295,7 +296,7 @@ def programs_shown() -> dict[str, Path]:
 
 def _name_of(folder: Path) -> str:
     """A host name that no other machine has."""
-    return f"m{folder.name.removeprefix('machine-').replace('_', '-')}"
+    return f"m{hashlib.sha256(folder.name.encode()).hexdigest()[:12]}"
 
 
 def _remove_groups(name: str) -> None:
