@@ -23,7 +23,7 @@ _LENGTH = b"content-length:"
 
 
 class UnexpectedAnswer(Exception):
-    """The server did not answer 200 with a body of declared length; the text begins with what it sent."""
+    """The server did not answer as it should, with a body of declared length; the text begins with what it sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ def enter(core: int) -> None:
     os.sched_setaffinity(0, {core})
 
 
-def fire(requests: Sequence[bytes], *, port: int, server: int) -> Volley:
+def fire(requests: Sequence[bytes], *, port: int, server: int, status: int = 200) -> Volley:
     """Send whole requests to 127.0.0.1 and take the time.
 
     The first ``CONNECTIONS`` requests open the connections and are not counted: a connection's set-up is its own cost.
@@ -59,9 +59,10 @@ def fire(requests: Sequence[bytes], *, port: int, server: int) -> Volley:
         requests: Ready-made HTTP/1.1 requests, each to be used once.
         port: Where the server listens.
         server: Process id of the server, whose CPU time is taken with that of its descendants.
+        status: What each must be answered.
 
     Raises:
-        UnexpectedAnswer: Any answer but 200.
+        UnexpectedAnswer: Any other answer.
         TimeoutError: No answer.
     """
     gc.disable()
@@ -70,9 +71,9 @@ def fire(requests: Sequence[bytes], *, port: int, server: int) -> Volley:
         for connection in connections:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         left = iter(requests)
-        _exchange(connections, (next(left) for _ in connections))
+        _exchange(connections, (next(left) for _ in connections), status=status)
         meter, own, started = Meter(server), time.process_time(), time.perf_counter()
-        latencies = _exchange(connections, left)
+        latencies = _exchange(connections, left, status=status)
         wall, load_cpu, server_cpu = time.perf_counter() - started, time.process_time() - own, meter.seconds()
     finally:
         for connection in connections:
@@ -81,7 +82,7 @@ def fire(requests: Sequence[bytes], *, port: int, server: int) -> Volley:
     return Volley(count=len(latencies), wall=wall, server_cpu=server_cpu, load_cpu=load_cpu, latencies=latencies)
 
 
-def _exchange(connections: Sequence[socket.socket], requests: Iterator[bytes]) -> list[float]:
+def _exchange(connections: Sequence[socket.socket], requests: Iterator[bytes], *, status: int) -> list[float]:
     """Keep every connection busy until the requests are used up; return the latencies."""
     clock = time.perf_counter
     latencies: list[float] = []
@@ -105,7 +106,7 @@ def _exchange(connections: Sequence[socket.socket], requests: Iterator[bytes]) -
                 if not part:
                     raise UnexpectedAnswer(f"the server hung up after {held[:400]!r}")
                 held += part
-                if not is_whole(held):
+                if not is_whole(held, status=status):
                     busy[descriptor] = (connection, left_at, held)
                     continue
                 now = clock()
@@ -120,18 +121,18 @@ def _exchange(connections: Sequence[socket.socket], requests: Iterator[bytes]) -
     return latencies
 
 
-def is_whole(answer: bytes) -> bool:
+def is_whole(answer: bytes, *, status: int = 200) -> bool:
     """Whether all of an HTTP/1.1 answer has arrived.
 
     Raises:
-        UnexpectedAnswer: Not a 200 with a Content-Length, or more than one answer.
+        UnexpectedAnswer: Another status, no Content-Length, or more than one answer.
     """
     end = answer.find(b"\r\n\r\n")
     if end < 0:
         return False
     head = answer[:end].lower()
     at = head.find(_LENGTH)
-    if not head.startswith(b"http/1.1 200 ") or at < 0:
+    if not head.startswith(b"http/1.1 %d " % status) or at < 0:
         raise UnexpectedAnswer(repr(answer[:1000]))
     missing = end + 4 + int(head[at + len(_LENGTH) :].split(b"\r\n", 1)[0]) - len(answer)
     if missing < 0:

@@ -11,6 +11,7 @@ loopback, or the password would go wherever somebody sends it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import weakref
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -28,6 +29,7 @@ from broker.config.values import is_loopback
 # Behind the first answer the others get this long: they come in a millisecond, or from a host that is away.
 _SECOND_OPINIONS = timedelta(milliseconds=20)
 _CONNECTIONS = 4
+_LOOK_EVERY = timedelta(seconds=1)
 
 Address = tuple[str, int]
 
@@ -105,7 +107,11 @@ class Slot:
 
 
 class Pool(redis.BlockingConnectionPool):
-    """Connections to wherever the primary is. Whoever connects notices that it moved, and what is idle is given up with that."""
+    """Connections to wherever the primary is. Whoever connects notices that it moved, and what is idle is given up with that.
+
+    A primary that was cut off goes on as one, and a Sentinel that reaches it again waits eight seconds before it says
+    otherwise. Until then a connection to it breaks by nothing, and hears no news. So it is asked now and then who the primary is.
+    """
 
     is_master = True
     check_connection = False
@@ -116,6 +122,19 @@ class Pool(redis.BlockingConnectionPool):
         self._finder = finder
         self._tls = tls
         self._primary: Address | None = None
+        self._look_at = 0.0
+
+    async def ensure_connection(self, connection: Any) -> None:
+        """Called by redis-py for each connection that is taken out, by this name."""
+        now = asyncio.get_running_loop().time()
+        if now >= self._look_at:
+            self._look_at = now + _LOOK_EVERY.total_seconds()
+            # Where nobody can say, what it is connected to is as good as anything.
+            with contextlib.suppress(RedisError, OSError, TimeoutError):
+                await self.get_master_address()
+        if connection.is_connected and (connection.host, connection.port) != self._primary:
+            await connection.disconnect()
+        await super().ensure_connection(connection)
 
     async def get_master_address(self) -> Address:
         """Called by connections of redis-py, by this name."""

@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -64,13 +64,21 @@ def configuration(folder: Path, *, keytab: Path, sts_endpoint: str, **sections: 
 class BrokerProcess:
     """``zerotrust-broker serve``. Use as a context manager; ``kill()`` and ``start()`` again as often as a test needs."""
 
-    def __init__(self, folder: Path, settings: Mapping[str, Any], *, env: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        settings: Mapping[str, Any],
+        *,
+        env: Mapping[str, str],
+        inside: Callable[..., list[str]] = lambda *command: list(command),
+    ) -> None:
         """Write the configuration; nothing runs yet.
 
         Args:
             folder: For the configuration and the output.
             settings: The configuration, as ``configuration()`` makes it.
             env: The realm's variables; the broker gets nothing else but PATH and its own AWS keys.
+            inside: Makes of a command line one that runs on another host (``Host.inside``).
         """
         self.folder = folder
         # What each instance of a fleet has of its own.
@@ -84,6 +92,7 @@ class BrokerProcess:
             "ZEROTRUST_AWS_SECRET_KEY": demo.BROKER_SECRET_ACCESS_KEY,
             **env,
         }
+        self._inside = inside
         self.process: subprocess.Popen[str] | None = None
         self.write_configuration()
 
@@ -102,7 +111,7 @@ class BrokerProcess:
         Raises:
             BrokerError: It ended, or did not listen in time.
         """
-        command = [str(PROGRAMS / "zerotrust-broker"), "serve", "--config", str(self.config)]
+        command = self._inside(str(PROGRAMS / "zerotrust-broker"), "serve", "--config", str(self.config))
         with self.output.open("a") as output:
             before = output.tell()
             self.process = subprocess.Popen(command, env=self._env, stdout=output, stderr=output, text=True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 import functools
+import ipaddress
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,7 +53,7 @@ class ServerCertificate:
 def server_certificate(
     folder: Path, signature: str, *, host: str = "localhost", also: Sequence[str] = (), days: int = 1
 ) -> ServerCertificate:
-    """A fresh self-signed certificate for hosts, valid for so many days; written as ``server.crt`` and ``server.key``."""
+    """A fresh self-signed certificate for hosts, names or addresses; written as ``server.crt`` and ``server.key``."""
     kind, _, digest = signature.partition("-")
     key = _key(kind)
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "broker")])
@@ -65,7 +66,7 @@ def server_certificate(
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - dt.timedelta(days=1))
         .not_valid_after(now + dt.timedelta(days=days))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name) for name in (host, *also)]), critical=False)
+        .add_extension(x509.SubjectAlternativeName([_alternative(name) for name in (host, *also)]), critical=False)
     )
     algorithm = _HASHES[digest]() if digest else None
     if kind == "pss" and algorithm is not None:
@@ -87,6 +88,13 @@ def server_certificate(
     made.key.touch(mode=0o600)
     made.key.write_bytes(key_pem)
     return made
+
+
+def _alternative(host: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(host))
+    except ValueError:
+        return x509.DNSName(host)
 
 
 @functools.cache  # an RSA key takes a tenth of a second, and what is tested is the signature

@@ -5,7 +5,8 @@ of the interpreter before the system call, whatever library makes it. Crossing r
 remembered in `crossings`, so that code which swallows the exception is found as well.
 
 An audit hook sees neither C libraries (libkrb5, curl) nor child processes. Those are held by `.ci/loopback-only`, which
-`make test` puts around the whole suite: a network namespace with nothing in it but `lo`.
+`make test` puts around the whole suite: a network namespace with nothing in it but `lo`. Tests of several hosts make further
+namespaces inside of it (tests/fakes/hosts.py), with addresses of 10.77.0.0/24 and no way out either, for child processes only.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import contextlib
 import signal
+import socket
 import sys
 from pathlib import Path
 
@@ -24,6 +25,9 @@ def main() -> int:
     parser.add_argument("--host", default="127.0.0.1", choices=_LOOPBACK)
     parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
     parser.add_argument("--latency-ms", type=float, default=0.0, help="added to every AWS call")
+    parser.add_argument(
+        "--fd", type=int, action="append", default=[], help="a listening socket that was inherited, of another network"
+    )
     args = parser.parse_args()
     try:
         world = demo_world() if args.world == "demo" else World.from_json(Path(args.world).read_text("utf-8"))
@@ -35,7 +39,14 @@ def main() -> int:
 
 async def _until_sigterm(world: World, args: argparse.Namespace) -> None:
     serving = asyncio.ensure_future(
-        serve(world, host=args.host, port=args.port, latency=args.latency_ms / 1000, ready=announce)
+        serve(
+            world,
+            host=args.host,
+            port=args.port,
+            latency=args.latency_ms / 1000,
+            ready=announce,
+            inherited=[socket.socket(fileno=number) for number in args.fd],
+        )
     )
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, serving.cancel)

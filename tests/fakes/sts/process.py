@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -25,16 +27,21 @@ class StrictSts:
 
     url: str
 
-    def __init__(self, world: World, *, latency_ms: float = 0) -> None:
+    def __init__(self, world: World, *, latency_ms: float = 0, also: Sequence[socket.socket] = ()) -> None:
+        """``also`` are listening sockets of other networks, on which it is reached as well."""
         self._world = world
         self._latency_ms = latency_ms
+        self._also = also
         self._process: subprocess.Popen[str] | None = None
 
     def __enter__(self) -> Self:
         command = [sys.executable, "-m", "tests.fakes.sts", "--world", "/dev/stdin"]
+        inherited = [listening.fileno() for listening in self._also]
+        command += [f"--fd={number}" for number in inherited]
         self._process = subprocess.Popen(
             [*command, "--latency-ms", str(self._latency_ms)],
             cwd=_REPOSITORY,
+            pass_fds=inherited,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import socket
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -299,13 +300,23 @@ def _text(signed: SignedRequest) -> str:
     return signed.query if signed.method == "GET" else signed.body.decode("utf-8", "replace")
 
 
-async def serve(world: World, *, host: str, port: int, latency: float, ready: Callable[[str], None]) -> None:
-    """Serve until cancelled; ``ready`` is given the URL once connections are accepted."""
+async def serve(
+    world: World,
+    *,
+    host: str,
+    port: int,
+    latency: float,
+    ready: Callable[[str], None],
+    inherited: Sequence[socket.socket] = (),
+) -> None:
+    """Serve until cancelled; ``ready`` is given the URL once connections are accepted, there and on what was inherited."""
     # A hanging request must not hold the process up when it is told to end.
     runner = web.AppRunner(Server(world, latency=latency).app(), access_log=None, shutdown_timeout=0.1)
     await runner.setup()
     try:
         await web.TCPSite(runner, host, port, backlog=1024).start()
+        for listening in inherited:
+            await web.SockSite(runner, listening).start()
         ready(f"http://{host}:{runner.addresses[0][1]}")
         await asyncio.Event().wait()
     finally:
