@@ -119,7 +119,7 @@ class Host(_Namespace):
         Connections that stand are not closed: who waits on one waits, as behind a switch that has lost its power.
         """
         from_there = [f"ip saddr {address} drop" for address in sources]
-        self._rules([*from_there, *(f"iif lo tcp dport {port} drop" for port in ports)])
+        self._rules([*from_there, *(f"iifname lo tcp dport {port} drop" for port in ports)])
 
     def _rules(self, rules: Sequence[str]) -> None:
         chain = "".join(f"add rule inet cut coming {rule}\n" for rule in rules)
