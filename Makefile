@@ -5,13 +5,13 @@ PYTHON ?= /usr/bin/python3
 PYTEST_ARGS ?=
 SHELL := /bin/bash
 BIN := .venv/bin
-SCRIPTS := .ci/run .ci/loopback-only $(wildcard requirements/*.sh image/*.sh)
+SCRIPTS := .ci/run .ci/loopback-only $(wildcard requirements/*.sh image/*.sh release/scripts/*.sh)
 # What a broker is installed with: each of them needs a line in its configuration before it does anything.
 EXTRAS := --extra broker --extra azure --extra hsm --extra notify --extra otel --extra report
 LOCK := uv pip compile --quiet --generate-hashes --no-emit-index-url --python-version 3.11 --no-header
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-up demo-down test check bench reliability lint format types man docs image lock clean
+.PHONY: help setup demo demo-up demo-down test check bench reliability dist image lint format types man docs lock clean
 
 help:  ## what can be made
 	@awk -F ':.*  ## ' '/^[a-z-]+:.*  ## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +36,7 @@ test: setup  ## all tests, with no way out but loopback
 	@requirements/javascript.sh
 	@requirements/apart.sh ministack docs helm
 	@requirements/debian.sh
+	@$(BIN)/python -m release
 	$(MAKE) --no-print-directory contracts
 	.ci/loopback-only $(BIN)/pytest -n 2 $(PYTEST_ARGS)
 
@@ -51,6 +52,9 @@ bench: setup  ## the product against its peers, as ratios of the same run
 reliability: setup  ## each fault of docs/reliability.md, injected and measured: writes the table there; as root
 	@requirements/system.sh demo test
 	$(BIN)/python -m bench.reliability
+
+dist: setup  ## what is given out: packages for Debian and RPM, wheel, source archive, bill of materials, checksums
+	@$(BIN)/python -m release
 
 lint: setup  ## format and style of everything, without changing it
 	$(BIN)/ruff format --check .

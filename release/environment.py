@@ -153,6 +153,6 @@ def _programs(tree: Path) -> None:
     for name, function in PROGRAMS.items():
         program = tree / "bin" / name
         program.write_text(_PROGRAM.format(home=HOME, function=function))
-    for path in tree.rglob("*"):
+    for path in [tree, *tree.rglob("*")]:
         if not path.is_symlink():
             path.chmod(0o755 if path.is_dir() or path.parent == tree / "bin" else 0o644)

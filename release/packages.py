@@ -8,6 +8,7 @@ import platform
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from pathlib import Path
@@ -69,6 +70,11 @@ def make(root: Path, stage: Path, into: Path, *, wheel: Path, version: str, time
         shutil.copytree(root / folder, rest / folder, ignore=shutil.ignore_patterns("__pycache__", "*.py"))
     _open_to_all(rest)
     set_all(rest, time)
+    pack(stage, into, version=version, time=time)
+
+
+def pack(stage: Path, into: Path, *, version: str, time: int, kinds: Sequence[str] = KINDS) -> None:
+    """Put what is staged into packages of these kinds."""
     variables = {
         **os.environ,
         "ARCH": _MACHINES[platform.machine()],
@@ -76,10 +82,10 @@ def make(root: Path, stage: Path, into: Path, *, wheel: Path, version: str, time
         "SOURCE_DATE_EPOCH": str(time),
     }
     for name in ("broker", "client"):
-        for kind in KINDS:
+        for kind in kinds:
             command = [Path(sys.executable).parent / "nfpm", "package", "--packager", kind, "--target", into]
             subprocess.run(
-                [*command, "--config", rest / f"release/{name}.yaml"],
+                [*command, "--config", stage / f"rest/release/{name}.yaml"],
                 cwd=stage,
                 env=variables,
                 stdout=subprocess.DEVNULL,

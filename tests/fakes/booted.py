@@ -14,7 +14,7 @@ import secrets
 import ssl
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -64,19 +64,23 @@ class Host:
             encryption={"key_file": f"{SECRETS}/encryption_key"},
             audit={"directory": "/var/log/zerotrust/audit"},
         )
-        self._install(realm.keytab(folder / "http.keytab", "HTTP/localhost"))
+        self._keytab = realm.keytab(folder / "http.keytab", "HTTP/localhost")
 
-    def _install(self, keytab: Path) -> None:
+    def install(self) -> None:
+        """Put programs, units and account of this working copy there, as an administrator without a package does."""
         self.machine.install_programs()
         self.copy_units()
-        self.machine.write("/etc/hosts", "127.0.0.1 localhost\n")
         self.machine.run("systemd-sysusers")
         self.machine.run("systemd-tmpfiles", "--create", "zerotrust.conf")
+
+    def set_up(self) -> None:
+        """Write the configuration and what it names. The account is there."""
+        self.machine.write("/etc/hosts", "127.0.0.1 localhost\n")
         # Those two are for a bare kinit in the realm's own folder (krb5/README.md).
         realm = Path(self.realm.env["KRB5_CONFIG"]).read_text()
         self.machine.write("/etc/krb5.conf", re.sub(r"(?m)^ *default_[cr]cache_name.*$", "", realm))
         for path, data in {
-            "/etc/zerotrust/keytabs/http.keytab": keytab.read_bytes(),
+            "/etc/zerotrust/keytabs/http.keytab": self._keytab.read_bytes(),
             "/etc/zerotrust/tls/server.crt": self._certificate.pem,
             "/etc/zerotrust/tls/server.key": self._certificate.key_pem,
             f"{SECRETS}/redis_password": self.redis.password.encode(),
@@ -206,9 +210,18 @@ class Host:
 
 @contextlib.contextmanager
 def host(tree: Path, folder: Path) -> Iterator[Host]:
-    """Boot one; ``tree``: what ``machine.unpacked`` returned."""
+    """Boot one with this working copy's broker; ``tree``: what ``machine.unpacked`` returned."""
+    with bare_host(tree, folder, shown=programs_shown()) as booted:
+        booted.install()
+        booted.set_up()
+        yield booted
+
+
+@contextlib.contextmanager
+def bare_host(tree: Path, folder: Path, *, shown: Mapping[str, Path]) -> Iterator[Host]:
+    """Boot one on which nothing of ours is installed; ``shown``: see ``Machine.start``."""
     with contextlib.ExitStack() as stack:
-        machine = stack.enter_context(Machine.start(tree, shown=programs_shown()))
+        machine = stack.enter_context(Machine.start(tree, shown=shown))
         with machine.network():
             principals = {"alice": "wonderland"}
             realm = stack.enter_context(Realm.start(folder / "realm", principals=principals))
