@@ -26,9 +26,18 @@ def write(tree: Path, target: Path, *, root: Path, time: int) -> None:
         environment.Unfit: What is in the environment is not what is in the lock.
     """
     tool = Path(sys.executable).parent / "cyclonedx-py"
-    options = ["--output-reproducible", "--sv", "1.6", "--of", "JSON", "--pyproject", root / "pyproject.toml"]
+    options: list[str | Path] = [
+        "--output-reproducible",
+        "--sv",
+        "1.6",
+        "--of",
+        "JSON",
+        "--pyproject",
+        root / "pyproject.toml",
+    ]
+    command: list[str | Path] = [tool, "environment", *options, "--output-file", target, tree / "bin/python3"]
     subprocess.run(
-        [tool, "environment", *options, "--output-file", target, tree / "bin/python3"],
+        command,
         env={**os.environ, "SOURCE_DATE_EPOCH": str(time)},
         check=True,
     )

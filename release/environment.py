@@ -17,11 +17,10 @@ import zipfile
 from importlib import metadata
 from pathlib import Path
 
+from release.compiled import PYTHON, compile_all
 from release.times import set_all
 
 HOME = Path("/opt/zerotrust")
-# Debian 12's. The compiled modules are of this version; the packages say so too.
-PYTHON = "python3.11"
 LOCK = Path("requirements/broker.txt")
 PROGRAMS = {"zerotrust-broker": "main", "zerotrust-admin": "admin"}
 
@@ -33,13 +32,6 @@ from broker.cli import {function}
 _PYVENV = "home = /usr/bin\ninclude-system-site-packages = false\nversion = 3.11\n"
 # Of the installer, not of the wheel.
 _NOT_OF_THE_WHEEL = {"INSTALLER", "REQUESTED", "RECORD", "direct_url.json"}
-# An interpreter that compiles for another has nothing else loaded: what is interned would show in the bytes.
-_COMPILE = """
-import compileall, py_compile, sys
-mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
-for folder in sys.argv[2:]:
-    compileall.compile_dir(folder, quiet=2, force=True, stripdir=sys.argv[1], prependdir="/", invalidation_mode=mode)
-"""
 
 
 class Unfit(RuntimeError):
@@ -64,7 +56,7 @@ def make(root: Path, stage: Path, *, wheel: Path, time: int) -> Path:
         site.mkdir(parents=True)
         for name, version in locked(root / LOCK).items():
             _copy(_installed(name, version), site)
-        _compile(stage, site)
+        compile_all(stage, site, shown="/")
         stamp.write_text(made_from)
     _own(stage, site, wheel)
     _programs(tree)
@@ -126,7 +118,7 @@ def _hash(content: bytes) -> str:
 
 def _strip(library: Path) -> None:
     """Without what says in which folder it was compiled, and the number made of that."""
-    subprocess.run(["strip", "--strip-unneeded", "--remove-section=.note.gnu.build-id", library], check=True)  # noqa: S607
+    subprocess.run(["strip", "--strip-unneeded", "--remove-section=.note.gnu.build-id", library], check=True)
 
 
 def _own(stage: Path, site: Path, wheel: Path) -> None:
@@ -136,12 +128,7 @@ def _own(stage: Path, site: Path, wheel: Path) -> None:
         shutil.rmtree(old, ignore_errors=True)
     with zipfile.ZipFile(wheel) as packed:
         packed.extractall(site, [name for name in packed.namelist() if ".data/" not in name])
-    _compile(stage, *(site / room for room in sorted(rooms)))
-
-
-def _compile(stage: Path, *folders: Path) -> None:
-    """Named as they will lie, and valid whatever time a file says: nobody edits what a package owns."""
-    subprocess.run([f"/usr/bin/{PYTHON}", "-I", "-c", _COMPILE, stage, *folders], check=True)
+    compile_all(stage, *(site / room for room in sorted(rooms)), shown="/")
 
 
 def _programs(tree: Path) -> None:

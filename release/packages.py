@@ -8,7 +8,6 @@ import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from pathlib import Path
@@ -70,27 +69,21 @@ def make(root: Path, stage: Path, into: Path, *, wheel: Path, version: str, time
         shutil.copytree(root / folder, rest / folder, ignore=shutil.ignore_patterns("__pycache__", "*.py"))
     _open_to_all(rest)
     set_all(rest, time)
-    pack(stage, into, version=version, time=time)
+    for recipe in ("broker.yaml", "client.yaml"):
+        for kind in KINDS:
+            pack(rest / "release" / recipe, kind, stage=stage, into=into, version=version, time=time)
 
 
-def pack(stage: Path, into: Path, *, version: str, time: int, kinds: Sequence[str] = KINDS) -> None:
-    """Put what is staged into packages of these kinds."""
-    variables = {
-        **os.environ,
-        "ARCH": _MACHINES[platform.machine()],
-        "VERSION": version,
-        "SOURCE_DATE_EPOCH": str(time),
-    }
-    for name in ("broker", "client"):
-        for kind in kinds:
-            command = [Path(sys.executable).parent / "nfpm", "package", "--packager", kind, "--target", into]
-            subprocess.run(
-                [*command, "--config", stage / f"rest/release/{name}.yaml"],
-                cwd=stage,
-                env=variables,
-                stdout=subprocess.DEVNULL,
-                check=True,
-            )
+def pack(recipe: Path, kind: str, *, stage: Path, into: Path, version: str, time: int) -> None:
+    """Put what is staged into one package."""
+    machine = _MACHINES[platform.machine()]
+    subprocess.run(
+        [Path(sys.executable).parent / "nfpm", "package", "--packager", kind, "--target", into, "--config", recipe],
+        cwd=stage,
+        env={**os.environ, "ARCH": machine, "VERSION": version, "SOURCE_DATE_EPOCH": str(time)},
+        stdout=subprocess.DEVNULL,
+        check=True,
+    )
 
 
 def _documents(root: Path, rest: Path, materials: Path, *, version: str, time: int) -> None:
@@ -99,7 +92,9 @@ def _documents(root: Path, rest: Path, materials: Path, *, version: str, time: i
     _write(rest / "changelog.gz", _packed((root / "CHANGELOG.md").read_bytes()))
     when = format_datetime(datetime.fromtimestamp(time, UTC))
     for package in ("zerotrust-broker", "zerotrust"):
-        entry = f"{package} ({version}-1) stable; urgency=medium\n\n  * See changelog.gz.\n\n -- {_MAINTAINER}  {when}\n"
+        entry = (
+            f"{package} ({version}-1) stable; urgency=medium\n\n  * See changelog.gz.\n\n -- {_MAINTAINER}  {when}\n"
+        )
         _write(rest / package / "changelog.Debian.gz", _packed(entry.encode()))
     lines = "\n".join(f"  {name} {number}: {licence}" for name, number, licence in bill.licences(materials))
     _write(rest / "zerotrust-broker/copyright", (_COPYRIGHT + _PARTS.format(lines=lines)).encode())

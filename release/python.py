@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import compileall
 import os
-import py_compile
 import subprocess
 import sys
 import tempfile
 import time as times
 import zipfile
 from pathlib import Path
+from typing import IO
+
+from release.compiled import compile_all
 
 # What the user's side takes of the broker's, as the import contracts say it.
 _SHARED = ("__init__.py", "wire", "locked.py", "quoting.py")
@@ -44,8 +45,8 @@ def _is_clients(name: str) -> bool:
 def one_file(wheel: Path, target: Path, *, time: int) -> None:
     """Write the zip application (PEP 441).
 
-    Compiled modules lie beside the sources, where ``zipimport`` looks for them. They serve the Python that this runs with; any
-    other one finds that they are not its own and compiles the sources, as it would have.
+    Compiled modules lie beside the sources. They serve Python 3.11; any other one finds that they are not its own, and
+    compiles the sources as it would have.
     """
     modules = client_modules(wheel)
     modules["__main__.py"] = modules[_SCRIPT].split(b"\n", 1)[1]
@@ -55,26 +56,16 @@ def one_file(wheel: Path, target: Path, *, time: int) -> None:
             file = folder / module
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(source)
-        _compile_beside(folder)
+        compile_all(folder, folder, shown="", beside=True)
         with target.open("wb") as out:
             out.write(b"#!/usr/bin/env python3\n")
             _zip(folder, out, time=time)
     target.chmod(0o755)
 
 
-def _compile_beside(folder: Path) -> None:
-    compileall.compile_dir(
-        folder,
-        quiet=1,
-        legacy=True,
-        stripdir=folder,
-        invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
-    )
-
-
-def _zip(folder: Path, out: object, *, time: int) -> None:
+def _zip(folder: Path, out: IO[bytes], *, time: int) -> None:
     stamp = times.gmtime(time)[:6]
-    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as packed:  # type: ignore[call-overload]
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as packed:
         for file in sorted(folder.rglob("*")):
             if file.is_file():
                 entry = zipfile.ZipInfo(str(file.relative_to(folder)), stamp)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 from release import packages
@@ -28,17 +27,12 @@ def made(pattern: str) -> Path:
 
 
 def older(folder: Path) -> Path:
-    """A folder with the packages for Debian of a lower version, whose sample of a configuration says something else."""
-    stage = folder / "stage"
-    shutil.copytree(STAGE, stage, symlinks=True)
-    with (stage / "rest/release/config.yaml").open("a") as sample:
-        sample.write(OLDER_LINE)
-    for name in ("broker", "client"):
-        recipe = stage / f"rest/release/{name}.yaml"
-        # It is read once: packing it tight would take longer.
-        recipe.write_text(recipe.read_text().replace("compression: zstd", "compression: none"))
-    into = folder / "older"
-    into.mkdir()
-    packages.pack(stage, into, version=OLDER, time=0, kinds=["deb"])
-    shutil.rmtree(stage)
-    return into
+    """The broker's package for Debian of a lower version, whose sample of a configuration says something else."""
+    sample = folder / "config.yaml"
+    sample.write_text((STAGE / "rest/release/config.yaml").read_text() + OLDER_LINE)
+    recipe = (STAGE / "rest/release/broker.yaml").read_text().replace("rest/release/config.yaml", str(sample))
+    # It is read once: packing it tight would take longer.
+    (folder / "broker.yaml").write_text(recipe.replace("compression: zstd", "compression: none"))
+    packages.pack(folder / "broker.yaml", "deb", stage=STAGE, into=folder, version=OLDER, time=0)
+    (made,) = folder.glob("*.deb")
+    return made

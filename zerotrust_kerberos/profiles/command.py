@@ -142,7 +142,7 @@ def _only_here(environ: Mapping[str, str]) -> list[str]:
 
 def _program() -> list[str]:
     script = os.path.abspath(sys.argv[0])  # noqa: PTH100  a link to the program outlives its updates
-    if os.path.basename(script) == "zerotrust" and os.access(script, os.X_OK):  # noqa: PTH119
+    if os.path.basename(script) in ("zerotrust", "zerotrust.pyz") and os.access(script, os.X_OK):  # noqa: PTH119
         return [script]
     return [sys.executable, "-m", __package__.partition(".")[0]]
 
