@@ -19,6 +19,8 @@ HERE = Path(__file__).parent
 KINDS = ("deb", "rpm")
 # The names that Go, and so nfpm, has for machines.
 _MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
+# What an administrator copies from.
+_EXAMPLES = ("docs/policy-example.yaml", "systemd/drop-ins", "monitoring")
 _SHELLS = {"bash": "zerotrust.bash", "fish": "zerotrust.fish", "zsh": "_zerotrust"}
 
 # Isolated: whatever a user's environment says of Python, a ticket and keys are at stake. Without `site`, which the program does
@@ -65,6 +67,11 @@ def make(root: Path, stage: Path, into: Path, *, wheel: Path, version: str, time
     shutil.rmtree(rest, ignore_errors=True)
     _documents(root, rest, into / "zerotrust-broker.cdx.json", version=version, time=time)
     _client(rest, wheel, into / "zerotrust.pyz")
+    for name in _EXAMPLES:
+        if (root / name).is_dir():
+            shutil.copytree(root / name, rest / "examples" / Path(name).name)
+        elif (root / name).exists():
+            _write(rest / "examples" / Path(name).name, (root / name).read_bytes())
     for folder in ("systemd", "release"):
         shutil.copytree(root / folder, rest / folder, ignore=shutil.ignore_patterns("__pycache__", "*.py"))
     _open_to_all(rest)
