@@ -38,7 +38,7 @@ Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/
 Upstream-Name: ZeroTrustKerberosLink
 
 Files: *
-Copyright: the authors of ZeroTrustKerberosLink
+Copyright: 2026 the authors of ZeroTrustKerberosLink
 License: Apache-2.0
  On Debian systems the whole text is in /usr/share/common-licenses/Apache-2.0.
 """
