@@ -14,6 +14,7 @@ from broker.assembly.notification import problems_of as notification_problems
 from broker.assembly.operators import registered_keys, secret_signing_keys
 from broker.assembly.revocation import ledger_file
 from broker.assembly.sinks import sink_problems
+from broker.assembly.telemetry import telemetry_problems
 from broker.authn.acceptor import Binding
 from broker.authn.keytab import AcceptorKeys
 from broker.authn.signature import Registered
@@ -82,7 +83,7 @@ def check(settings: Settings, *, hierarchy: KeyHierarchy | None) -> Checked:
     problems += _socket_problems(settings)
     problems += _ledger_problems(settings, hierarchy) if hierarchy else []
     problems += problems_of_audit(settings) + notification_problems(settings) + master_problems(settings)
-    problems += sink_problems(settings.audit) + cloud_problems(settings)
+    problems += sink_problems(settings.audit) + cloud_problems(settings) + telemetry_problems(settings)
     if problems or keys is None or base is None or places is None:
         raise ConfigurationError(problems)
     policies = Policies(Policy(roles=settings.roles, rules=settings.grants, secret_rules=settings.secret_rules))

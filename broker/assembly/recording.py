@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from redis import asyncio as redis
 
@@ -13,6 +14,7 @@ from broker.assembly.hsm import signing_key_of
 from broker.assembly.neighbours import neighbours_of
 from broker.assembly.notification import notifier_of
 from broker.assembly.sinks import forwarders_of
+from broker.assembly.telemetry import traces_of
 from broker.audit.log import AuditLog
 from broker.audit.neighbours import Neighbours
 from broker.audit.sinks.forward import Forwarder
@@ -24,6 +26,9 @@ from broker.keys.pkcs11 import HsmKey
 from broker.watch.breach import Notifier
 from broker.watch.metrics import Metrics
 from broker.watch.queue import Queue
+
+if TYPE_CHECKING:
+    from broker.watch.traces import Traces
 
 # What a part says of itself: None, or what is wrong.
 Probe = Callable[[], Awaitable[str | None]]
@@ -40,6 +45,7 @@ class Recording:
     neighbours: Neighbours
     notifier: Notifier | None
     queue: Queue
+    traces: Traces | None
 
     async def open(self, *, configuration: str) -> None:
         """Record what starts, by the digest of its configuration, and read what the last one left to be told."""
@@ -54,6 +60,8 @@ class Recording:
         await self.audit.close()
         if self.hsm is not None:
             self.hsm.close()
+        if self.traces is not None:
+            await self.traces.close()
 
     @property
     def background(self) -> list[Callable[[], Awaitable[None]]]:
@@ -94,6 +102,9 @@ def recording_of(
     notifier = notifier_of(settings, hierarchy=hierarchy, audit=audit, metrics=metrics, clock=clock)
     if notifier is not None:
         observers.append(notifier.observe)
+    traces = traces_of(settings.telemetry, metrics=metrics, clock=clock)
+    if traces is not None:
+        observers.append(traces.observe)
     return Recording(
         audit=audit,
         sinks=sinks,
@@ -102,6 +113,7 @@ def recording_of(
         neighbours=neighbours_of(settings, hierarchy=hierarchy, audit=audit, client=client, clock=clock),
         notifier=notifier,
         queue=queue,
+        traces=traces,
     )
 
 

@@ -7,9 +7,10 @@ key: an event has no place to put one.
 from __future__ import annotations
 
 import enum
+import time
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from broker.core.clock import rfc3339
 from broker.core.credentials import Credentials
@@ -72,6 +73,14 @@ class Kind(enum.StrEnum):
     TESTED = "notification_tested"
 
 
+class Step(NamedTuple):
+    """Something that was done for an attempt: from when to when, by perf_counter."""
+
+    name: str
+    began: float
+    ended: float
+
+
 @dataclass(slots=True)
 class Event:
     """One thing that happened. It begins as a refusal; only an explicit word makes it a success.
@@ -79,6 +88,8 @@ class Event:
     ``failing`` is what its record is called where it is refused: the same as where it succeeds, for access to secrets.
     ``is_irrevocable``: something was changed by now that no later refusal undoes.
     ``measures`` (seconds by name, and ``packed``, a ratio) are for the folds that make metrics and do not enter the record.
+    ``steps`` are what it went through, for traces; ``traceparent`` is what the asker sent of theirs, unverified. Neither enters
+    the record.
     ``instance`` and ``seq`` say where its record is, once there is one.
     """
 
@@ -105,6 +116,14 @@ class Event:
     is_irrevocable: bool = False
     instance: str | None = None
     seq: int | None = None
+    steps: list[Step] = field(default_factory=list)
+    traceparent: str | None = None
+
+    def took(self, name: str, began: float) -> float:
+        """A step ends that began at ``began`` (perf_counter); how many seconds it took."""
+        ended = time.perf_counter()
+        self.steps.append(Step(name, began, ended))
+        return ended - began
 
     @classmethod
     def of_secret(cls, *, action: str, path: str, request_id: str | None, source_ip: str | None) -> Event:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -176,14 +177,13 @@ class AuditLog:
             require_recordable(members)
         except BrokenRecord as error:
             raise AuditUnavailable(f"an event cannot be recorded: {error}", reason="unrecordable") from error
-        loop = asyncio.get_running_loop()
-        durable: asyncio.Future[Position] = loop.create_future()
-        began = loop.time()
+        durable: asyncio.Future[Position] = asyncio.get_running_loop().create_future()
+        began = time.perf_counter()
         self._waiting.append(_Waiting(members, durable, deadline))
         if self._in_flight is None:
             self._commit_waiting()
         where = await durable
-        event.measures["audit"] = loop.time() - began
+        event.measures["audit"] = event.took("record", began)
         event.instance, event.seq = where.instance, where.head.seq
         return where
 

@@ -29,6 +29,7 @@ from broker.config.realms import Kerberos
 from broker.config.redis import RedisSection
 from broker.config.secrets import Secrets
 from broker.config.section import Section
+from broker.config.telemetry import Telemetry
 from broker.config.values import (
     DEFAULT_LISTEN,
     AbsolutePath,
@@ -159,6 +160,7 @@ class Settings(Section):
     audit: Audit
     admin: Admin | None = None
     watch: Watch = Watch()
+    telemetry: Telemetry = Telemetry()
     state: State = State()
     secrets: Annotated[Secrets, AfterValidator(_has_its_store)] = Secrets()
     security: Security | None = None

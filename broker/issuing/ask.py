@@ -39,7 +39,7 @@ class Ask:
 
     ``cookie`` is a browser's session, where the request is one that a cookie counts for; ``opened`` is what was shown of that
     kind, once it opened. ``peer_uid`` is the account behind a local socket, as the kernel says; it proves nothing about who
-    asks. ``request`` is the whole, where it may be signed.
+    asks. ``request`` is the whole, where it may be signed. ``traceparent`` is what it says of a trace of its own.
     """
 
     authorization: str | None
@@ -53,6 +53,7 @@ class Ask:
     opened: Session | None = None
     peer_uid: int | None = None
     request: UnverifiedRequest | None = None
+    traceparent: str | None = None
 
     @property
     def session(self) -> Unopened | None:
@@ -110,6 +111,7 @@ class Entrance:
         # Without a ticket or session nobody has attempted anything yet: the client is challenged and nothing is written.
         if ask.authorization is None and ask.cookie is None:
             raise AuthRequired(reason="no_token")
+        event.traceparent = ask.traceparent
         if ask.peer_uid is not None:
             event.details["peer_uid"] = ask.peer_uid
         since = self._epochs.mark()
@@ -150,9 +152,11 @@ class Entrance:
         token = spnego.unverified_token(ask.authorization)
         authenticator = spnego.authenticator(token)
         identity = self._authenticator.accept(token, binding=ask.binding)
-        event.measures["spnego"] = time.perf_counter() - started
+        event.measures["spnego"] = event.took("accept", started)
         event.asked_by(identity)
+        spending = time.perf_counter()
         await self._replay_guard.spend(authenticator)
+        event.took("replay_guard", spending)
         return await self._let_in(identity, ask)
 
     async def by_pass(self, ask: Ask, event: Event) -> JobPass:

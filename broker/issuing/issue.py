@@ -84,7 +84,7 @@ class Issuer:
         async with self._entrance.attempt(ask, action="get_credentials", resource=role) as event:
             name_wanted(event, role, scope, reason)
             identity = await self._entrance.owner_of(ask, event, role=role)
-            grant = await self._authorise(ask, identity, role, scope, reason)
+            grant = await self._authorise(ask, identity, role, scope, reason, event=event)
             credentials = await self._credentials(grant, identity, event)
         self._uses.had(identity.principal, event)
         return credentials
@@ -103,7 +103,7 @@ class Issuer:
         async with self._entrance.attempt(ask, action="open_console", resource=role) as event:
             name_wanted(event, role, scope, reason)
             identity = await self._entrance.known(ask, event)
-            grant = await self._authorise(ask, identity, role, scope, reason)
+            grant = await self._authorise(ask, identity, role, scope, reason, event=event)
             credentials = await self._credentials(grant, identity, event, at_least=grant.lifetime * _OF_A_CONSOLE)
             url = await self._console.url(credentials, destination=destination, issuer=issuer)
         self._uses.had(identity.principal, event)
@@ -113,7 +113,10 @@ class Issuer:
         """Wait for the chains under way, so that what AWS made is recorded."""
         await self._flights.drain()
 
-    async def _authorise(self, ask: Ask, identity: Identity, role: str, scope: str | None, reason: str | None) -> Grant:
+    async def _authorise(
+        self, ask: Ask, identity: Identity, role: str, scope: str | None, reason: str | None, *, event: Event
+    ) -> Grant:
+        began = time.perf_counter()
         name = role_named(role)
         evidence = await self._boxes.evidence(identity, role=name, address=ask.address, reason=reason)
         grant = decide(
@@ -127,6 +130,7 @@ class Issuer:
         )
         self._epochs.require(grant.principal, role=grant.role.name)
         self._holds.require_none(identity)
+        event.took("decide", began)
         return grant
 
     async def _credentials(
@@ -141,7 +145,9 @@ class Issuer:
 
     async def _cached(self, grant: Grant, event: Event, at_least: timedelta) -> Credentials | None:
         """What the cache has. Where that is due for renewal, a new set is on its way to those who come later."""
+        began = time.perf_counter()
         held = self._cache.find(grant)
+        event.took("cache", began)
         if held is None or held.left < at_least:
             return None
         name = self._cache.name(grant)
@@ -169,16 +175,22 @@ class Issuer:
 
     async def _fetch(self, grant: Grant, event: Event, at_least: timedelta) -> tuple[Credentials, str]:
         """A new set, and where it is from: ``sts``, or the ``cache`` that another instance has filled meanwhile."""
+        began = time.perf_counter()
         async with self._cache.turn(grant, at_least=at_least) as turn:
+            event.took("turn", began)
             if turn.found is not None:
                 return turn.found, "cache"
+            began = time.perf_counter()
             await self._audit.record(event.intent(rule=grant.rule, account=grant.role.target.account))
+            event.took("intent", began)
             started = time.perf_counter()
             try:
                 with self._refusals.remembered(self._cache.name(grant)):
-                    credentials = await self._sts.assume(grant, event=event.request_id, waited=turn.waited)
+                    credentials = await self._sts.assume(
+                        grant, event=event.request_id, waited=turn.waited, took=event.took
+                    )
             finally:
-                event.measures["sts"] = time.perf_counter() - started
+                event.measures["sts"] = event.took("chain", started)
             if credentials.packed_percent is not None:
                 event.measures["packed"] = credentials.packed_percent / 100
             await turn.keep(credentials)

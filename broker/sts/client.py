@@ -14,6 +14,7 @@ Three tries of a call at the most (or one in each region), and 4.5 s for everyth
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -57,6 +58,8 @@ _PAUSES = (timedelta(seconds=0.5), timedelta(seconds=1))
 _NO_REGION = ""
 # What a call failed of, by region; without a region where none was asked in time.
 OnFailure = Callable[[str, str], None]
+# That something is over, by name, and when it began (perf_counter).
+Took = Callable[[str, float], object]
 
 
 class StsClient:
@@ -103,10 +106,13 @@ class StsClient:
         """So many chains may wait to begin; one more is refused."""
         return self._budget.places
 
-    async def assume(self, grant: Grant, *, event: str | None = None, waited: timedelta = _NOT_AT_ALL) -> Credentials:
+    async def assume(
+        self, grant: Grant, *, event: str | None = None, waited: timedelta = _NOT_AT_ALL, took: Took | None = None
+    ) -> Credentials:
         """Walk the chain of a grant, to the last hop's credentials, in what is left of ``DEADLINE`` after having ``waited``.
 
         ``event`` is the id of the request that it is walked for: what ``{event}`` in a tag becomes, and their ``minted_by``.
+        ``took`` is told when each hop began, as soon as it is over.
 
         Raises:
             StsRejected: STS refused a hop, or its answer cannot be believed. Nothing of earlier hops survives.
@@ -114,17 +120,19 @@ class StsClient:
             StsTimeout: No answer in time.
             Overloaded: More chains wait than can be walked in time.
         """
-        credentials = await self.walk(plan(grant, event=event), owner=grant.principal, waited=waited)
+        credentials = await self.walk(plan(grant, event=event), owner=grant.principal, waited=waited, took=took)
         return replace(credentials, minted_by=event)
 
-    async def walk(self, calls: Sequence[Call], *, owner: Hashable, waited: timedelta = _NOT_AT_ALL) -> Credentials:
+    async def walk(
+        self, calls: Sequence[Call], *, owner: Hashable, waited: timedelta = _NOT_AT_ALL, took: Took | None = None
+    ) -> Credentials:
         """The credentials of the last of these calls, each signed with the one before; ``owner`` is whose turn it takes.
 
         What is for people comes of a grant, by ``assume``; this is for what the broker does of its own. Raises like it.
         """
         try:
             async with asyncio.timeout((DEADLINE - waited).total_seconds()):
-                credentials = await self._chain(calls, owner)
+                credentials = await self._chain(calls, owner, took)
         except TimeoutError as error:
             self._on_failure(_NO_REGION, TIMEOUT)
             raise StsTimeout("no answer from STS in time", reason=TIMEOUT) from error
@@ -179,12 +187,12 @@ class StsClient:
         self._budget.close()
         self._endpoints.close()
 
-    async def _chain(self, calls: Sequence[Call], owner: Hashable) -> Credentials:
+    async def _chain(self, calls: Sequence[Call], owner: Hashable, took: Took | None) -> Credentials:
         """The whole chain, and once more from its beginning where what stopped it can be mended."""
         await self._budget.begin(owner)
         keys: tuple[str, ...] = ()
         try:
-            return await self._walk(calls)
+            return await self._walk(calls, took)
         except StsUnavailable as error:
             if error.reason != BASE_EXPIRED:
                 raise
@@ -199,9 +207,9 @@ class StsClient:
                 if error.reason != NO_ROOM or not keys:
                     raise
         await self._budget.go_on()
-        return replace(await self._walk(calls), shed=keys)
+        return replace(await self._walk(calls, took), shed=keys)
 
-    async def _walk(self, calls: Sequence[Call]) -> Credentials:
+    async def _walk(self, calls: Sequence[Call], took: Took | None) -> Credentials:
         """Has the turn of its first call already."""
         try:
             signing: Signing = await self._base.current()
@@ -211,7 +219,12 @@ class StsClient:
         for place, call in enumerate(calls, start=1):
             if place > 1:
                 await self._budget.go_on()
-            answer = await self._ask(call, signing, place)
+            began = time.perf_counter()
+            try:
+                answer = await self._ask(call, signing, place)
+            finally:
+                if took is not None:
+                    took(f"hop {place}", began)
             credentials = believe(call, answer, now=self._clock.now())
             signing = _keys_of(credentials)
         return credentials

@@ -18,6 +18,8 @@ REQUEST_ID: web.RequestKey[str] = web.RequestKey("request_id", str)
 TLS: web.AppKey[ServerTls | None] = web.AppKey("tls")
 ASK: web.RequestKey[Ask] = web.RequestKey("ask", Ask)
 
+# W3C Trace Context.
+_TRACEPARENT = "traceparent"
 _NOTHING = (b"", b"{}")
 
 
@@ -34,6 +36,7 @@ def ask_of(request: web.Request) -> Ask:
         address=address,
         binding=_binding(request),
         peer_uid=peer_uid(request) if address is None else None,
+        traceparent=request.headers.get(_TRACEPARENT),
     )
     request[ASK] = ask
     return ask

@@ -83,6 +83,7 @@ def everything(folder: Path, realm: Realm) -> Iterator[Everything]:
             sts_endpoint=sts.url,
             tls={"certificate": str(tls.certificate), "private_key": str(tls.key)},
             redis={"url": redis.url, "password": redis.password},
+            telemetry={"otlp_endpoint": _NOBODY},
             admin={"principals": ["root/admin@EXAMPLE.COM"]},
             watch={"geoip_database": str(database(folder / "places.mmdb", {"10.0.0.0/8": BERLIN}))},
             security={"breach_notification": {"enabled": True, "channels": [{"slack": {"webhook_url": _NOBODY}}]}},
