@@ -169,7 +169,7 @@ class Sts:
         self.gate: asyncio.Event | None = None
         self.asked = asyncio.Event()
 
-    async def assume(self, grant: Grant, *, event: str | None, waited: timedelta) -> Credentials:  # noqa: ARG002
+    async def assume(self, grant: Grant, *, event: str | None, waited: timedelta, took: object) -> Credentials:  # noqa: ARG002
         self.calls += 1
         self.events.append(event)
         self._diary.append("sts")
