@@ -13,6 +13,9 @@ from tests.fakes.booted import SECRETS, Host, host
 from tests.fakes.machine import SITE_PACKAGES
 from tests.fakes.until import eventually
 
+# Seconds. Each starts brokers, two or three of them: a machine that does much else takes its time.
+pytestmark = pytest.mark.timeout(600)
+
 UNIT = "zerotrust-broker"
 # As an administrator writes it, with this machine's names: a secret out of a plain file, one out of an encrypted one.
 _CREDENTIALS = f"""

@@ -13,6 +13,9 @@ import pytest
 from tests.fakes.booted import CONFIG, Host, host
 from tests.fakes.until import eventually
 
+# Seconds. Each starts brokers, two or three of them: a machine that does much else takes its time.
+pytestmark = pytest.mark.timeout(600)
+
 INSTANCES = ("zerotrust-broker@1", "zerotrust-broker@2")
 # Guarantee 14: at most 1.5 of 10; the agent, which is root to become its users, 3.
 EXPOSURE_MAX = 1.5
