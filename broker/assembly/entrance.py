@@ -23,6 +23,7 @@ from broker.config.realms import Kerberos
 from broker.core.birth import Births
 from broker.core.clock import Clock, boot_id
 from broker.core.identity import LONGEST_DELEGATION
+from broker.core.replicated import Replicas
 from broker.issuing.ask import Entrance
 from broker.keys.hierarchy import DailyEnvelope, KeyHierarchy, Use
 from broker.revocation.epochs import Epochs
@@ -54,7 +55,8 @@ def entry_of(
     clock: Clock,
 ) -> Entry:
     """Everything that says who asks; with a Redis, as one for all instances that share it."""
-    guard = _replay_guard(settings.kerberos, client, clock)
+    replicas = Replicas(settings.redis.must_be_told if settings.redis else 0)
+    guard = _replay_guard(settings.kerberos, client, replicas, clock)
     if isinstance(guard, SharedGuard):
         metrics.breaker("replay_guard", lambda: guard.failure is not None)
     limits = _limits(settings.server.rate_limit, client, hierarchy, clock, metrics)
@@ -69,7 +71,9 @@ def entry_of(
         clock=clock,
         births=births,
     )
-    passes = _job_passes(client, hierarchy, epochs, clock, births)
+    key, *former = hierarchy.derive_all(Use.JOB_PASS_ENTRY)
+    register = Register(client=client, replicas=replicas, key=key, former=former, clock=clock)
+    passes = _job_passes(register, hierarchy, epochs, clock, births)
     entrance = Entrance(
         authenticator=KerberosAcceptor(
             keys=keys,
@@ -96,14 +100,11 @@ def entry_of(
     )
 
 
-def _job_passes(
-    client: redis.Redis | None, hierarchy: KeyHierarchy, epochs: Epochs, clock: Clock, births: Births
-) -> JobPasses:
+def _job_passes(register: Register, hierarchy: KeyHierarchy, epochs: Epochs, clock: Clock, births: Births) -> JobPasses:
     days = LONGEST_DELEGATION.days
-    key, *former = hierarchy.derive_all(Use.JOB_PASS_ENTRY)
     return JobPasses(
         envelope=DailyEnvelope(hierarchy=hierarchy, use=Use.JOB_PASS_SEAL, clock=clock, days=days),
-        register=Register(client=client, key=key, former=former, clock=clock),
+        register=register,
         epoch=epochs.of,
         clock=clock,
         births=births,
@@ -142,7 +143,7 @@ def _realms(kerberos: Kerberos) -> dict[str, RealmRules]:
     }
 
 
-def _replay_guard(kerberos: Kerberos, client: redis.Redis | None, clock: Clock) -> ReplayGuard:
+def _replay_guard(kerberos: Kerberos, client: redis.Redis | None, replicas: Replicas, clock: Clock) -> ReplayGuard:
     if client is None or kerberos.replay_guard == "local":
         return HostGuard()
-    return SharedGuard(client=client, clock=clock)
+    return SharedGuard(client=client, replicas=replicas, clock=clock)

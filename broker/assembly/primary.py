@@ -60,38 +60,74 @@ class Finder(Protocol):
         """Let go of the connections."""
 
 
+class _Hosts:
+    """All who can say; asked at once."""
+
+    def __init__(self, hosts: Sequence[Address], *, options: Mapping[str, Any]) -> None:
+        self._clients = [_client(host, port, options) for host, port in hosts]
+        # Who is slower than the first is not waited for, and not broken off either: half a connection would be left lying about.
+        self._late: set[asyncio.Future[Any]] = set()
+
+    async def answers(self, question: Callable[[redis.Redis], Awaitable[Any]]) -> list[Any]:
+        """What came in time; nobody waits for those that are slower than the first."""
+        waiting = {asyncio.ensure_future(question(client)) for client in self._clients}
+        found: list[Any] = []
+        while waiting:
+            done, waiting = await asyncio.wait(
+                waiting,
+                timeout=_SECOND_OPINIONS.total_seconds() if found else None,
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+            if not done:
+                break
+            found += [task.result() for task in done if _is_answer(task)]
+        self._late |= waiting
+        for task in waiting:
+            task.add_done_callback(self._late.discard)
+            task.add_done_callback(_is_answer)
+        return found
+
+    async def aclose(self) -> None:
+        if self._late:
+            await asyncio.wait(self._late)
+        await asyncio.gather(*(client.aclose() for client in self._clients), return_exceptions=True)
+
+    def __len__(self) -> int:
+        return len(self._clients)
+
+
 class Sentinels:
     """See ``Finder``: of the answers, that of the latest failover counts."""
 
     def __init__(self, hosts: Sequence[Address], *, service: str, options: Mapping[str, Any]) -> None:
-        self._clients = [_client(host, port, options) for host, port in hosts]
+        self._hosts = _Hosts(hosts, options=options)
         self._service = service
 
     async def primary(self) -> Address:
         """See ``Finder``."""
-        answers = await _answers(self._clients, lambda client: client.sentinel_master(self._service))
+        answers = await self._hosts.answers(lambda client: client.sentinel_master(self._service))
         states = [state for state in answers if not (state["is_sdown"] or state["is_odown"]) and state["is_master"]]
         if not states:
-            raise NoPrimary(f"{len(answers)} of {len(self._clients)} sentinels answer, and none knows a primary")
+            raise NoPrimary(f"{len(answers)} of {len(self._hosts)} sentinels answer, and none knows a primary")
         latest = max(states, key=lambda state: int(state["config-epoch"]))
         return str(latest["ip"]), int(latest["port"])
 
     async def aclose(self) -> None:
         """See ``Finder``."""
-        await _close(self._clients)
+        await self._hosts.aclose()
 
 
 class Slot:
     """See ``Finder``, for all keys with one hash tag: of the answers, the one that most give counts."""
 
     def __init__(self, hosts: Sequence[Address], *, tag: str, options: Mapping[str, Any]) -> None:
-        self._clients = [_client(host, port, options) for host, port in hosts]
+        self._hosts = _Hosts(hosts, options=options)
         self._slot = key_slot(tag.encode())
 
     async def primary(self) -> Address:
         """See ``Finder``."""
         found: Counter[Address] = Counter()
-        for slots in await _answers(self._clients, _slots):
+        for slots in await self._hosts.answers(_slots):
             found.update(
                 (str(where["primary"][0]), int(where["primary"][1]))
                 for (first, last), where in slots.items()
@@ -103,7 +139,7 @@ class Slot:
 
     async def aclose(self) -> None:
         """See ``Finder``."""
-        await _close(self._clients)
+        await self._hosts.aclose()
 
 
 class Pool(redis.BlockingConnectionPool):
@@ -176,26 +212,6 @@ def _slots(client: redis.Redis) -> Awaitable[Any]:
     return cast("Awaitable[Any]", cast("Any", client).execute_command("CLUSTER SLOTS"))
 
 
-async def _answers(clients: Sequence[redis.Redis], question: Callable[[redis.Redis], Awaitable[Any]]) -> list[Any]:
-    """What came in time; nobody waits for those that are slower than the first."""
-    asking = {asyncio.ensure_future(question(client)) for client in clients}
-    found: list[Any] = []
-    waiting = asking
-    while waiting:
-        done, waiting = await asyncio.wait(
-            waiting,
-            timeout=_SECOND_OPINIONS.total_seconds() if found else None,
-            return_when=asyncio.FIRST_COMPLETED,
-        )
-        if not done:
-            break
-        found += [task.result() for task in done if _is_answer(task)]
-    for task in waiting:
-        task.add_done_callback(_is_answer)
-        task.cancel()
-    return found
-
-
 def _is_answer(task: asyncio.Future[Any]) -> bool:
     """Whether it is one; a failure of one of several is no news."""
     if task.cancelled():
@@ -204,7 +220,3 @@ def _is_answer(task: asyncio.Future[Any]) -> bool:
     if error is not None and not isinstance(error, RedisError | OSError | TimeoutError):
         raise error
     return error is None
-
-
-async def _close(clients: Sequence[redis.Redis]) -> None:
-    await asyncio.gather(*(client.aclose() for client in clients), return_exceptions=True)

@@ -26,6 +26,7 @@ _CACHE_TIMEOUT = timedelta(seconds=1)
 _REDIS_CONNECTIONS = 32
 # Versions of 64 KiB, and a disk that may be waited for (appendfsync always); who asks for a secret has seconds.
 _VAULT_TIMEOUT = timedelta(seconds=2)
+VAULT_PATIENCE = _VAULT_TIMEOUT / 2
 
 # Hash tags of the keys, as rooms write them.
 SHARED, CACHE, VAULT = "shared", "cache", "vault"
@@ -34,6 +35,11 @@ SHARED, CACHE, VAULT = "shared", "cache", "vault"
 def redis_client(section: Redis) -> redis.Redis:
     """A client that gives up soon and never tries twice; nothing is connected yet."""
     return _client(section, tag=SHARED, timeout=_REDIS_TIMEOUT, connections=_REDIS_CONNECTIONS, retries=0)
+
+
+def patient_client(section: Redis) -> redis.Redis:
+    """For an operator who looks at it: the same as ``redis_client``, for whom a slow answer is no failure."""
+    return _client(section, tag=SHARED, timeout=_VAULT_TIMEOUT, connections=1, retries=0)
 
 
 def redis_store(section: Redis) -> RedisStore:
@@ -82,8 +88,13 @@ def _finder(section: Redis, *, tag: str) -> Finder:
     return Slot(section.hosts, tag=tag, options=options)
 
 
-def _patience(timeout: timedelta) -> Mapping[str, float]:
-    return {"socket_connect_timeout": timeout.total_seconds(), "socket_timeout": timeout.total_seconds()}
+def _patience(timeout: timedelta) -> Mapping[str, Any]:
+    # The broker's account need not tell who it is made of.
+    return {
+        "driver_info": None,
+        "socket_connect_timeout": timeout.total_seconds(),
+        "socket_timeout": timeout.total_seconds(),
+    }
 
 
 def _tls(section: Redis) -> Mapping[str, Any]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from broker.assembly.shared import vault_client
+from broker.assembly.shared import VAULT_PATIENCE, vault_client
 from broker.config.model import Settings
 from broker.config.resolve import IntegratedBootstrap
 from broker.core.clock import Clock
+from broker.core.replicated import Replicas
 from broker.keys.hierarchy import KeyHierarchy, Use
 from broker.secrets.alarm import VaultAlarm
 from broker.secrets.store import Store
@@ -26,5 +27,6 @@ def store_of(settings: Settings | IntegratedBootstrap) -> Store:
     """A file of this host, or the Redis that hosts share."""
     if settings.secrets.store == "redis":
         assert settings.redis is not None  # noqa: S101  # the configuration has been judged
-        return RedisVaultStore(client=vault_client(settings.redis))
+        replicas = Replicas(settings.redis.must_be_told, patience=VAULT_PATIENCE)
+        return RedisVaultStore(client=vault_client(settings.redis), replicas=replicas)
     return SqliteStore(directory=settings.state_directory)

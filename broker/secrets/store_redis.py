@@ -3,9 +3,10 @@
 A secret is a hash: the head, its versions, the note of its last use; a change is one script on it, so that it is made whole or
 not at all, and only where the head is still what it was. All names lie in one slot of a cluster.
 
-What Redis promises of a write is what its operator set: it must not evict, or it is not begun with; that it keeps nothing on
+What Redis promises of a write is what its operator set: it must not evict, or it is not begun with; that it keeps no log on
 disk is said by ``ping``. With ``appendfsync always`` an acknowledged write is on disk, with ``everysec`` the last second can be
-lost with the machine. A write that got no answer may have been made: check-and-set finds out.
+lost with the machine. A write that got no answer may have been made: check-and-set finds out. One that
+too few replicas have is not acknowledged either: it may be lost with its primary.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Any, TypeVar, cast
 from redis import asyncio as redis
 from redis.exceptions import AuthenticationError, NoPermissionError, OutOfMemoryError, RedisError, ResponseError
 
+from broker.core.replicated import NotReplicated, Replicas
 from broker.remote.failure import Malformed, Refused, RemoteFailure, Unreachable
 from broker.secrets.store import BEGINNING_BYTES, GENERATION_BYTES, Snapshot, Swap, replaced
 
@@ -74,9 +76,10 @@ _log = logging.getLogger(__name__)
 class RedisVaultStore:
     """See ``Store``."""
 
-    def __init__(self, *, client: redis.Redis) -> None:
-        """Take a client of its own that has timeouts."""
+    def __init__(self, *, client: redis.Redis, replicas: Replicas) -> None:
+        """Take a client of its own that has timeouts; ``replicas`` have each change before it is acknowledged."""
         self._client = client
+        self._replicas = replicas
         self._generation = b""
         self._begin = client.register_script(_BEGIN)
         self._exchange = client.register_script(_EXCHANGE)
@@ -94,7 +97,7 @@ class RedisVaultStore:
         if policy is not None:
             fix = "CONFIG SET maxmemory-policy noeviction, or a Redis of its own for the vault"
             raise Refused(f"Redis evicts keys ({policy}): secrets would be lost — fix: {fix}", reason="store_evicts")
-        found = await self._asked(lambda _: _sure(self._begin([_HEADER, _NAMES], [proposed])))
+        found = await self._changed(self._begin, [_HEADER, _NAMES], [proposed])
         if found is None:
             raise Malformed("Redis has lost the vault's header — fix: restore a backup", reason="store_damaged")
         header = _bytes(found)
@@ -107,7 +110,7 @@ class RedisVaultStore:
 
     async def put_header(self, before: bytes, after: bytes) -> bool:
         """See ``Store``."""
-        return bool(await self._asked(lambda _: _sure(self._exchange([_HEADER], [before, after]))))
+        return bool(await self._changed(self._exchange, [_HEADER], [before, after]))
 
     async def head(self, name: bytes) -> bytes | None:
         """See ``Store``."""
@@ -147,7 +150,8 @@ class RedisVaultStore:
                     *puts,
                 ]
                 await _sure(self._swap([_key(one.name), _NAMES, _HEADER], arguments, client=pipeline))
-            return await pipeline.execute()
+            self._replicas.wait(pipeline)
+            return self._replicas.kept(await pipeline.execute())
 
         answers = await self._asked(work)
         if _REPLACED in answers:
@@ -209,7 +213,11 @@ class RedisVaultStore:
             return str(replaced())
         if policy is not None:
             return f"Redis evicts keys ({policy}): secrets would be lost"
-        return "Redis keeps nothing on disk: secrets are lost when it ends" if forgets else None
+        return (
+            "Redis keeps no log of writes on disk: secrets are lost when it ends — fix: appendonly yes"
+            if forgets
+            else None
+        )
 
     async def close(self) -> None:
         """See ``Store``."""
@@ -222,6 +230,15 @@ class RedisVaultStore:
             return await question(self._client)
         except (RedisError, OSError, TimeoutError) as error:
             raise _failure(error) from error
+
+    async def _changed(self, script: Any, keys: list[bytes], arguments: list[bytes]) -> Any:
+        async def work(client: redis.Redis) -> Any:
+            pipeline = client.pipeline(transaction=False)
+            await script(keys, arguments, client=pipeline)
+            self._replicas.wait(pipeline)
+            return self._replicas.kept(await pipeline.execute())[0]
+
+        return await self._asked(work)
 
     async def _field(self, name: bytes, field: bytes) -> bytes | None:
         found = await self._asked(lambda client: _sure(client.hget(_key(name), cast("str", field))))
@@ -250,31 +267,32 @@ class RedisVaultStore:
     async def _evicts(self, client: redis.Redis) -> str | None:
         """The policy by which secrets would go; None where none would, or Redis does not say."""
         try:
-            found = await _sure(client.config_get("maxmemory*"))
+            found = await _sure(client.info("memory"))
         except (NoPermissionError, ResponseError):
             _log.warning("vault: Redis does not say whether it evicts keys; it must not (maxmemory-policy noeviction)")
             return None
-        policy = _text(found.get("maxmemory-policy", found.get(b"maxmemory-policy", "")))
-        limit = _text(found.get("maxmemory", found.get(b"maxmemory", "0")))
+        policy = str(found.get("maxmemory_policy", ""))
         # volatile-* takes keys that end, and none of ours does.
-        return policy if policy.startswith("allkeys-") and limit != "0" else None
+        return policy if policy.startswith("allkeys-") and found.get("maxmemory") != 0 else None
 
 
 async def _forgets(client: redis.Redis) -> bool:
-    """Whether nothing is kept on disk, neither a log of writes nor snapshots; no where Redis does not say."""
+    """Whether there is no log of writes; no where Redis does not say. Snapshots are minutes old: what came since is lost."""
     try:
-        if (await _sure(client.info("persistence"))).get("aof_enabled") == 1:
-            return False
-        found = await _sure(client.config_get("save"))
+        return bool((await _sure(client.info("persistence"))).get("aof_enabled") == 0)
     except (NoPermissionError, ResponseError):
         return False
-    return _text(found.get("save", found.get(b"save", ""))) == ""
 
 
 def _failure(error: Exception) -> RemoteFailure:
     what = f"Redis: {type(error).__name__}"
     if isinstance(error, OutOfMemoryError) or "OOM" in str(error)[:40]:
         return Unreachable(f"{what} — fix: give it memory; nothing was changed", reason="store_full")
+    if isinstance(error, NotReplicated):
+        return Unreachable(
+            "Redis has too few replicas — fix: see that they run; the change was made, and may be lost",
+            reason="store_not_replicated",
+        )
     if isinstance(error, AuthenticationError | NoPermissionError):
         return Refused(f"{what} — fix: give the broker its password and its keys", reason="store_refused")
     if isinstance(error, ResponseError) and "WRONGTYPE" in str(error):
@@ -292,10 +310,6 @@ def _number(number: int) -> bytes:
 
 def _bytes(found: Any) -> bytes:
     return found if isinstance(found, bytes) else str(found).encode()
-
-
-def _text(found: Any) -> str:
-    return found.decode() if isinstance(found, bytes) else str(found)
 
 
 async def _sure(answer: Any) -> Any:

@@ -1,5 +1,8 @@
 """The real redis-server in a folder of its own: on a Unix socket and on a free port of 127.0.0.1, with a password, without disk.
 
+The product speaks to it as `broker`, an account with the rights that docs/redis.md gives it and no more; whatever was refused to
+that account in a test fails the test that asked for it (`renew`, `close`). Tests themselves use `cli`, which may do everything.
+
 It can be frozen (SIGSTOP), thawed, stopped and started again on the same addresses, which is how the tests see a Redis that is
 slow, dead, or back with an empty memory. `cli` runs the real redis-cli, so a test looks at the server from outside the product.
 The demo uses it too, so nothing here knows about pytest.
@@ -17,7 +20,12 @@ import tempfile
 import time
 from pathlib import Path
 
+from broker.assembly.redis_user import rules
 from tests.fakes.server_process import ServerProcess
+
+# Who the product is there.
+ACCOUNT = "broker"
+_RIGHTS_AT_SENTINELS = ("-@all", "+sentinel|master")
 
 START_SECONDS = 10.0  # It is up in 10 ms; a loaded build machine may need a hundred times that.
 COMMAND_SECONDS = 10.0
@@ -77,8 +85,8 @@ class RedisServer(ServerProcess):
 
     @property
     def url(self) -> str:
-        """`redis://127.0.0.1:PORT/0`, without the password: the product takes that from a file."""
-        return f"{self.scheme}://127.0.0.1:{self.port}/0"
+        """`redis://broker@127.0.0.1:PORT/0`, without the password: the product takes that from a file."""
+        return f"{self.scheme}://{ACCOUNT}@127.0.0.1:{self.port}/0"
 
     @property
     def scheme(self) -> str:
@@ -87,8 +95,13 @@ class RedisServer(ServerProcess):
 
     @property
     def url_with_password(self) -> str:
-        """The same with the password in it, for clients of a test's own."""
+        """For clients of a test's own, which may do everything: attackers, and rooms of the product by themselves."""
         return f"{self.scheme}://:{self.password}@127.0.0.1:{self.port}/0"
+
+    @property
+    def url_of_account(self) -> str:
+        """For rooms of the product by themselves, with the rights that the product has."""
+        return f"{self.scheme}://{ACCOUNT}:{self.password}@127.0.0.1:{self.port}/0"
 
     @property
     def socket(self) -> Path:
@@ -116,6 +129,19 @@ class RedisServer(ServerProcess):
             return
         self.thaw()
         self.cli("FLUSHALL")
+        self.require_nothing_refused()
+
+    def require_nothing_refused(self) -> None:
+        """What the broker's account was refused is asked for by nobody, or missing in ``broker.assembly.redis_user``.
+
+        Raises:
+            RedisError: Something was.
+        """
+        refused = self.cli("ACL", "LOG").split("\n")
+        self.cli("ACL", "LOG", "RESET")
+        said = [refused[at + 5] for at, line in enumerate(refused) if line == "reason" and refused[at + 1] != "auth"]
+        if said:
+            raise RedisError(f"the broker's account was refused {sorted(set(said))!a}")
 
     def close(self) -> None:
         """Ends the server for good and removes what it left outside its folder."""
@@ -162,6 +188,7 @@ class RedisServer(ServerProcess):
             "unixsocket": str(self.socket),
             "unixsocketperm": "600",
             "requirepass": self.password,
+            f"user {ACCOUNT}": f"on >{self.password} {' '.join(_RIGHTS_AT_SENTINELS if self._mode else rules())}",
             "dir": str(self.folder),
             "logfile": str(self.folder / "redis.log"),
             "save": '""',  # No snapshots and no log of writes: what is cached here must not reach a disk.

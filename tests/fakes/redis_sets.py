@@ -18,7 +18,7 @@ from pydantic import TypeAdapter
 
 from broker.config.redis import Redis, RedisSection
 from tests.fakes.front_door import server_tls
-from tests.fakes.redis import RedisServer
+from tests.fakes.redis import ACCOUNT, RedisServer
 
 SERVICE = "zerotrust"
 ELECTED_SECONDS = 60.0  # Two or three are enough on an idle machine.
@@ -86,12 +86,19 @@ class SentinelSet(_Set):
 
     def __init__(self, folder: Path, *, replicas: int = 2, tls: Tls | None = None, **settings: str) -> None:
         """Starts all of it, and returns when the sentinels know everybody."""
-        common = (tls.settings if tls else {}) | {"repl-diskless-sync-delay": "0"} | settings
-        first = RedisServer.start(folder / "redis-0", settings=common)
         self.tls = tls
+        self.servers = []
+        try:
+            self._begin(folder, replicas, (tls.settings if tls else {}), settings)
+        except BaseException:
+            self.close()
+            raise
+
+    def _begin(self, folder: Path, replicas: int, speaking: dict[str, str], settings: dict[str, str]) -> None:
+        common = speaking | {"repl-diskless-sync-delay": "0"} | settings
+        first = RedisServer.start(folder / "redis-0", settings=common)
         self.password = first.password
-        self.redis = [first]
-        self.servers = [first]
+        self.redis = self.servers = [first]
         following = common | {"masterauth": self.password, "replicaof": f"127.0.0.1 {first.port}"}
         # Who is the primary today follows another one tomorrow.
         first.cli("CONFIG", "SET", "masterauth", self.password)
@@ -99,28 +106,29 @@ class SentinelSet(_Set):
             self.redis.append(RedisServer.start(folder / f"redis-{number}", settings=following, password=self.password))
         # A sentinel asks a primary for its replicas at once, and then every ten seconds.
         until(lambda: first.cli("INFO", "replication").count("state=online") == replicas)
-        watching = (tls.settings if tls else {}) | {
+        watching = speaking | {
             "sentinel monitor": f"{SERVICE} 127.0.0.1 {first.port} 2",
             "sentinel auth-pass": f"{SERVICE} {self.password}",
             "sentinel sentinel-pass": self.password,
             "sentinel down-after-milliseconds": f"{SERVICE} {DOWN_AFTER_MS}",
-            "sentinel failover-timeout": f"{SERVICE} 3000",
+            "sentinel failover-timeout": f"{SERVICE} 1000",
         }
-        self.sentinels = [
-            RedisServer.start(
-                folder / f"sentinel-{number}", settings=watching, password=self.password, mode=("--sentinel",)
+        self.sentinels: list[RedisServer] = []
+        self.servers = [*self.redis]
+        for number in range(3):
+            folder_of = folder / f"sentinel-{number}"
+            self.sentinels.append(
+                RedisServer.start(folder_of, settings=watching, password=self.password, mode=("--sentinel",))
             )
-            for number in range(3)
-        ]
-        self.servers = [*self.redis, *self.sentinels]
+            self.servers.append(self.sentinels[-1])
         until(lambda: all(self._knows_all(sentinel) for sentinel in self.sentinels))
 
     @property
     def section(self) -> dict[str, Any]:
         """`redis` of the broker's configuration."""
         hosts = [f"{each.scheme}://127.0.0.1:{each.port}" for each in self.sentinels]
-        where = {"hosts": hosts, "service": SERVICE, "password": self.password}
-        section: dict[str, Any] = {"sentinel": where, "password": self.password}
+        where = {"hosts": hosts, "service": SERVICE, "username": ACCOUNT, "password": self.password}
+        section: dict[str, Any] = {"sentinel": where, "username": ACCOUNT, "password": self.password}
         return section | ({"tls": self.tls.section} if self.tls else {})
 
     @property

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from redis import asyncio as redis
 
+from broker.core.replicated import Replicas
 from broker.secrets.metadata import Details
 from broker.secrets.store import Store
 from broker.secrets.store_redis import RedisVaultStore
@@ -28,7 +29,7 @@ PATHS = ("a/one", "a/two", "b/three")
 async def write_for_ever(place: str, said: int) -> None:
     store: Store = SqliteStore(directory=Path(place))
     if place.startswith("redis:"):
-        store = RedisVaultStore(client=redis.Redis.from_url(place))
+        store = RedisVaultStore(client=redis.Redis.from_url(place), replicas=Replicas(0))
     vault = vault_over(store)
     for number in itertools.count(1):
         for path in PATHS:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
@@ -109,21 +108,3 @@ async def test_more_who_ask_at_once_than_there_are_connections_are_all_answered(
     asked = (one.store.take(f"name {number}", token="mine", seen=b"", ttl=TURN) for number in range(many))
     assert {taken.answer for taken in await asyncio.gather(*asked)} == {Answer.TURN}
     assert one.store.failure is None
-
-
-async def test_the_account_that_the_page_describes_is_enough(redis_server: RedisServer) -> None:
-    page = (Path(__file__).parents[2] / "docs" / "cache.md").read_text()
-    found = re.search(r"The account needs, for the cache: `([^`]+)`", page)
-    assert found is not None
-    redis_server.cli("ACL", "SETUSER", "broker", "on", ">of-this-test", *found[1].split())
-    url = redis_server.url.replace("redis://", "redis://broker:of-this-test@")
-    try:
-        async with Fleet(redis_server, 2, url=url) as fleet:
-            first, second = fleet.instances
-            one, other = await asyncio.gather(first.fetch(), second.fetch())
-            assert one == other
-            await first.store.put_anyway("zerotrust:{cache}:credentials:x", b"x", TURN)
-            assert await first.cache.ping() is None
-            assert (fleet.sts.calls, first.store.failed_writes, second.store.failed_writes) == (1, 0, 0)
-    finally:
-        redis_server.cli("ACL", "DELUSER", "broker")

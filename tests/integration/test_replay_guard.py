@@ -13,7 +13,8 @@ from redis import asyncio as redis
 
 from broker.authn.replay import SharedGuard
 from broker.core.clock import SystemClock
-from broker.core.errors import AuthFailed
+from broker.core.errors import AuthFailed, ReplayGuardUnavailable
+from broker.core.replicated import Replicas
 from tests.fakes.broker import BrokerProcess, configuration
 from tests.fakes.conversation import Conversation, ask
 from tests.fakes.realm import Realm
@@ -196,7 +197,7 @@ def test_a_token_refused_while_the_guard_was_away_was_not_taken(
 
 async def test_two_hundred_tokens_at_once_cost_a_handful_of_round_trips(server: RedisServer) -> None:
     client = redis.Redis.from_url(server.url_with_password)
-    guard = SharedGuard(client=client, clock=SystemClock())
+    guard = SharedGuard(client=client, replicas=Replicas(0), clock=SystemClock())
     await guard.spend(b"the first makes the connection")
     before = _reads(server)
     await asyncio.gather(*(guard.spend(secrets.token_bytes(64)) for _ in range(200)))
@@ -207,7 +208,7 @@ async def test_two_hundred_tokens_at_once_cost_a_handful_of_round_trips(server: 
 
 async def test_of_many_uses_at_once_exactly_one_counts(server: RedisServer) -> None:
     clients = [redis.Redis.from_url(server.url_with_password) for _ in range(2)]
-    guards = [SharedGuard(client=client, clock=SystemClock()) for client in clients]
+    guards = [SharedGuard(client=client, replicas=Replicas(0), clock=SystemClock()) for client in clients]
     authenticator = secrets.token_bytes(64)
     uses = await asyncio.gather(*(guards[i % 2].spend(authenticator) for i in range(100)), return_exceptions=True)
     assert uses.count(None) == 1
@@ -218,7 +219,7 @@ async def test_of_many_uses_at_once_exactly_one_counts(server: RedisServer) -> N
 
 async def test_nobody_who_hangs_up_takes_others_with_him(server: RedisServer) -> None:
     client = redis.Redis.from_url(server.url_with_password)
-    guard = SharedGuard(client=client, clock=SystemClock())
+    guard = SharedGuard(client=client, replicas=Replicas(0), clock=SystemClock())
     leaving = [asyncio.ensure_future(guard.spend(secrets.token_bytes(64))) for _ in range(20)]
     staying = [asyncio.ensure_future(guard.spend(secrets.token_bytes(64))) for _ in range(20)]
     await asyncio.sleep(0)
@@ -233,6 +234,22 @@ def _reads(server: RedisServer) -> int:
     found = re.search(r"total_reads_processed:(\d+)", server.cli("INFO", "stats"))
     assert found is not None
     return int(found[1])
+
+
+async def test_a_redis_that_evicts_lets_nobody_in(server: RedisServer) -> None:
+    client = redis.Redis.from_url(server.url_with_password)
+    server.cli("CONFIG", "SET", "maxmemory", "100mb", "maxmemory-policy", "volatile-ttl")
+    try:
+        guard = SharedGuard(client=client, replicas=Replicas(0), clock=SystemClock())
+        with pytest.raises(ReplayGuardUnavailable, match="EvictsKeys"):
+            await guard.spend(secrets.token_bytes(64))
+        assert await guard.ping() == "EvictsKeys"
+        server.cli("CONFIG", "SET", "maxmemory-policy", "noeviction")
+        guard = SharedGuard(client=client, replicas=Replicas(0), clock=SystemClock())
+        await guard.spend(secrets.token_bytes(64))
+    finally:
+        server.cli("CONFIG", "SET", "maxmemory", "0", "maxmemory-policy", "noeviction")
+    await client.aclose()
 
 
 # ---- one host ----

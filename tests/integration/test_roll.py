@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 import redis
@@ -23,7 +21,6 @@ from tests.fakes.redis import RedisServer
 
 ALICE, MALLORY = Principal.parse("alice@R"), Principal.parse("mallory@R")
 HOUR = timedelta(hours=1)
-PAGE = Path(__file__).parents[2] / "docs" / "standing.md"
 
 
 @pytest.fixture
@@ -160,26 +157,6 @@ async def test_a_redis_that_does_not_answer_is_an_answer_that_is_not_complete_an
     clock.booted += 1
     found = await shared.of(ALICE, Kind.SESSION)
     assert (found.notes, found.is_complete) == ((), True), "what was lost is not shown"
-
-
-async def test_an_account_with_the_rights_that_the_page_names_is_enough(
-    shared: Roll, redis_server: RedisServer, attacker: redis.Redis, clock: MovedClock
-) -> None:
-    rights = re.search(r"`(\+evalsha [^`]*)`", PAGE.read_text())
-    assert rights is not None
-    attacker.execute_command("ACL", "SETUSER", "broker", "reset", "on", ">secret", *rights[1].split())
-    client = aredis.Redis.from_url(f"redis://broker:secret@127.0.0.1:{redis_server.port}/0")
-    limited = roll_over(RedisStore(client=client, clock=clock), clock)
-    for number in range(MOST[Kind.USE] + 1):
-        await limited.note(ALICE, Kind.USE, noted(clock, f"{number}"))
-    found = await limited.of(ALICE, Kind.USE)
-    assert (len(found.notes), found.is_complete) == (MOST[Kind.USE], True)
-    order, _ = sorted(attacker.keys("*"))
-    attacker.set(order, "of another type")
-    await limited.note(ALICE, Kind.USE, noted(clock, "new"))
-    assert await ids(limited, ALICE, Kind.USE) == ["new"]
-    await client.aclose()
-    attacker.execute_command("ACL", "DELUSER", "broker")
 
 
 # ---- somebody who controls Redis ----

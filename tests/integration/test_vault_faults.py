@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from redis import asyncio as redis
 
+from broker.core.replicated import Replicas
 from broker.remote.failure import Malformed, Refused, Unreachable
 from broker.secrets.store_redis import RedisVaultStore
 from broker.secrets.store_sqlite import SqliteStore
@@ -137,7 +138,7 @@ async def test_a_lock_that_somebody_holds_is_waited_for_and_then_a_clean_failure
 @asynccontextmanager
 async def vault_at(server: RedisServer, **options: float) -> AsyncIterator[Vault]:
     client = redis.Redis.from_url(server.url_with_password, **({"socket_timeout": 5} | options))
-    vault = vault_over(RedisVaultStore(client=client))
+    vault = vault_over(RedisVaultStore(client=client, replicas=Replicas(0)))
     yield vault
     await vault.close()
 
@@ -151,11 +152,15 @@ async def test_a_redis_that_evicts_is_not_begun_with_and_one_that_forgets_says_s
             assert caught.value.reason == "store_evicts"
             redis_server.cli("CONFIG", "SET", "maxmemory-policy", "volatile-lru")
             await vault.write("a", fields(value="1"))
-            assert "nothing on disk" in str(await vault.ping())
+            # Snapshots would lose what came since the last one.
             redis_server.cli("CONFIG", "SET", "save", "3600 1")
+            assert "no log of writes" in str(await vault.ping())
+            redis_server.cli("CONFIG", "SET", "appendonly", "yes")
             assert await vault.ping() is None
     finally:
-        redis_server.cli("CONFIG", "SET", "maxmemory", "0", "maxmemory-policy", "noeviction", "save", "")
+        redis_server.cli(
+            *("CONFIG", "SET", "maxmemory", "0", "maxmemory-policy", "noeviction", "save", "", "appendonly", "no")
+        )
 
 
 async def test_what_somebody_puts_beside_versions_in_redis_holds_up_neither_a_rewrap_nor_a_backup(

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from redis import asyncio as redis
 
+from broker.core.replicated import Replicas
 from broker.remote.failure import Conflict, Missing, Refused, RemoteFailure
 from broker.secrets.metadata import Details
 from broker.secrets.store import Store
@@ -139,4 +140,6 @@ def test_over_redis_it_does_what_a_dictionary_would(
 
 
 def redis_store(server: RedisServer) -> RedisVaultStore:
-    return RedisVaultStore(client=redis.Redis.from_url(server.url_with_password, socket_timeout=5))
+    return RedisVaultStore(
+        client=redis.Redis.from_url(server.url_with_password, socket_timeout=5), replicas=Replicas(0)
+    )

@@ -10,6 +10,7 @@ from unittest.mock import patch
 import pytest
 from redis import asyncio as redis
 
+from broker.core.replicated import Replicas
 from broker.remote.failure import Conflict, Malformed
 from broker.secrets.store import Store, Swap
 from broker.secrets.store_redis import RedisVaultStore
@@ -27,7 +28,9 @@ MakeStore = Callable[[], Store]
 
 
 def redis_store(server: RedisServer) -> RedisVaultStore:
-    return RedisVaultStore(client=redis.Redis.from_url(server.url_with_password, socket_timeout=5))
+    return RedisVaultStore(
+        client=redis.Redis.from_url(server.url_with_password, socket_timeout=5), replicas=Replicas(0)
+    )
 
 
 @pytest.fixture(params=["sqlite", "redis"])

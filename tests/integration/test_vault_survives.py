@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 from redis import asyncio as redis
 
+from broker.core.replicated import Replicas
 from broker.remote.failure import Malformed
 from broker.secrets.metadata import Details
 from broker.secrets.store import Snapshot, Store, Swap
@@ -33,7 +34,9 @@ REDIS_KILLS = int(os.environ.get("KILLS", "5"))
 
 
 def redis_store(server: RedisServer) -> RedisVaultStore:
-    return RedisVaultStore(client=redis.Redis.from_url(server.url_with_password, socket_timeout=5))
+    return RedisVaultStore(
+        client=redis.Redis.from_url(server.url_with_password, socket_timeout=5), replicas=Replicas(0)
+    )
 
 
 # ---- against whoever owns the store ----

@@ -32,6 +32,7 @@ from broker.core.grant import Grant
 from broker.core.identity import LONGEST_DELEGATION, Identity
 from broker.core.pattern import PrincipalPattern
 from broker.core.principal import NameType, Principal
+from broker.core.replicated import Replicas
 from broker.core.roles import Hop, Role, RoleArn, RoleName
 from broker.core.rule import Requirements, Rule
 from broker.keys.envelope import Envelope
@@ -93,7 +94,7 @@ class Instance:
         key, *former_keys = hierarchy.derive_all(Use.JOB_PASS_ENTRY)
         self.passes = JobPasses(
             envelope=DailyEnvelope(hierarchy=hierarchy, use=Use.JOB_PASS_SEAL, clock=self.clock, days=WEEK.days),
-            register=Register(client=self.redis, key=key, former=former_keys, clock=self.clock),
+            register=Register(client=self.redis, replicas=Replicas(0), key=key, former=former_keys, clock=self.clock),
             epoch=lambda _: self.epoch,
             clock=self.clock,
             births=Births(clock=self.clock, boot=boot),

@@ -45,6 +45,7 @@ from broker.core.identity import Identity
 from broker.core.pattern import PrincipalPattern
 from broker.core.principal import Principal
 from broker.core.rate import Rate
+from broker.core.replicated import Replicas
 from broker.core.roles import Hop, Role, RoleArn, RoleName
 from broker.core.rule import Requirements, Rule
 from broker.core.secret import Secret
@@ -236,7 +237,7 @@ class House:
         )
         self.passes = JobPasses(
             envelope=DailyEnvelope(hierarchy=hierarchy, use=Use.JOB_PASS_SEAL, clock=self.clock, days=7),
-            register=Register(client=None, key=b"r" * 32, clock=self.clock),
+            register=Register(client=None, replicas=Replicas(0), key=b"r" * 32, clock=self.clock),
             epoch=self.epochs.of,
             clock=self.clock,
             births=Births(clock=self.clock, boot="this-boot"),

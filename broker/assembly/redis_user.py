@@ -1,0 +1,67 @@
+"""The account that the broker needs at Redis, and not a command more. docs/redis.md shows it; the tests run as it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+KEYS = CHANNELS = "zerotrust:*"
+
+# What a probe may leave behind a key of its own, until it takes it away.
+KINDS = ("count", "hash", "set", "text")
+# Each command, and how it is tried out on a key that nobody has; None where it would change what a connection is.
+COMMANDS: Mapping[str, tuple[str, ...] | None] = {
+    "del": ("KEY",),
+    "evalsha": ("0" * 40, "0"),
+    "exec": None,
+    "exists": ("KEY",),
+    "expire": ("KEY", "1"),
+    "get": ("KEY",),
+    "getrange": ("KEY", "0", "0"),
+    "hdel": ("KEY", "x"),
+    "hexists": ("KEY", "x"),
+    "hget": ("KEY", "x"),
+    "hgetall": ("KEY",),
+    "hlen": ("KEY",),
+    "hset": ("KEY:hash", "x", "x"),
+    "hstrlen": ("KEY", "x"),
+    "hvals": ("KEY",),
+    "incr": ("KEY:count",),
+    "incrby": ("KEY:count", "1"),
+    "info": ("server",),
+    "mget": ("KEY",),
+    "multi": None,
+    "pexpire": ("KEY", "1"),
+    "pexpireat": ("KEY", "1"),
+    "ping": (),
+    "publish": ("CHANNEL", ""),
+    "scan": ("0", "COUNT", "1"),
+    "script|exists": ("0" * 40,),
+    "script|load": ("return 1",),
+    "select": ("0",),
+    "set": ("KEY:text", "x", "PX", "1"),
+    "subscribe": None,
+    "type": ("KEY",),
+    "unlink": ("KEY",),
+    "unsubscribe": None,
+    "wait": ("0", "1"),
+    "zadd": ("KEY:set", "0", "x"),
+    "zcard": ("KEY",),
+    "zrange": ("KEY", "0", "0"),
+    "zrangebylex": ("KEY", "-", "+"),
+    "zrem": ("KEY", "x"),
+    "zremrangebyscore": ("KEY", "0", "0"),
+    "zrevrange": ("KEY", "0", "0"),
+}
+# Not the broker's business, and harmless to ask: who may do these may do more than it needs.
+OTHERS: Mapping[str, tuple[str, ...]] = {
+    "acl|whoami": (),
+    "client|list": (),
+    "config|get": ("maxmemory",),
+    "dbsize": (),
+    "keys": ("zerotrust:{shared}:no such key",),
+}
+
+
+def rules() -> tuple[str, ...]:
+    """As `ACL SETUSER NAME` takes them, behind the password."""
+    return ("resetkeys", f"~{KEYS}", "resetchannels", f"&{CHANNELS}", "-@all", *(f"+{name}" for name in COMMANDS))
