@@ -97,7 +97,10 @@ class SharedGuard:
         if self._clock.boottime() < self._open_until:
             return self.failure
         pipeline = self._client.pipeline(transaction=False)
-        pipeline.set(_PROBE, b"", px=REMEMBERED)
+        if self._replicas.number:
+            pipeline.set(_PROBE, b"", px=REMEMBERED)
+        else:
+            pipeline.ping()
         try:
             _, failure = await self._written(pipeline)
         except (RedisError, OSError, TimeoutError) as error:
