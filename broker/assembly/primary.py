@@ -127,11 +127,12 @@ class Slot:
     async def primary(self) -> Address:
         """See ``Finder``."""
         found: Counter[Address] = Counter()
-        for slots in await self._hosts.answers(_slots):
+        for ranges in await self._hosts.answers(_slots):
+            # CLUSTER SLOTS: first, last, then the primary (host, port, id, ...) and its replicas.
             found.update(
-                (str(where["primary"][0]), int(where["primary"][1]))
-                for (first, last), where in slots.items()
-                if first <= self._slot <= last and where["primary"][0]
+                (_text(host), int(port))
+                for first, last, (host, port, *_), *_ in ranges
+                if first <= self._slot <= last and host
             )
         if not found:
             raise NoPrimary("no host of the cluster knows who has our keys")
@@ -220,3 +221,7 @@ def _is_answer(task: asyncio.Future[Any]) -> bool:
     if error is not None and not isinstance(error, RedisError | OSError | TimeoutError):
         raise error
     return error is None
+
+
+def _text(host: Any) -> str:
+    return host.decode("ascii", "replace") if isinstance(host, bytes) else str(host)
