@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from broker.assembly.doctor import table
 from broker.assembly.doctor.table import CHECKS, Check, look
+from broker.assembly.doctor.unit import installed
 from tests.fakes.broker import PROGRAMS
 from tests.fakes.certificates import server_certificate
 from tests.fakes.disk import Disk
@@ -265,7 +266,8 @@ def unit(folder: Path, *, drop_in: str = "", name: str = "zerotrust-broker.servi
     """A folder of units with ours in it."""
     units = folder / "units"
     (units / f"{name}.d").mkdir(parents=True)
-    shutil.copy(ROOT / "systemd" / "zerotrust-broker.service", units / name)
+    for each in ("zerotrust-broker.service", "zerotrust-broker@.service"):
+        shutil.copy(ROOT / "systemd" / each, units)
     if drop_in:
         (units / f"{name}.d" / "hurry.conf").write_text(drop_in)
     return units
@@ -296,6 +298,27 @@ def test_what_a_drop_in_takes_away_is_named_and_counts(
     ]
     assert "changed by" in ward.said_by("unit")[0][2]
     assert "descriptors_few" in {code for _, code, _ in ward.ill("kernel")}
+
+
+def test_where_instances_are_there_theirs_is_the_unit(ward: Ward, tmp_path: Path) -> None:
+    units = unit(tmp_path, drop_in="[Service]\nUser=nobody\n", name="zerotrust-broker@.service")
+    environ = {"SYSTEMD_UNIT_PATH": str(units), "PATH": os.environ["PATH"]}
+    alone = installed(environ)
+    assert alone is not None
+    assert (alone.name, alone.instances, alone.last("User")) == (
+        "zerotrust-broker.service",
+        ["zerotrust-broker.service"],
+        "zerotrust",
+    )
+    (units / "multi-user.target.wants").mkdir()
+    for number in (1, 2):
+        (units / "multi-user.target.wants" / f"zerotrust-broker@{number}.service").symlink_to("anything")
+    found = installed(environ)
+    assert found is not None
+    assert (found.name, found.last("User")) == ("zerotrust-broker@.service", "nobody")
+    assert found.instances == ["zerotrust-broker@1.service", "zerotrust-broker@2.service"]
+    assert found.environment()["STATE_DIRECTORY"] == "/var/lib/zerotrust"
+    assert found.environment()["KRB5RCACHEDIR"] == "/var/lib/zerotrust"
 
 
 # ---- what is written of it ----

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from broker.admin.finding import Finding, bad, ok, unseen, warn
 from broker.assembly.doctor.patient import NotSeen, Patient
@@ -24,11 +24,12 @@ def unit(patient: Patient) -> Iterator[Finding]:
     found = _of(patient)
     for path in found.drop_ins:
         yield ok(f"changed by {path}")
-    names = _instances(patient, found)
-    if not names:
-        yield unseen(f"{found.file} is installed; systemd does not say whether it runs")
-    for name in names:
-        yield _state(patient, name)
+    for name in found.instances:
+        said = properties(name, *_WANTED, environ=patient.environ)
+        if said:
+            yield _state(name, said)
+        else:
+            yield unseen(f"{name}: {found.file} is installed; systemd does not say whether it runs")
 
 
 def exposure(patient: Patient) -> Iterator[Finding]:
@@ -58,8 +59,8 @@ def is_stopped(patient: Patient) -> bool:
     """Whether systemd says that no instance runs: to knock at its socket would start one."""
     if patient.unit is None:
         return False
-    states = [properties(name, "ActiveState", environ=patient.environ) for name in _instances(patient, patient.unit)]
-    return bool(states) and all(state.get("ActiveState") in ("inactive", "failed") for state in states)
+    states = [properties(name, "ActiveState", environ=patient.environ) for name in patient.unit.instances]
+    return all(state.get("ActiveState") in ("inactive", "failed") for state in states)
 
 
 def _of(patient: Patient) -> Unit:
@@ -68,16 +69,7 @@ def _of(patient: Patient) -> Unit:
     return patient.unit
 
 
-def _instances(patient: Patient, found: Unit) -> list[str]:
-    if "@." not in found.name:
-        return [found.name] if properties(found.name, "ActiveState", environ=patient.environ) else []
-    pattern = found.name.replace("@.", "@*.")
-    said = said_by("systemctl", "list-units", "--all", "--plain", "--no-legend", pattern, environ=patient.environ)
-    return [line.split()[0] for line in said.splitlines() if line.strip()]
-
-
-def _state(patient: Patient, name: str) -> Finding:
-    said = properties(name, *_WANTED, environ=patient.environ)
+def _state(name: str, said: Mapping[str, str]) -> Finding:
     state = f"{name}: {said.get('ActiveState')} ({said.get('SubState')})"
     log = f"journalctl -u {name} -n 50"
     if said.get("ExecMainStatus") == _EX_CONFIG and said.get("ActiveState") != "active":

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from broker.core.visible import visible
 
-_NAMES = ("zerotrust-broker.service", "zerotrust-broker@.service")
+_ALONE, _TEMPLATE = "zerotrust-broker.service", "zerotrust-broker@.service"
 # systemd.unit(5), in their order; the variable is systemd's own.
 _UNIT_PATH = (
     "/etc/systemd/system:/run/systemd/system:/usr/local/lib/systemd/system:/usr/lib/systemd/system:/lib/systemd/system"
@@ -35,12 +35,14 @@ class Unit:
     Attributes:
         name: ``zerotrust-broker.service``.
         file: Where it is defined.
+        instances: Of a template those that are there; of any other unit itself.
         drop_ins: What changes it, in the order in which systemd reads them.
         service: The settings of its section [Service], each with all of its values; an empty one has taken away those before.
     """
 
     name: str
     file: Path
+    instances: Sequence[str]
     drop_ins: Sequence[Path]
     service: Mapping[str, Sequence[str]]
 
@@ -73,18 +75,19 @@ class Unit:
 
 
 def installed(environ: Mapping[str, str]) -> Unit | None:
-    """The first of our units that is there."""
+    """The template, where it has instances, else the unit of a broker alone."""
     folders = [Path(text) for text in (environ.get("SYSTEMD_UNIT_PATH") or _UNIT_PATH).split(":") if text]
-    for name in _NAMES:
+    for name in (_TEMPLATE, _ALONE):
         files = [folder / name for folder in folders if (folder / name).is_file()]
-        if not files:
+        instances = _instances(folders, environ) if name == _TEMPLATE else [name]
+        if not files or not instances:
             continue
         # One of a name hides the others, in whichever folder (systemd.unit(5)).
         drop_ins: dict[str, Path] = {}
         for folder in reversed(folders):
             drop_ins |= {Path(text).name: Path(text) for text in glob.glob(f"{folder / name}.d/*.conf")}  # noqa: PTH207  # sorted below
         ordered = [drop_ins[each] for each in sorted(drop_ins)]
-        return Unit(name, files[0], ordered, _service([files[0], *ordered]))
+        return Unit(name, files[0], instances, ordered, _service([files[0], *ordered]))
     return None
 
 
@@ -109,6 +112,14 @@ def properties(name: str, *wanted: str, environ: Mapping[str, str]) -> dict[str,
     """What systemd says of a unit now; empty where it does not answer."""
     said = said_by("systemctl", "show", "--no-pager", f"--property={','.join(wanted)}", name, environ=environ)
     return {key: visible(value) for key, _, value in (line.partition("=") for line in said.splitlines())}
+
+
+def _instances(folders: Sequence[Path], environ: Mapping[str, str]) -> list[str]:
+    """Those that start at boot, and those that systemd knows beside them."""
+    pattern = _TEMPLATE.replace("@.", "@?*.")
+    wanted = {Path(text).name for folder in folders for text in glob.glob(f"{folder}/*.wants/{pattern}")}  # noqa: PTH207  # names
+    said = said_by("systemctl", "list-units", "--all", "--plain", "--no-legend", pattern, environ=environ)
+    return sorted(wanted | {line.split()[0] for line in said.splitlines() if line.strip()})
 
 
 def _service(files: Sequence[Path]) -> dict[str, list[str]]:
