@@ -59,7 +59,11 @@ def test_a_running_broker_s_host_is_well_and_looking_changes_nothing(
         "server": {"listen": [f"http://127.0.0.1:{port}"], "hostnames": ["localhost"]},
         "redis": {"url": redis_server.url, "password_file": str(password)},
     }
-    env = {**realm.env, "KRB5RCACHEDIR": str(rcache), "SYSTEMD_UNIT_PATH": ward.environ["SYSTEMD_UNIT_PATH"]}
+    env = {
+        **realm.env,
+        "KRB5RCACHENAME": f"file2:{rcache}/rcache",
+        "SYSTEMD_UNIT_PATH": ward.environ["SYSTEMD_UNIT_PATH"],
+    }
     broker = BrokerProcess(ward.folder, settings, env=env)
     with broker:
         running = _doctor(broker)
