@@ -125,17 +125,8 @@ def content(facts: Mapping[str, object], rounds: Sequence[Round]) -> str:
     """The table and what it was measured with."""
     kinds = dict.fromkeys(each.kind for each in rounds)
     lines = [
-        (
-            "fault",
-            "rounds",
-            "another primary",
-            "tickets elsewhere",
-            "tickets there",
-            "there, once mended",
-            "sessions",
-            "wrong",
-        ),
-        ("---",) * 8,
+        _HEADINGS,
+        ("---",) * len(_HEADINGS),
         *(_row(name, [each for each in rounds if each.kind == name]) for name in kinds),
     ]
     table = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
