@@ -81,8 +81,9 @@ class Writer:
         self._in_charge: str | None = None
         self._clock = clock
         self._file: RecordFile | None = None
-        # Whose slot this process has, once it has one.
+        # Whose slot this process has, once it has one, and on which file system (st_dev).
         self.instance: str | None = None
+        self._disk: int | None = None
         self._head = Head()
         self._tree = Frontier()
         self._checkpointed = Head()
@@ -165,6 +166,7 @@ class Writer:
             )
             self._release()
         if self._file is None:
+            self._require_our_disk()
             file = RecordFile.claim(self._directory)
             try:
                 self._resume(file)
@@ -174,8 +176,18 @@ class Writer:
             except OSError:
                 file.close()
                 raise
-            self._file = file
+            self._file, self._disk = file, file.disk
         return self._file
+
+    def _require_our_disk(self) -> None:
+        """Where the disk with the records is not mounted any more, what we wrote would be hidden by it when it comes back."""
+        there = next(path for path in (self._directory, *self._directory.parents) if path.exists())
+        if self._disk in (None, there.stat().st_dev):
+            return
+        # A file system may come back under another number.
+        if head_of(self._directory / f"audit-{self.instance}.jsonl", str(self.instance)).seq < self._head.seq:
+            text = "is not the disk that the records are on: mount that one there, or restart the broker to begin anew"
+            raise NotOurs(errno.ENODEV, text, str(self._directory))
 
     def _drafted(self, file: RecordFile) -> Draft:
         now = self._clock.now()

@@ -44,13 +44,13 @@ class Disk:
         with self._image.open("wb") as image:
             image.truncate(SIZE)
         _run("mkfs.ext4", "-q", "-m", "0", "-E", "lazy_itable_init=0,root_owner=0:0", str(self._image))
-        self._mount("rw")
+        self.mount()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        _run("umount", "--lazy", str(self.path))
+        self.unmount()
 
     def fill(self) -> None:
         """Until not one byte more fits."""
@@ -86,11 +86,19 @@ class Disk:
 
         The broker still has its file on the old one open, and the kernel keeps that one as broken as it is.
         """
-        _run("umount", "--lazy", str(self.path))
+        self.unmount()
         self._image = Path(shutil.copy(self._image, self._image.with_suffix(".new")))
         # e2fsck: 0 nothing to do, 1 repaired.
         done = subprocess.run(["/sbin/e2fsck", "-fy", str(self._image)], capture_output=True, check=False)
         assert done.returncode in {0, 1}, done.stdout
+        self.mount()
+
+    def unmount(self) -> None:
+        """What lies in the folder below is there from now on; who has a file open keeps it."""
+        _run("umount", "--lazy", str(self.path))
+
+    def mount(self) -> None:
+        """In its place again."""
         self._mount("rw")
 
     @contextlib.contextmanager

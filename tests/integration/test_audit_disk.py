@@ -159,6 +159,22 @@ def test_a_disk_that_fails_with_input_output_errors_refuses_and_recovers(
     verified(broker)
 
 
+@pytest.mark.parametrize("folder", ["audit", "."], ids=["a folder of it", "all of it"])
+def test_a_disk_that_is_unmounted_refuses_until_it_is_back_and_nothing_is_written_where_it_was(
+    disk: Disk, alice: Asker, prepared: StartBroker, folder: str
+) -> None:
+    broker = prepared(disk.path / folder).start()
+    assert alice.ask(broker.url).status == 200
+    disk.unmount()
+    for _ in range(3):
+        refused(alice.ask(broker.url))
+    assert list(disk.path.iterdir()) == []
+    disk.mount()
+    assert alice.ask(broker.url).status == 200
+    verified(broker)
+    assert "is not the disk that the records are on" in broker.output.read_text()
+
+
 def test_a_disk_that_hangs_refuses_within_a_second_and_recovers_when_it_answers(
     disk: Disk, alice: Asker, prepared: StartBroker
 ) -> None:

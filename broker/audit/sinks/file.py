@@ -78,6 +78,11 @@ class RecordFile:
                 return file
         raise OSError(errno.EBUSY, f"all {_SLOTS} audit files of {host} are held by other processes", str(directory))
 
+    @property
+    def disk(self) -> int:
+        """The number of its file system."""
+        return os.fstat(self._descriptor).st_dev
+
     def is_as_we_left_it(self) -> bool:
         """False once the file was unlinked, renamed, replaced or changed in length: writing on would write into nothing."""
         size = os.fstat(self._descriptor).st_size
