@@ -72,6 +72,8 @@ def test_a_running_broker_s_host_is_well_and_looking_changes_nothing(
     stopped = _doctor(broker)
     assert ward.everything() == files
     assert redis_server.cli("KEYS", "*") == keys
+    # What must be refused to the account was tried, and was refused.
+    redis_server.cli("ACL", "LOG", "RESET")
     found = [json.loads(done.stdout) for done in (running, stopped)]
     for findings in found:
         assert list(dict.fromkeys(one["check"] for one in findings)) == list(CHECKS)
@@ -176,6 +178,14 @@ def test_a_redis_that_is_gone_or_has_another_password_is_named(ward: Ward, redis
     redis_server.close()
     assert [code for _, code, _ in ward.ill("Redis")] == ["redis_unreachable"]
     assert [verdict for verdict, _, _ in ward.said_by("clock (Redis)")] == ["unseen"]
+
+
+def test_a_redis_that_throws_away_what_was_used_is_a_fault(ward: Ward, tmp_path: Path) -> None:
+    settings = {"maxmemory": "100mb", "maxmemory-policy": "allkeys-lru"}
+    with RedisServer.start(tmp_path / "redis", settings=settings) as server:
+        ward.settings["redis"] = {"url": server.url, "password": server.password}
+        ward.write()
+        assert [code for verdict, code, _ in ward.ill("Redis") if verdict == "bad"] == ["redis_evicts"]
 
 
 def test_no_role_is_assumed_unless_that_was_asked_for(ward: Ward, sts: StrictSts) -> None:

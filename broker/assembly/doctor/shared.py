@@ -1,35 +1,34 @@
-"""The Redis that instances share. Nothing is written there, and nothing of the broker's is read."""
+"""The Redis that instances share: whether it answers, what the broker's account may do there, and what may be lost.
+
+Nothing is changed there but a probe of ours, which is taken away again, and nothing of the broker's is read.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import aclosing, suppress
 from typing import Any
 
-from redis.exceptions import RedisError
+from redis.exceptions import NoPermissionError, RedisError, ResponseError
 
-from broker.admin.finding import Finding, bad, ok
+from broker.admin.finding import Finding, bad, ok, warn
 from broker.assembly.doctor.patient import NotSeen, Patient
-from broker.assembly.shared import redis_client
+from broker.assembly.redis_user import COMMANDS, KINDS, OTHERS, rules
+from broker.assembly.shared import patient_client
 from broker.config.redis import Redis
 from broker.core.visible import visible
 
+_PROBE = "zerotrust:{shared}:doctor"
+_FOREIGN = "not-zerotrust:{shared}:doctor"
+
 
 def redis(patient: Patient) -> Iterator[Finding]:
-    """Whether it answers."""
+    """Whether it answers, the account, and whether what is kept there may be thrown away, forgotten or lost with a host."""
     section = patient.settings.redis
     if section is None:
         raise NotSeen("none is configured: this is one instance alone")
-    try:
-        asyncio.run(_info(section))
-    except (RedisError, OSError) as error:
-        said = visible(str(error)) or type(error).__name__
-        yield bad(
-            "redis_unreachable", f"does not answer: {said}", "redis-cli -u URL PING; zerotrust-broker check-config"
-        )
-        return
-    yield ok("answers")
+    yield from asyncio.run(findings_of(section))
 
 
 def time_of(section: Redis) -> float | None:
@@ -43,6 +42,103 @@ def time_of(section: Redis) -> float | None:
 
 async def _info(section: Redis) -> Mapping[str, Any]:
     """Of the server itself: the broker's account may ask for it, and not for TIME."""
-    async with aclosing(redis_client(section)) as client:
+    async with aclosing(patient_client(section)) as client:
         found: Mapping[str, Any] = await client.info("server")
         return found
+
+
+async def findings_of(section: Redis) -> list[Finding]:
+    """All of them, in the order in which they matter; as far as it came, where Redis stops answering."""
+    found: list[Finding] = []
+    async with aclosing(patient_client(section)) as client:
+        try:
+            async for finding in _look(client, section):
+                found.append(finding)  # noqa: PERF401  # what was found until then counts, too
+        except (RedisError, OSError) as error:
+            said = visible(str(error)) or type(error).__name__
+            fix = "redis-cli -u URL PING; zerotrust-broker check-config"
+            found.append(bad("redis_unreachable", f"does not answer: {said}", fix))
+    return found
+
+
+async def _look(client: Any, section: Redis) -> AsyncIterator[Finding]:
+    await client.ping()
+    yield ok("answers, by TLS" if section.uses_tls else "answers, in the clear and on this host")
+    yield await _missing(client)
+    yield await _too_much(client)
+    try:
+        said: Mapping[str, Any] = await client.info()
+    except NoPermissionError:
+        return  # One of the commands that are missing.
+    yield _eviction(said)
+    yield _persistence(said)
+    yield _replicas(said, section)
+
+
+async def _missing(client: Any) -> Finding:
+    """What the account cannot do that the broker does."""
+    tried = {name: arguments for name, arguments in COMMANDS.items() if arguments is not None}
+    denied = [name for name, arguments in tried.items() if await _is_denied(client, name, arguments)]
+    with suppress(NoPermissionError):
+        await client.delete(*(f"{_PROBE}:{kind}" for kind in KINDS))
+    if not denied:
+        return ok(f"the account may do what the broker does: {len(tried)} commands tried on {_PROBE}")
+    fix = f"ACL SETUSER NAME {' '.join('+' + name for name in denied)} ~zerotrust:* &zerotrust:*"
+    return bad("redis_account_too_narrow", f"the account may not do what the broker does: {', '.join(denied)}", fix)
+
+
+async def _too_much(client: Any) -> Finding:
+    """What the account can do beyond that; tried with what has no effect."""
+    allowed = [name for name, arguments in OTHERS.items() if not await _is_denied(client, name, arguments)]
+    if not await _is_denied(client, "exists", (_FOREIGN,)):
+        allowed.append("keys of others")
+    if not await _is_denied(client, "publish", (_FOREIGN, "")):
+        allowed.append("channels of others")
+    if not allowed:
+        return ok("the account may do nothing else: other commands, keys and channels are refused")
+    what = f"the account may do what the broker never does: {', '.join(allowed)}"
+    return warn("redis_account_too_wide", what, f"ACL SETUSER NAME {' '.join(rules())}")
+
+
+async def _is_denied(client: Any, name: str, arguments: tuple[str, ...]) -> bool:
+    given = [argument.replace("KEY", _PROBE).replace("CHANNEL", _PROBE) for argument in arguments]
+    try:
+        await client.execute_command(*name.split("|"), *given)
+    except NoPermissionError:
+        return True
+    except ResponseError:
+        pass  # It was let through, and found too few arguments, or another kind of server.
+    return False
+
+
+def _eviction(said: Mapping[str, Any]) -> Finding:
+    policy, limit = said.get("maxmemory_policy"), said.get("maxmemory")
+    evidence = f"maxmemory {limit}, maxmemory-policy {policy}"
+    if limit == 0 or policy == "noeviction":
+        return ok(f"what is kept is not thrown away when memory is full: {evidence}")
+    what = f"what is kept is thrown away when memory is full, and no ticket passes: {evidence}"
+    return bad("redis_evicts", what, "CONFIG SET maxmemory-policy noeviction")
+
+
+def _persistence(said: Mapping[str, Any]) -> Finding:
+    if said.get("aof_enabled") == 1:
+        return ok("what is kept outlives a restart: appendonly yes")
+    what = "a restart forgets job passes, and a vault with store: redis: appendonly no"
+    return warn("redis_forgets", what, "CONFIG SET appendonly yes, and in redis.conf")
+
+
+def _replicas(said: Mapping[str, Any], section: Redis) -> Finding:
+    there, wanted = int(said.get("connected_slaves", 0)), section.must_be_told
+    evidence = f"role {said.get('role')}, {there} replicas, {wanted} must know"
+    if said.get("role") != "master":
+        fix = "lead redis.url to the primary, or name the sentinels"
+        return bad("redis_not_primary", f"nothing can be written there: {evidence}", fix)
+    if there < wanted:
+        return bad("redis_replicas_missing", f"no ticket passes without replicas: {evidence}", "start the replicas")
+    if there and (there + 1) // 2 > wanted:
+        fix = f"redis: {{replicas: {(there + 1) // 2}}}: more than half of all, with the primary"
+        return bad("redis_replicas_too_few_asked", f"a failover may lose what must not be lost: {evidence}", fix)
+    if not wanted and section.url is not None:
+        fix = "three hosts with sentinels, see docs/redis.md"
+        return warn("redis_alone", f"what is kept is lost with this one: {evidence}", fix)
+    return ok(f"what must not be lost has a second place: {evidence}")
