@@ -49,9 +49,10 @@ bench: setup  ## the product against its peers, as ratios of the same run
 	@$(BIN)/python -m bench
 	@$(BIN)/python -m bench.vault
 
-reliability: setup  ## each fault of docs/reliability.md, injected and measured: writes the table there; as root
+reliability: setup  ## each fault of docs/reliability.md, injected and measured: writes the tables there; as root
 	@requirements/system.sh demo test
-	$(BIN)/python -m bench.reliability
+	.ci/loopback-only $(BIN)/python -m bench.reliability
+	.ci/loopback-only $(BIN)/python -m bench.hosts --record
 
 dist: setup  ## what is given out: packages for Debian and RPM, wheel, source archive, bill of materials, checksums
 	@$(BIN)/python -m release
