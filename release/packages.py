@@ -15,7 +15,6 @@ from pathlib import Path
 from release import bill, python
 from release.times import set_all
 
-HERE = Path(__file__).parent
 KINDS = ("deb", "rpm")
 # The names that Go, and so nfpm, has for machines.
 _MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}

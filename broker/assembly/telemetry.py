@@ -1,4 +1,4 @@
-"""Traces, where the configuration says where to; nothing of OpenTelemetry is loaded otherwise."""
+"""Traces, where the configuration says where to; otherwise neither exporter nor tracing is loaded."""
 
 from __future__ import annotations
 

@@ -25,6 +25,5 @@ class Telemetry(Section):
 
     otlp_endpoint: Annotated[str, AsText(_collector)] | None = Field(
         default=None,
-        description="Where OTLP over HTTP is taken: `https://HOST:4318/v1/traces`; `http://` on loopback only. Without it: no "
-        "traces, and nothing of OpenTelemetry is loaded.",
+        description="Where OTLP over HTTP is taken: `https://HOST:4318/v1/traces`; `http://` on loopback only. Without it: none.",
     )

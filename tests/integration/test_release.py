@@ -13,20 +13,30 @@ from pathlib import Path
 
 import pytest
 
+from broker import __version__
 from release import environment, python
 from release.environment import Unfit
-from tests.fakes.dist import DIST, ROOT, made
+from tests.fakes.dist import DIST, ROOT, STAGE, made
 
 TIME = 1_700_000_000
 _ANOTHER = """
 import os, sys
 os.umask(0o077)
 from pathlib import Path
+from broker import __version__
 from release import environment, python
 root, into = map(Path, sys.argv[1:])
 wheel = python.distributions(root, into, time={time})
 python.one_file(wheel, into / "zerotrust.pyz", time={time})
 environment.make(root, into / "environment", wheel=wheel, time={time})
+"""
+_PACK = """
+import sys
+from pathlib import Path
+from release.packages import KINDS, pack
+recipe, stage, into = map(Path, sys.argv[1:])
+for kind in KINDS:
+    pack(recipe, kind, stage=stage, into=into, version="{version}", time={time})
 """
 
 
@@ -81,6 +91,21 @@ def test_the_same_source_gives_the_same_bytes_in_another_folder_another_zone_and
     assert compiled
     assert not [content for content in compiled if b".debug_info" in content or b".note.gnu.build-id" in content]
     assert {"zerotrust.pyz"} < results[0].keys()
+
+
+def test_a_package_is_the_same_bytes_at_another_time_from_another_folder_another_zone_and_by_another_hand(
+    tmp_path: Path,
+) -> None:
+    stage, into = tmp_path / "deeper/stage", tmp_path / "dist"
+    shutil.copytree(STAGE / "rest", stage / "rest")
+    into.mkdir()
+    time = int((STAGE / "rest").stat().st_mtime)
+    script = _PACK.format(version=__version__, time=time)
+    command = [sys.executable, "-c", script, stage / "rest/release/client.yaml", stage, into]
+    subprocess.run(command, cwd=ROOT, env={**os.environ, "TZ": "Asia/Tokyo"}, umask=0o077, check=True)
+    again = sorted(into.iterdir())
+    assert [file.suffix for file in again] == [".rpm", ".deb"]
+    assert [file.name for file in again if file.read_bytes() != (DIST / file.name).read_bytes()] == []
 
 
 @pytest.mark.parametrize(
@@ -142,7 +167,7 @@ def test_both_kinds_of_package_hold_the_same_files(deb: str, other: str) -> None
     assert "digests OK" in rpm("--checksig", "--nosignature", made(other))
 
 
-def test_the_packages_for_rpm_depend_on_what_is_looked_for_and_run_their_scripts_with_rpms_words(
+def test_the_packages_for_rpm_name_what_they_need_and_are_put_into_a_root_and_taken_out_by_rpm(
     tmp_path: Path,
 ) -> None:
     needed = rpm("--query", "--requires", "--package", made("zerotrust-broker-*.rpm")).splitlines()

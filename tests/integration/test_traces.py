@@ -152,7 +152,7 @@ def test_nobody_waits_for_a_collector_that_hangs_nor_does_the_end(
     assert time.monotonic() - began < STOP_SECONDS
 
 
-def test_without_the_setting_nothing_of_opentelemetry_is_loaded() -> None:
+def test_without_the_setting_neither_exporter_nor_tracing_is_loaded() -> None:
     wanted = ("opentelemetry.exporter", "opentelemetry.sdk.trace")
     script = f"import sys, broker.assembly.broker; print([name for name in sys.modules if name.startswith({wanted})])"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
