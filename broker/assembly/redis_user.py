@@ -6,13 +6,11 @@ from collections.abc import Mapping
 
 KEYS = CHANNELS = "zerotrust:*"
 
-# What a probe may leave behind a key of its own, until it takes it away.
-KINDS = ("count", "hash", "set", "text")
-# Each command, and how it is tried out on a key that nobody has; None where it would change what a connection is.
-COMMANDS: Mapping[str, tuple[str, ...] | None] = {
+# Each command, and how it is tried out; nothing is executed (``doctor.shared``), but Redis counts the arguments first.
+COMMANDS: Mapping[str, tuple[str, ...]] = {
     "del": ("KEY",),
     "evalsha": ("0" * 40, "0"),
-    "exec": None,
+    "exec": (),
     "exists": ("KEY",),
     "expire": ("KEY", "1"),
     "get": ("KEY",),
@@ -22,14 +20,14 @@ COMMANDS: Mapping[str, tuple[str, ...] | None] = {
     "hget": ("KEY", "x"),
     "hgetall": ("KEY",),
     "hlen": ("KEY",),
-    "hset": ("KEY:hash", "x", "x"),
+    "hset": ("KEY", "x", "x"),
     "hstrlen": ("KEY", "x"),
     "hvals": ("KEY",),
-    "incr": ("KEY:count",),
-    "incrby": ("KEY:count", "1"),
+    "incr": ("KEY",),
+    "incrby": ("KEY", "1"),
     "info": ("server",),
     "mget": ("KEY",),
-    "multi": None,
+    "multi": (),
     "pexpire": ("KEY", "1"),
     "pexpireat": ("KEY", "1"),
     "ping": (),
@@ -38,13 +36,13 @@ COMMANDS: Mapping[str, tuple[str, ...] | None] = {
     "script|exists": ("0" * 40,),
     "script|load": ("return 1",),
     "select": ("0",),
-    "set": ("KEY:text", "x", "PX", "1"),
-    "subscribe": None,
+    "set": ("KEY", "x", "PX", "1"),
+    "subscribe": ("CHANNEL",),
     "type": ("KEY",),
     "unlink": ("KEY",),
-    "unsubscribe": None,
+    "unsubscribe": ("CHANNEL",),
     "wait": ("0", "1"),
-    "zadd": ("KEY:set", "0", "x"),
+    "zadd": ("KEY", "0", "x"),
     "zcard": ("KEY",),
     "zrange": ("KEY", "0", "0"),
     "zrangebylex": ("KEY", "-", "+"),
@@ -52,7 +50,7 @@ COMMANDS: Mapping[str, tuple[str, ...] | None] = {
     "zremrangebyscore": ("KEY", "0", "0"),
     "zrevrange": ("KEY", "0", "0"),
 }
-# Not the broker's business, and harmless to ask: who may do these may do more than it needs.
+# Not the broker's business: who may do these may do more than it needs.
 OTHERS: Mapping[str, tuple[str, ...]] = {
     "acl|whoami": (),
     "client|list": (),

@@ -1,26 +1,33 @@
 """The Redis that instances share: whether it answers, what the broker's account may do there, and what may be lost.
 
-Nothing is changed there but a probe of ours, which is taken away again, and nothing of the broker's is read.
+Nothing is changed there, and nothing of the broker's is read: what the account may do is found out by commands that Redis queues
+and never executes. Those that it refuses it notes in its ``ACL LOG``.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import aclosing, suppress
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping
+from contextlib import aclosing
 from typing import Any
 
-from redis.exceptions import NoPermissionError, RedisError, ResponseError
+from redis.exceptions import ExecAbortError, NoPermissionError, RedisError, ResponseError
 
 from broker.admin.finding import Finding, bad, ok, warn
 from broker.assembly.doctor.patient import NotSeen, Patient
-from broker.assembly.redis_user import COMMANDS, KINDS, OTHERS, rules
+from broker.assembly.redis_user import COMMANDS, OTHERS, rules
 from broker.assembly.shared import patient_client
 from broker.config.redis import Redis
 from broker.core.visible import visible
 
 _PROBE = "zerotrust:{shared}:doctor"
 _FOREIGN = "not-zerotrust:{shared}:doctor"
+_QUEUE, _EXECUTE = "multi", "exec"
+_BEYOND: Mapping[str, tuple[str, ...]] = {
+    **{name: (name, *arguments) for name, arguments in OTHERS.items()},
+    "keys of others": ("exists", _FOREIGN),
+    "channels of others": ("publish", _FOREIGN, ""),
+}
 
 
 def redis(patient: Patient) -> Iterator[Finding]:
@@ -62,10 +69,11 @@ async def findings_of(section: Redis) -> list[Finding]:
 
 
 async def _look(client: Any, section: Redis) -> AsyncIterator[Finding]:
-    await client.ping()
+    denied = await _denied(client)
     yield ok("answers, by TLS" if section.uses_tls else "answers, in the clear and on this host")
-    yield await _missing(client)
-    yield await _too_much(client)
+    yield _missing(denied)
+    if _QUEUE not in denied:
+        yield _too_much(denied)
     try:
         said: Mapping[str, Any] = await client.info()
     except NoPermissionError:
@@ -75,40 +83,52 @@ async def _look(client: Any, section: Redis) -> AsyncIterator[Finding]:
     yield _replicas(said, section)
 
 
-async def _missing(client: Any) -> Finding:
+async def _denied(client: Any) -> Collection[str]:
+    """Which of ``COMMANDS`` and ``_BEYOND`` the account may not do; where it may not queue, nothing else is known.
+
+    Redis judges a command when it queues it, and forgets the queue with the connection.
+    """
+    connection = await client.connection_pool.get_connection()
+    try:
+        # EXEC without a queue is an error of its own; then the queue begins.
+        denied = [name for name in (_EXECUTE, _QUEUE) if await _is_denied(connection, name)]
+        if _QUEUE in denied:
+            return denied
+        queued = {name: (name, *arguments) for name, arguments in COMMANDS.items() if name not in {_EXECUTE, _QUEUE}}
+        return denied + [name for name, words in {**queued, **_BEYOND}.items() if await _is_denied(connection, *words)]
+    finally:
+        await connection.disconnect()
+        await client.connection_pool.release(connection)
+
+
+async def _is_denied(connection: Any, name: str, *arguments: str) -> bool:
+    given = [argument.replace("KEY", _PROBE).replace("CHANNEL", _PROBE) for argument in arguments]
+    await connection.send_command(*name.split("|"), *given)
+    try:
+        await connection.read_response()
+    except (NoPermissionError, ExecAbortError):  # The latter is how EXEC itself is refused.
+        return True
+    except ResponseError:
+        pass  # It was let through, and this is no moment for it.
+    return False
+
+
+def _missing(denied: Collection[str]) -> Finding:
     """What the account cannot do that the broker does."""
-    tried = {name: arguments for name, arguments in COMMANDS.items() if arguments is not None}
-    denied = [name for name, arguments in tried.items() if await _is_denied(client, name, arguments)]
-    with suppress(NoPermissionError):
-        await client.delete(*(f"{_PROBE}:{kind}" for kind in KINDS))
-    if not denied:
-        return ok(f"the account may do what the broker does: {len(tried)} commands tried on {_PROBE}")
-    fix = f"ACL SETUSER NAME {' '.join('+' + name for name in denied)} ~zerotrust:* &zerotrust:*"
-    return bad("redis_account_too_narrow", f"the account may not do what the broker does: {', '.join(denied)}", fix)
+    missing = [name for name in COMMANDS if name in denied]
+    if not missing:
+        return ok(f"the account may do what the broker does: {len(COMMANDS)} commands tried, and none executed")
+    fix = f"ACL SETUSER NAME {' '.join('+' + name for name in missing)} ~zerotrust:* &zerotrust:*"
+    return bad("redis_account_too_narrow", f"the account may not do what the broker does: {', '.join(missing)}", fix)
 
 
-async def _too_much(client: Any) -> Finding:
-    """What the account can do beyond that; tried with what has no effect."""
-    allowed = [name for name, arguments in OTHERS.items() if not await _is_denied(client, name, arguments)]
-    if not await _is_denied(client, "exists", (_FOREIGN,)):
-        allowed.append("keys of others")
-    if not await _is_denied(client, "publish", (_FOREIGN, "")):
-        allowed.append("channels of others")
+def _too_much(denied: Collection[str]) -> Finding:
+    """What the account can do beyond that."""
+    allowed = [name for name in _BEYOND if name not in denied]
     if not allowed:
         return ok("the account may do nothing else: other commands, keys and channels are refused")
     what = f"the account may do what the broker never does: {', '.join(allowed)}"
     return warn("redis_account_too_wide", what, f"ACL SETUSER NAME {' '.join(rules())}")
-
-
-async def _is_denied(client: Any, name: str, arguments: tuple[str, ...]) -> bool:
-    given = [argument.replace("KEY", _PROBE).replace("CHANNEL", _PROBE) for argument in arguments]
-    try:
-        await client.execute_command(*name.split("|"), *given)
-    except NoPermissionError:
-        return True
-    except ResponseError:
-        pass  # It was let through, and found too few arguments, or another kind of server.
-    return False
 
 
 def _eviction(said: Mapping[str, Any]) -> Finding:
