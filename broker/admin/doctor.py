@@ -11,8 +11,9 @@ from typing import NoReturn
 import click
 
 from broker.admin.assembled import Assembled
-from broker.admin.finding import Finding, UnknownCheck, Verdict
+from broker.admin.finding import Finding, UnknownCheck
 from broker.admin.offline import EXIT_BAD, EXIT_CONFIG, EXIT_USAGE, broker_option, config_option
+from broker.core.verdict import Verdict
 from broker.core.visible import visible
 
 _MARKS: Mapping[Verdict, str] = {

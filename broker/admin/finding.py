@@ -2,19 +2,11 @@
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-
-class Verdict(enum.StrEnum):
-    """``UNSEEN`` is neither good nor bad: nobody could look, so it never counts as passed."""
-
-    OK = "ok"
-    WARN = "warn"
-    BAD = "bad"
-    UNSEEN = "unseen"
+from broker.core.verdict import Verdict
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,8 +17,9 @@ from broker.admin.trust import needed_of
 from broker.config.model import Settings
 from broker.config.values import parse_sts_endpoint
 from broker.core.errors import AuditUnavailable, ConfigurationError, StsError
+from broker.core.verdict import Verdict
 from broker.trust.documents import Needed
-from broker.trust.finding import Finding, Level
+from broker.trust.finding import Finding
 from broker.trust.judge import judge
 from broker.trust.live import NotThere, Unreadable
 
@@ -53,7 +54,7 @@ def _end(findings: Sequence[Finding], *, as_json: bool) -> NoReturn:
         for finding in findings:
             click.echo(finding)
     levels = {finding.level for finding in findings}
-    sys.exit(EXIT_BAD if Level.BAD in levels or levels <= {Level.UNSEEN} else 0)
+    sys.exit(EXIT_BAD if Verdict.BAD in levels or levels <= {Verdict.UNSEEN} else 0)
 
 
 def _probe(assembled: Assembled, settings: Settings) -> Sequence[Finding]:
@@ -96,15 +97,17 @@ def _judged(needed: Needed, accounts: Mapping[str, Account]) -> Iterator[Finding
     account = accounts.get(principal.account)
     if account is None:
         what = f"is in account {principal.account}, and these credentials are of {', '.join(sorted(accounts))}"
-        yield Finding(Level.UNSEEN, principal.text, what, "add a --profile of that account")
+        yield Finding(Verdict.UNSEEN, principal.text, what, "add a --profile of that account")
         return
     try:
         yield from judge(needed, account.look_at(principal))
     except NotThere:
         what = f"is not in account {account.number}"
-        yield Finding(Level.BAD, principal.text, what, "create it as `zerotrust-admin trust-policy` prints it")
+        yield Finding(Verdict.BAD, principal.text, what, "create it as `zerotrust-admin trust-policy` prints it")
     except Unreadable as error:
-        yield Finding(Level.UNSEEN, principal.text, str(error), f"let {account.caller} read roles and policies in IAM")
+        yield Finding(
+            Verdict.UNSEEN, principal.text, str(error), f"let {account.caller} read roles and policies in IAM"
+        )
 
 
 def _endpoint(text: str | None) -> str | None:

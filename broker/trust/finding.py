@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-import enum
 from dataclasses import asdict, dataclass
 
-
-class Level(enum.StrEnum):
-    """``UNSEEN`` is no verdict: nobody looked, so it is never counted as good."""
-
-    OK = "ok"
-    WARN = "warn"
-    BAD = "bad"
-    UNSEEN = "unseen"
+from broker.core.verdict import Verdict
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
     """One line of the report; ``fix`` is empty where there is nothing to do. Neither holds an external ID."""
 
-    level: Level
+    level: Verdict
     arn: str
     what: str
     fix: str = ""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from broker.core.verdict import Verdict
 from broker.sts.web_identity import AUDIENCE
 from broker.trust.documents import ASSUME, FEDERATE, FEDERATE_SAML, Needed, Step
 from broker.trust.evaluate import (
@@ -22,7 +23,7 @@ from broker.trust.evaluate import (
     principals_of,
     statements_of,
 )
-from broker.trust.finding import Finding, Level
+from broker.trust.finding import Finding
 from broker.trust.live import Live
 
 # No configuration names it: whoever may assume it may assume more than was printed.
@@ -37,9 +38,11 @@ def judge(needed: Needed, live: Live) -> list[Finding]:
     """Everything there is to say of one role, or of the broker's own principal; one ``ok`` where there is nothing."""
     arn = needed.principal.text
     if live.arn != arn:
-        return [Finding(Level.BAD, arn, f"is {live.arn} in AWS", "correct the path in the configuration, or the role")]
+        return [
+            Finding(Verdict.BAD, arn, f"is {live.arn} in AWS", "correct the path in the configuration, or the role")
+        ]
     found = [*_comes(needed, live), *_goes(needed, live), *_duration(needed, live)]
-    return found or [Finding(Level.OK, arn, "trust, external ID, permissions and duration are as needed")]
+    return found or [Finding(Verdict.OK, arn, "trust, external ID, permissions and duration are as needed")]
 
 
 def near_miss(external_id: str) -> str:
@@ -65,34 +68,36 @@ def _step(step: Step, live: Live) -> Iterator[Finding]:
     for action in step.actions:
         answer = says(sent, action)
         if answer is Answer.NO:
-            yield Finding(Level.BAD, arn, f"does not let {caller} do {action}{_why(live, step)}", _APPLY)
+            yield Finding(Verdict.BAD, arn, f"does not let {caller} do {action}{_why(live, step)}", _APPLY)
         elif answer is Answer.PERHAPS:
             what = f"has conditions on {action} that only AWS can judge"
-            yield Finding(Level.WARN, arn, what, "see that they hold for the broker")
+            yield Finding(Verdict.WARN, arn, what, "see that they hold for the broker")
     if step.caller.is_provider:
         if says(None, but={f"{step.caller.name.lower()}:aud": ("another",)}) is not Answer.NO:
-            yield Finding(Level.BAD, arn, f"ALARM: takes tokens of {caller} that are made for others than AWS", _APPLY)
+            yield Finding(
+                Verdict.BAD, arn, f"ALARM: takes tokens of {caller} that are made for others than AWS", _APPLY
+            )
         return
     yield from _external_ids(step, says)
     if says(sent, but={"sts:sourceidentity": ()}) is not Answer.NO:
         what = f"lets {caller} make sessions without a source identity, which CloudTrail ascribes to nobody"
-        yield Finding(Level.WARN, arn, what, _APPLY)
+        yield Finding(Verdict.WARN, arn, what, _APPLY)
 
 
 def _external_ids(step: Step, says: Callable[[str | None], Answer]) -> Iterator[Finding]:
     arn, caller = step.role.text, step.caller.text
     if not step.external_ids:
         yield Finding(
-            Level.WARN, arn, f"is assumed by {caller} without an external ID", "set derive_external_id for the hop"
+            Verdict.WARN, arn, f"is assumed by {caller} without an external ID", "set derive_external_id for the hop"
         )
         return
     if says(None) is not Answer.NO:
-        yield Finding(Level.BAD, arn, f"ALARM: lets {caller} in without any external ID", _APPLY)
+        yield Finding(Verdict.BAD, arn, f"ALARM: lets {caller} in without any external ID", _APPLY)
     if any(says(near_miss(one)) is not Answer.NO for one in step.external_ids):
-        yield Finding(Level.BAD, arn, f"ALARM: lets {caller} in with a wrong external ID", _APPLY)
+        yield Finding(Verdict.BAD, arn, f"ALARM: lets {caller} in with a wrong external ID", _APPLY)
     if any(says(one) is Answer.NO for one in step.external_ids[1:]):
         what = "does not accept the next external ID yet: raising aws.external_ids.version would break the chain"
-        yield Finding(Level.WARN, arn, what, _APPLY)
+        yield Finding(Verdict.WARN, arn, what, _APPLY)
 
 
 def _why(live: Live, step: Step) -> str:
@@ -110,10 +115,10 @@ def _strangers(needed: Needed, live: Live) -> Iterator[Finding]:
     known = {step.caller.text for step in needed.comes}
     for name in dict.fromkeys(_assumers(live)):
         if name == "*":
-            yield Finding(Level.BAD, arn, "trusts everybody", _APPLY)
+            yield Finding(Verdict.BAD, arn, "trusts everybody", _APPLY)
         elif name not in known:
             what = f"trusts {name}, which is no caller of this configuration"
-            yield Finding(Level.WARN, arn, what, "see whether it must")
+            yield Finding(Verdict.WARN, arn, what, "see whether it must")
 
 
 def _further_ids(needed: Needed, live: Live) -> Iterator[Finding]:
@@ -127,7 +132,7 @@ def _further_ids(needed: Needed, live: Live) -> Iterator[Finding]:
     }
     if known and not accepted <= known:
         what = "accepts another external ID than the one that is sent and the next: of before a rotation, or a pattern"
-        yield Finding(Level.WARN, needed.principal.text, what, _APPLY)
+        yield Finding(Verdict.WARN, needed.principal.text, what, _APPLY)
 
 
 def _assumers(live: Live) -> Iterator[str]:
@@ -150,21 +155,21 @@ def _goes(needed: Needed, live: Live) -> Iterator[Finding]:
                 yield _not_permitted(step, action)
             elif answer is Answer.PERHAPS:
                 what = f"may do {action} on {step.role.text} under conditions that only AWS can judge"
-                yield Finding(Level.WARN, arn, what, "see that they hold for the broker")
+                yield Finding(Verdict.WARN, arn, what, "see that they hold for the broker")
     for account in sorted({step.role.account for step in needed.goes}):
         stranger = f"arn:{needed.principal.partition}:iam::{account}:role/{_STRANGER}"
         if _may(live, ASSUME, stranger, {}) is not Answer.NO:
             what = f"may assume roles of {account} that are none of this configuration"
-            yield Finding(Level.WARN, arn, what, _APPLY)
+            yield Finding(Verdict.WARN, arn, what, _APPLY)
 
 
 def _not_permitted(step: Step, action: str) -> Finding:
     what = f"has no permission to do {action} on {step.role.text}"
     if step.role.account == step.caller.account:
         return Finding(
-            Level.WARN, step.caller.text, f"{what}; within one account the trust policy alone may do", _APPLY
+            Verdict.WARN, step.caller.text, f"{what}; within one account the trust policy alone may do", _APPLY
         )
-    return Finding(Level.BAD, step.caller.text, what, _APPLY)
+    return Finding(Verdict.BAD, step.caller.text, what, _APPLY)
 
 
 def _may(live: Live, action: str, resource: str, context: Context) -> Answer:
@@ -179,10 +184,10 @@ def _duration(needed: Needed, live: Live) -> Iterator[Finding]:
     if not needed.comes or longest is None:
         return
     if longest < asked:
-        yield Finding(Level.BAD, arn, f"MaxSessionDuration is {longest}, and the configuration says {asked}", _APPLY)
+        yield Finding(Verdict.BAD, arn, f"MaxSessionDuration is {longest}, and the configuration says {asked}", _APPLY)
     elif longest > asked:
         what = f"MaxSessionDuration is {longest}, and the configuration says {asked}"
-        yield Finding(Level.WARN, arn, what, _APPLY)
+        yield Finding(Verdict.WARN, arn, what, _APPLY)
 
 
 def _context(step: Step, external_id: str | None) -> dict[str, Values]:

@@ -19,8 +19,9 @@ from broker.core.credentials import Credentials
 from broker.core.errors import StsDenied, StsError
 from broker.core.roles import SHORTEST, Role, RoleName
 from broker.core.tags import SessionTag, Tag
+from broker.core.verdict import Verdict
 from broker.sts.chain import Call
-from broker.trust.finding import Finding, Level
+from broker.trust.finding import Finding
 from broker.trust.judge import near_miss
 
 # Every principal's session name has an "@", or ends in "==" and a hash: this one is nobody's.
@@ -96,14 +97,14 @@ class Prober:
             await self._bent(which, _bent(call, external_id), by, place, event) for which, external_id in bent.items()
         ]
         if call.external_id is None and by is None and self._by_token:
-            self._find(Level.OK, call, "lets the broker in by its token, which takes the place of an external ID")
+            self._find(Verdict.OK, call, "lets the broker in by its token, which takes the place of an external ID")
         elif call.external_id is None:
-            self._find(Level.WARN, call, "is assumed without an external ID", "set derive_external_id for the hop")
+            self._find(Verdict.WARN, call, "is assumed without an external ID", "set derive_external_id for the hop")
         elif not self._bends:
-            self._find(Level.OK, call, "lets the broker in")
+            self._find(Verdict.OK, call, "lets the broker in")
         elif all(holds):
             self._find(
-                Level.OK, call, "lets the broker in, and refuses it without its external ID and with a wrong one"
+                Verdict.OK, call, "lets the broker in, and refuses it without its external ID and with a wrong one"
             )
         return session
 
@@ -113,7 +114,7 @@ class Prober:
         except StsError as error:
             await self._audit.record(_outcome(event, Kind.REFUSED, reason=error.reason, details={"try": Try.RIGHT}))
             fix = "run `zerotrust-admin doctor --roles` with credentials that may read the role"
-            self._find(Level.BAD, call, f"does not let the broker in ({error.reason})", fix)
+            self._find(Verdict.BAD, call, f"does not let the broker in ({error.reason})", fix)
             return None
         await self._audit.record(_outcome(event, Kind.PROBED, session=session, details={"try": Try.RIGHT}))
         return session
@@ -129,14 +130,14 @@ class Prober:
         except StsError as error:
             await self._audit.record(_outcome(event, Kind.REFUSED, reason=error.reason, details={"try": which}))
             what = f"gave no answer to the try {_words(which)} ({error.reason})"
-            self._find(Level.UNSEEN, call, what, "probe again")
+            self._find(Verdict.UNSEEN, call, what, "probe again")
             return False
         reason = f"assumed_{which}"
         await self._audit.record(
             _outcome(event, Kind.NOT_ENFORCED, session=session, reason=reason, details={"try": which})
         )
         fix = "apply what `zerotrust-admin trust-policy` prints"
-        self._find(Level.BAD, call, f"ALARM: lets the broker in {_words(which)}", fix)
+        self._find(Verdict.BAD, call, f"ALARM: lets the broker in {_words(which)}", fix)
         return False
 
     def _say_unseen(self, role: Role, reached: int) -> None:
@@ -145,9 +146,9 @@ class Prober:
                 "was not reached: the hop before it does not let the broker in",
                 "mend that one, and probe again",
             )
-            self._findings.append(Finding(Level.UNSEEN, hop.arn.text, what, fix))
+            self._findings.append(Finding(Verdict.UNSEEN, hop.arn.text, what, fix))
 
-    def _find(self, level: Level, call: Call, what: str, fix: str = "") -> None:
+    def _find(self, level: Verdict, call: Call, what: str, fix: str = "") -> None:
         self._findings.append(Finding(level, call.arn.text, what, fix))
 
 

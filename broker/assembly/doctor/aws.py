@@ -4,22 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from broker.admin.finding import Finding, Verdict, bad, ok, unseen, warn
+from broker.admin.finding import Finding, bad, ok, unseen, warn
 from broker.assembly.doctor.patient import NotSeen, Patient
 from broker.assembly.probe import caller as caller_of
 from broker.assembly.probe import probe
 from broker.core.errors import AuditUnavailable, ConfigurationError, StsError
-from broker.trust.finding import Level
+from broker.core.verdict import Verdict
 
 _PROBE = "sudo -u zerotrust zerotrust-admin doctor --probe"
 _UNREACHABLE = frozenset({"sts_unreachable", "sts_timeout"})
-_VERDICTS: Mapping[Level, Verdict] = {
-    Level.OK: Verdict.OK,
-    Level.WARN: Verdict.WARN,
-    Level.BAD: Verdict.BAD,
-    Level.UNSEEN: Verdict.UNSEEN,
-}
-_CODES: Mapping[Level, str] = {Level.WARN: "external_id_missing", Level.BAD: "chain_broken"}
+_CODES: Mapping[Verdict, str] = {Verdict.WARN: "external_id_missing", Verdict.BAD: "chain_broken"}
 
 
 def caller(patient: Patient) -> Iterator[Finding]:
@@ -68,7 +62,7 @@ def chains(patient: Patient) -> Iterator[Finding]:
     for each in found:
         roles = ", ".join(users.get(each.arn, ()))
         evidence = f"{each.arn} (role {roles}): {each.what}"
-        yield Finding(_VERDICTS[each.level], evidence, each.fix, _CODES.get(each.level, ""))
+        yield Finding(each.level, evidence, each.fix, _CODES.get(each.level, ""))
     if not found:
         raise NotSeen("there are no roles")
 

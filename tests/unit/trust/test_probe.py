@@ -13,8 +13,9 @@ from broker.core.errors import AuditUnavailable, StsDenied, StsError, StsRejecte
 from broker.core.principal import Principal
 from broker.core.roles import Hop, Role, RoleName
 from broker.core.secret import Secret
+from broker.core.verdict import Verdict
 from broker.sts.chain import Call
-from broker.trust.finding import Finding, Level
+from broker.trust.finding import Finding
 from broker.trust.probe import NAME, Prober
 from tests.fakes.audit import NOON
 from tests.fakes.trust import DIRECT, MIDDLE, hop, roles
@@ -71,7 +72,7 @@ async def test_no_answer_is_never_taken_for_a_refusal(error: StsError, place: in
     answers[place] = error
     given = Answers(answers)
     [finding] = await probed(given)
-    assert (finding.level, error.reason in finding.what) == (Level.UNSEEN, True)
+    assert (finding.level, error.reason in finding.what) == (Verdict.UNSEEN, True)
     assert f"refused:{error.reason}" in given.seen
 
 
@@ -94,14 +95,14 @@ async def test_a_hop_without_an_external_id_is_tried_once_and_never_called_good(
     given = Answers([None])
     bare = Role(RoleName("bare"), (Hop(arn=hop(DIRECT).arn, external_id=None),), timedelta(hours=1))
     [finding] = await probed(given, {bare.name: bare})
-    assert (finding.level, finding.what) == (Level.WARN, "is assumed without an external ID")
+    assert (finding.level, finding.what) == (Verdict.WARN, "is assumed without an external ID")
 
 
 async def test_the_first_hop_of_a_broker_without_keys_needs_no_external_id_and_the_second_does() -> None:
     bare, last = Hop(arn=hop(MIDDLE).arn, external_id=None), Hop(arn=hop(DIRECT).arn, external_id=None)
     role = Role(RoleName("keyless"), (bare, last), timedelta(hours=1))
     first, second = await probed(Answers([None, None]), {role.name: role}, by_token=True)
-    assert (first.level, second.level) == (Level.OK, Level.WARN)
+    assert (first.level, second.level) == (Verdict.OK, Verdict.WARN)
 
 
 def test_the_name_of_the_probe_is_no_principal_s() -> None:
