@@ -69,9 +69,14 @@ class _Hosts:
         self._late: set[asyncio.Future[Any]] = set()
 
     async def answers(self, question: Callable[[redis.Redis], Awaitable[Any]]) -> list[Any]:
-        """What came in time; nobody waits for those that are slower than the first."""
+        """What came in time; nobody waits for those that are slower than the first.
+
+        Raises:
+            NoPrimary: Nothing came; it says why.
+        """
         waiting = {asyncio.ensure_future(question(client)) for client in self._clients}
         found: list[Any] = []
+        failures: set[str] = set()
         while waiting:
             done, waiting = await asyncio.wait(
                 waiting,
@@ -81,10 +86,13 @@ class _Hosts:
             if not done:
                 break
             found += [task.result() for task in done if _is_answer(task)]
+            failures.update(type(task.exception()).__name__ for task in done if not _is_answer(task))
         self._late |= waiting
         for task in waiting:
             task.add_done_callback(self._late.discard)
             task.add_done_callback(_is_answer)
+        if not found:
+            raise NoPrimary(f"none of {len(self._clients)} who know the primary answers: {', '.join(sorted(failures))}")
         return found
 
     async def aclose(self) -> None:

@@ -50,6 +50,8 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
     "zremrangebyscore": ("KEY", "0", "0"),
     "zrevrange": ("KEY", "0", "0"),
 }
+# Of a cluster, who has which keys.
+CLUSTER_COMMANDS = ("cluster|slots",)
 # Not the broker's business: who may do these may do more than it needs.
 OTHERS: Mapping[str, tuple[str, ...]] = {
     "acl|whoami": (),

@@ -20,7 +20,7 @@ import redis
 
 from tests.fakes.broker import BrokerProcess, configuration
 from tests.fakes.realm import Realm
-from tests.fakes.redis import RedisServer
+from tests.fakes.redis import ACCOUNT, RedisServer
 from tests.fakes.relay import Relay
 from tests.fakes.sts import StrictSts, demo_world
 
@@ -110,7 +110,7 @@ def broker_beside(
         tmp_path,
         keytab=realm.keytab(tmp_path / "http.keytab", "HTTP/localhost"),
         sts_endpoint=sts.url,
-        redis={"url": f"redis://127.0.0.1:{port or server.port}/0", "password_file": str(password_file)},
+        redis={"url": f"redis://{ACCOUNT}@127.0.0.1:{port or server.port}/0", "password_file": str(password_file)},
     )
     settings["kerberos"]["replay_guard"] = replay_guard
     many = {f"role{number}": settings["roles"]["developer"] for number in range(ROLES)}
