@@ -62,6 +62,7 @@ OTHERS: Mapping[str, tuple[str, ...]] = {
 }
 
 
-def rules() -> tuple[str, ...]:
+def rules(*, in_cluster: bool = False) -> tuple[str, ...]:
     """As `ACL SETUSER NAME` takes them, behind the password."""
-    return ("resetkeys", f"~{KEYS}", "resetchannels", f"&{CHANNELS}", "-@all", *(f"+{name}" for name in COMMANDS))
+    commands = (*COMMANDS, *(CLUSTER_COMMANDS if in_cluster else ()))
+    return ("resetkeys", f"~{KEYS}", "resetchannels", f"&{CHANNELS}", "-@all", *(f"+{name}" for name in commands))

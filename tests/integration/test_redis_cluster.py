@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from broker.assembly.redis_findings import redis_findings
+from broker.assembly.doctor.shared import findings_of
 from broker.assembly.redis_user import CLUSTER_COMMANDS
 from broker.assembly.shared import SHARED, redis_client, redis_store, vault_client
 from broker.authn.replay import SharedGuard
@@ -84,17 +84,28 @@ async def test_entries_are_kept_and_secrets_are_changed(cluster: ClusterSet) -> 
     await cache.aclose()
 
 
-async def test_without_the_right_to_ask_who_has_the_keys_the_doctor_says_what_is_missing(cluster: ClusterSet) -> None:
-    assert "redis_account_suffices" in {found.code for found in await redis_findings(section_of(cluster.section))}
+async def test_the_doctor_is_content_with_the_account_and_says_what_is_missing_to_find_the_keys(
+    cluster: ClusterSet,
+) -> None:
+    section = section_of(cluster.section)
+    assert {found.verdict for found in (await findings_of(section))[:3]} == {"ok"}
     for server in cluster.servers:
         server.cli("ACL", "SETUSER", ACCOUNT, *(f"-{name}" for name in CLUSTER_COMMANDS))
     try:
-        (found,) = await redis_findings(section_of(cluster.section))
+        (found,) = await findings_of(section)
         assert (found.code, "NoPermissionError" in found.evidence) == ("redis_unreachable", True)
     finally:
         for server in cluster.servers:
             server.cli("ACL", "SETUSER", ACCOUNT, *(f"+{name}" for name in CLUSTER_COMMANDS))
             server.cli("ACL", "LOG", "RESET")
+
+
+async def test_an_account_that_may_do_everything_in_a_cluster_is_told_the_commands_of_a_cluster_too(
+    cluster: ClusterSet,
+) -> None:
+    section = {name: value for name, value in cluster.section.items() if name != "username"}
+    (wide,) = [found for found in await findings_of(section_of(section)) if found.code == "redis_account_too_wide"]
+    assert wide.fix.endswith("+cluster|slots")
 
 
 async def test_no_ticket_counts_while_the_primary_s_replica_does_not_have_it(

@@ -73,7 +73,7 @@ async def _look(client: Any, section: Redis) -> AsyncIterator[Finding]:
     yield ok("answers, by TLS" if section.uses_tls else "answers, in the clear and on this host")
     yield _missing(denied)
     if _QUEUE not in denied:
-        yield _too_much(denied)
+        yield _too_much(denied, section)
     try:
         said: Mapping[str, Any] = await client.info()
     except NoPermissionError:
@@ -122,13 +122,14 @@ def _missing(denied: Collection[str]) -> Finding:
     return bad("redis_account_too_narrow", f"the account may not do what the broker does: {', '.join(missing)}", fix)
 
 
-def _too_much(denied: Collection[str]) -> Finding:
+def _too_much(denied: Collection[str], section: Redis) -> Finding:
     """What the account can do beyond that."""
     allowed = [name for name in _BEYOND if name not in denied]
     if not allowed:
         return ok("the account may do nothing else: other commands, keys and channels are refused")
     what = f"the account may do what the broker never does: {', '.join(allowed)}"
-    return warn("redis_account_too_wide", what, f"ACL SETUSER NAME {' '.join(rules())}")
+    fix = f"ACL SETUSER NAME {' '.join(rules(in_cluster=section.cluster is not None))}"
+    return warn("redis_account_too_wide", what, fix)
 
 
 def _eviction(said: Mapping[str, Any]) -> Finding:
