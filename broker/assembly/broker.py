@@ -280,6 +280,7 @@ def assemble(settings: Settings, checked: Checked, *, keys: Keys, source: Source
     dependencies = Dependencies(
         probes={**recording.probes, **probes, **entry.directories.probes(), **probes_of(settings, checked.base)},
         vital=recording.vital | {"replay_guard"},
+        spared=frozenset() if settings.secrets.provider == "integrated" else frozenset({"secrets"}),
         metrics=metrics,
         clock=clock,
     )

@@ -16,7 +16,7 @@ import weakref
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, TypeVar, cast
 
 from redis import asyncio as redis
 from redis.asyncio.sentinel import SentinelManagedConnection, SentinelManagedSSLConnection
@@ -31,7 +31,11 @@ _SECOND_OPINIONS = timedelta(milliseconds=20)
 _CONNECTIONS = 4
 _LOOK_EVERY = timedelta(seconds=1)
 
+# What our reading, or redis-py's, makes of an answer that is none.
+_STRANGE = (LookupError, TypeError, ValueError, AttributeError)
+
 Address = tuple[str, int]
+_T = TypeVar("_T")
 
 
 class NoPrimary(RedisConnectionError):
@@ -114,11 +118,11 @@ class Sentinels:
     async def primary(self) -> Address:
         """See ``Finder``."""
         answers = await self._hosts.answers(lambda client: client.sentinel_master(self._service))
-        states = [state for state in answers if not (state["is_sdown"] or state["is_odown"]) and state["is_master"]]
-        if not states:
+        known = [found for answer in answers if (found := _read(_of_sentinel, answer)) is not None]
+        if not known:
             raise NoPrimary(f"{len(answers)} of {len(self._hosts)} sentinels answer, and none knows a primary")
-        latest = max(states, key=lambda state: int(state["config-epoch"]))
-        return str(latest["ip"]), int(latest["port"])
+        _epoch, primary = max(known)
+        return primary
 
     async def aclose(self) -> None:
         """See ``Finder``."""
@@ -134,17 +138,23 @@ class Slot:
 
     async def primary(self) -> Address:
         """See ``Finder``."""
-        found: Counter[Address] = Counter()
-        for ranges in await self._hosts.answers(_slots):
-            # CLUSTER SLOTS: first, last, then the primary (host, port, id, ...) and its replicas.
-            found.update(
-                (_text(host), int(port))
-                for first, last, (host, port, *_), *_ in ranges
-                if first <= self._slot <= last and host
-            )
+        answers = [_read(self._of_host, answer) for answer in await self._hosts.answers(_slots)]
+        found = Counter(answer for answer in answers if answer is not None)
         if not found:
             raise NoPrimary("no host of the cluster knows who has our keys")
         return found.most_common(1)[0][0]
+
+    def _of_host(self, ranges: Any) -> Address | None:
+        """One vote, however often its answer names somebody."""
+        # CLUSTER SLOTS: first, last, then the primary (host, port, id, ...) and its replicas.
+        return next(
+            (
+                (_text(host), int(port))
+                for first, last, (host, port, *_), *_ in ranges
+                if first <= self._slot <= last and host
+            ),
+            None,
+        )
 
     async def aclose(self) -> None:
         """See ``Finder``."""
@@ -226,9 +236,24 @@ def _is_answer(task: asyncio.Future[Any]) -> bool:
     if task.cancelled():
         return False
     error = task.exception()
-    if error is not None and not isinstance(error, RedisError | OSError | TimeoutError):
+    if error is not None and not isinstance(error, (RedisError, OSError, TimeoutError, *_STRANGE)):
         raise error
     return error is None
+
+
+def _of_sentinel(state: Any) -> tuple[int, Address] | None:
+    """Which failover it speaks of, and who is the primary since; None where it knows none that is up."""
+    if state["is_sdown"] or state["is_odown"] or not state["is_master"]:
+        return None
+    return int(state["config-epoch"]), (str(state["ip"]), int(state["port"]))
+
+
+def _read(reader: Callable[[Any], _T | None], answer: Any) -> _T | None:
+    """None for what is no such answer: whoever talks nonsense must not keep us from asking the others."""
+    try:
+        return reader(answer)
+    except _STRANGE:
+        return None
 
 
 def _text(host: Any) -> str:

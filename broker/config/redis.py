@@ -90,7 +90,9 @@ class RedisTls(Section):
     """For `rediss://`, to Redis and to sentinels. A certificate must be for the host that is spoken to, an address too."""
 
     ca: Authorities | None = Field(
-        default=None, description="PEM file: the authorities that sign Redis's certificates. Without it: the system's."
+        default=None,
+        description="PEM file: the authorities that sign Redis's certificates. Without it: the system's, which is for `url` "
+        "alone: sentinels and clusters lead to other hosts, and those must not be anybody's.",
     )
     certificate: ReadableFile | None = Field(
         default=None, description="PEM file: the certificate that the broker shows. Without it: none."
@@ -174,6 +176,11 @@ def _one_place(section: Redis) -> Redis:
         raise fault("names two users", "write username, or USER@ in url")
     if section.tls is not None and not section.uses_tls:
         raise fault("has tls, and no rediss://", "write rediss:// where Redis is, or leave tls out")
+    if section.url is None and section.uses_tls and (section.tls is None or section.tls.ca is None):
+        # Whoever can be led somewhere else must not believe each host in the world that has a certificate.
+        raise fault(
+            "says not whose certificates count where it is led", "give tls.ca: the authority of these hosts alone"
+        )
     return section
 
 

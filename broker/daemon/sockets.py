@@ -8,6 +8,7 @@ in systemd's socket, whoever of several instances takes it.
 from __future__ import annotations
 
 import asyncio
+import grp
 import os
 import socket
 import stat
@@ -23,6 +24,7 @@ _MODE, _PRIVATE_MODE = 0o666, 0o660
 _BACKLOG = 1024
 # sd_listen_fds(3), SD_LISTEN_FDS_START: behind standard input, output and error.
 _FIRST_PASSED = 3
+_ROOT = 0
 _VARIABLES = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")
 
 _UNIT = "the socket unit that passes it (systemctl list-sockets)"
@@ -44,10 +46,10 @@ class Sockets:
         """
         given = {name: environ.pop(name, "") for name in _VARIABLES}
         # They may have been meant for whoever started us.
-        number = int(given["LISTEN_FDS"] or 0) if given["LISTEN_PID"] == str(os.getpid()) else 0
+        number = _number(given["LISTEN_FDS"]) if given["LISTEN_PID"] == str(os.getpid()) else 0
         passed = {}
         for descriptor in range(_FIRST_PASSED, _FIRST_PASSED + number):
-            if not stat.S_ISSOCK(os.fstat(descriptor).st_mode):
+            if not _is_socket(descriptor):
                 raise _misfit(f"descriptor {descriptor}", "is not a socket", f"remove it from {_UNIT}")
             each = socket.socket(fileno=descriptor)
             address = _address_of(each)
@@ -69,7 +71,7 @@ class Sockets:
         if isinstance(listener, UnixListener):
             passed = self._passed.pop(str(listener.path), None)
             if passed is not None:
-                _require_mode(listener)
+                _require_private(listener)
             return str(listener), [passed or _unix_socket(listener)]
         return await self._tcp(listener)
 
@@ -145,20 +147,55 @@ def _remove_left_behind(path: Path) -> None:
     raise OSError(f"{path}: another broker listens there")
 
 
+def _number(text: str) -> int:
+    if text and not (text.isascii() and text.isdecimal()):
+        raise _misfit("LISTEN_FDS", f"is not a number of descriptors: {text!r}", "leave it to systemd")
+    return int(text or 0)
+
+
+def _is_socket(descriptor: int) -> bool:
+    try:
+        return stat.S_ISSOCK(os.fstat(descriptor).st_mode)
+    except OSError:
+        # Fewer were passed than was said.
+        return False
+
+
 def _mode(listener: UnixListener) -> int:
     return _PRIVATE_MODE if listener.is_private else _MODE
 
 
-def _require_mode(listener: UnixListener) -> None:
-    found = stat.S_IMODE(listener.path.lstat().st_mode)
-    if found & ~_mode(listener):
-        what = f"has mode {found:04o}, and only root and the broker's group may connect there"
-        raise _misfit(str(listener.path), what, f"write SocketMode={_mode(listener):04o} in {_UNIT}")
+def _require_private(listener: UnixListener) -> None:
+    """That only those may connect who might to a socket of our own making."""
+    if not listener.is_private:
+        return
+    found = listener.path.lstat()
+    mode = stat.S_IMODE(found.st_mode)
+    if not stat.S_ISSOCK(found.st_mode):
+        raise _misfit(str(listener.path), "is not a socket any more", f"restart {_UNIT}")
+    if mode & ~_PRIVATE_MODE:
+        what = f"has mode {mode:04o}, and only root and the broker's group may connect there"
+        raise _misfit(str(listener.path), what, f"write SocketMode={_PRIVATE_MODE:04o} in {_UNIT}")
+    if found.st_gid not in {_ROOT, os.getegid()} and mode & stat.S_IWGRP:
+        what = "is another group's, and only root and the broker's group may connect there"
+        raise _misfit(str(listener.path), what, f"write SocketGroup={_group()} in {_UNIT}")
+    if found.st_uid not in {_ROOT, os.geteuid()}:
+        what = "is another account's, and only root and the broker's group may connect there"
+        raise _misfit(str(listener.path), what, f"remove SocketUser= from {_UNIT}")
+
+
+def _group() -> str:
+    try:
+        return grp.getgrgid(os.getegid()).gr_name
+    except KeyError:
+        return str(os.getegid())
 
 
 def _address_of(passed: socket.socket) -> str:
     address = passed.getsockname()
-    return _text(address[0], address[1]) if isinstance(address, tuple) else str(address)
+    is_ip = passed.family in (socket.AF_INET, socket.AF_INET6)
+    # Another kind, or an abstract name, is no address that can be configured, and is refused by what it is called here.
+    return _text(address[0], address[1]) if is_ip else str(address)
 
 
 def _text(host: str, port: int) -> str:

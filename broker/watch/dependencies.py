@@ -1,7 +1,8 @@
 """What the broker depends on: how each of it is, and since when.
 
 Each is looked at every quarter of a minute and whenever somebody asks, never twice at the same time: a crowd at ``/readyz`` is no
-load for a Redis that is already ill. One that does not answer is not waited for.
+load for a Redis that is already ill. A vault of others, which counts its questions and bills them, is left alone for two seconds
+after each: anybody may ask ``/readyz``. One that does not answer is not waited for.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ Probe = Callable[[], Awaitable[str | None]]
 
 # A vault of others bills its questions: four a minute are a few cents a month.
 LOOK_EVERY = timedelta(seconds=15)
+# Behind a question that strangers may cause without end: 43,000 a day are cents, and one in two seconds is far from any limit.
+SPARED_FOR = timedelta(seconds=2)
 # Every probe has a shorter patience of its own, but that of a library may be broken too.
 PATIENCE = timedelta(seconds=3)
 
@@ -46,13 +49,26 @@ class State:
 class Dependencies:
     """All of them, by name."""
 
-    def __init__(self, *, probes: Mapping[str, Probe], vital: frozenset[str], metrics: Metrics, clock: Clock) -> None:
-        """Take the probes by the name of their dependency; ``vital`` are those without which nothing is handed out."""
+    def __init__(
+        self,
+        *,
+        probes: Mapping[str, Probe],
+        vital: frozenset[str],
+        spared: frozenset[str] = frozenset(),
+        metrics: Metrics,
+        clock: Clock,
+    ) -> None:
+        """Take the probes by the name of their dependency.
+
+        ``vital`` are those without which nothing is handed out, ``spared`` those that are asked once in ``SPARED_FOR``.
+        """
         self._probes = probes
         self.vital = vital
+        self._spared = spared
         self._clock = clock
         self._states: dict[str, State] = {}
         self._looks: dict[str, asyncio.Future[str | None]] = {}
+        self._spared_until: dict[str, float] = {}
         metrics.of_each(
             "broker_dependency_up",
             "Whether what the broker depends on works, as of the last look, a quarter of a minute ago at most",
@@ -86,9 +102,12 @@ class Dependencies:
             await asyncio.sleep(LOOK_EVERY.total_seconds())
 
     def _look_of(self, name: str) -> asyncio.Future[str | None]:
-        """The look under way, or a new one."""
+        """The look under way, or a new one; of what is spared the last, where that is not long ago."""
         look = self._looks.get(name)
-        if look is None or look.done():
+        now = self._clock.boottime()
+        if look is None or (look.done() and now >= self._spared_until.get(name, 0.0)):
+            if name in self._spared:
+                self._spared_until[name] = now + SPARED_FOR.total_seconds()
             look = self._looks[name] = asyncio.ensure_future(_asked(self._probes[name]))
         return look
 

@@ -18,6 +18,7 @@ import ssl
 import time
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import Any
 
 import requests
 from opentelemetry import trace
@@ -43,6 +44,19 @@ _NANO = 1_000_000_000
 
 # W3C Trace Context, section 3.2.2; version 00 and nothing behind it.
 _TRACEPARENT = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}")
+
+
+class _Unread(requests.Session):
+    """Of an answer the head alone is taken: a body may never end, and nothing in it is asked for."""
+
+    def send(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:
+        options["stream"] = True
+        answer = super().send(request, **options)
+        answer.close()
+        if answer.is_redirect:
+            # The library takes it for a success.
+            raise requests.TooManyRedirects("a collector that sends us elsewhere has taken nothing")
+        return answer
 
 
 class _Counted(SpanExporter):
@@ -74,7 +88,7 @@ class Traces:
         """Send to ``endpoint``; nothing is connected yet."""
         logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)
         self._clock = clock
-        session, paths = requests.Session(), ssl.get_default_verify_paths()
+        session, paths = _Unread(), ssl.get_default_verify_paths()
         # Neither a proxy nor a password of the environment's; and the system's certificates, as everywhere.
         session.trust_env = False
         exporter = OTLPSpanExporter(

@@ -99,7 +99,7 @@ def test_secrets_pass_the_door_into_the_vault_and_back_also_in_an_outage_that_is
 
     scene.bao.api("POST", f"{MOUNT}/data/door/unread", {"data": {"value": "x"}})
     scene.bao.seal()
-    assert "sealed" in scene.readiness()["reason"]
+    scene.until(lambda: "sealed" in scene.readiness().get("reason", ""))
     assert scene.get("door/db").json["fields"] == {"value": "first"}
     unread = scene.get("door/unread")
     assert (unread.status, unread.code, last(scene.broker)["reason"]) == (503, "secrets_unavailable", "secret_sealed")

@@ -11,6 +11,7 @@ import kubernetes_validate
 import pytest
 
 from broker.config.load import load
+from broker.watch.dependencies import PATIENCE
 from tests.fakes import helm
 from tests.fakes.helm import CHART, Refused
 
@@ -213,6 +214,8 @@ def test_probes_ask_what_they_are_for_and_the_end_leaves_time_to_drain(
     asked = {probe: container[probe]["httpGet"] for probe in ("startupProbe", "livenessProbe", "readinessProbe")}
     assert [one["path"] for one in asked.values()] == ["/healthz", "/healthz", "/readyz"]
     assert {one["scheme"] for one in asked.values()} == {"HTTPS"}
+    # A dependency that hangs must not look like a broker that does.
+    assert container["readinessProbe"]["timeoutSeconds"] > PATIENCE.total_seconds()
     (_, seconds) = container["lifecycle"]["preStop"]["exec"]["command"]
     drains = 10
     assert pod["terminationGracePeriodSeconds"] > int(seconds) + drains

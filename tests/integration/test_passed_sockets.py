@@ -16,7 +16,10 @@ kind, made, asked, variables = sys.argv[1:5]
 if kind == "unix":
     each = socket.socket(socket.AF_UNIX)
     each.bind(made)
-    os.chmod(made, 0o666)
+    mode, uid, gid = variables.split()[0].split(":") if variables[:1] == "0" else ("0666", "0", "0")
+    os.chmod(made, int(mode, 8))
+    os.chown(made, int(uid), int(gid))
+    variables = variables if variables[:1] != "0" else ""
 else:
     each = socket.socket(type=socket.SOCK_DGRAM if kind == "datagram" else socket.SOCK_STREAM)
     each.bind((made, 0))
@@ -82,6 +85,42 @@ def test_the_operators_socket_is_refused_where_others_may_connect(tmp_path: Path
     *_, said = begin(kind="unix", made=path, asked=path)
     assert said.startswith(f"socket {path}: has mode 0666")
     assert "write SocketMode=0660 in" in said
+
+
+@pytest.mark.parametrize(
+    ("owned", "fault", "fix"),
+    [
+        ("0660:0:12345", "is another group's, and only root", "write SocketGroup=root in"),
+        ("0660:12345:0", "is another account's, and only root", "remove SocketUser= from"),
+    ],
+)
+def test_the_operators_socket_of_somebody_else_is_refused(tmp_path: Path, owned: str, fault: str, fix: str) -> None:
+    path = str(tmp_path / "admin.sock")
+    *_, said = begin(kind="unix", made=path, asked=path, variables=owned)
+    assert said.startswith(f"socket {path}: {fault}")
+    assert fix in said
+
+
+def test_the_operators_socket_of_root_and_our_group_is_used(tmp_path: Path) -> None:
+    path = str(tmp_path / "admin.sock")
+    for owned in ("0660:0:0", "0600:0:0"):
+        *_, said = begin(kind="unix", made=path, asked=path, variables=owned)
+        assert said == f"unix:{path} [3]"
+        Path(path).unlink()
+
+
+@pytest.mark.parametrize(
+    ("number", "fault"),
+    [
+        ("2", "socket descriptor 4: is not a socket"),
+        ("99999999999", "socket descriptor 4: is not a socket"),
+        ("-1", "socket LISTEN_FDS: is not a number of descriptors"),
+        ("canary", "socket LISTEN_FDS: is not a number of descriptors"),
+    ],
+)
+def test_a_number_of_sockets_that_cannot_be_is_an_error_that_names_it(number: str, fault: str) -> None:
+    *_, said = begin(variables=f"LISTEN_FDS={number}")
+    assert said.startswith(fault)
 
 
 @pytest.mark.parametrize("variables", ["LISTEN_FDS=", "LISTEN_FDS=0"])

@@ -34,9 +34,8 @@ class Redis:
 
 
 def looking(metrics: Metrics | None = None, **probes: Probe) -> tuple[Dependencies, MovedClock]:
-    clock = MovedClock()
-    vital: frozenset[str] = frozenset()
-    return Dependencies(probes=probes, vital=vital, metrics=metrics or Metrics(), clock=clock), clock
+    clock, vital, spared = MovedClock(), frozenset[str](), frozenset({"billed"})
+    return Dependencies(probes=probes, vital=vital, spared=spared, metrics=metrics or Metrics(), clock=clock), clock
 
 
 async def test_it_is_ill_since_it_was_first_seen_so_whatever_else_is_said_of_it_meanwhile() -> None:
@@ -87,6 +86,18 @@ async def test_a_crowd_that_asks_while_one_hangs_asks_it_once_and_hears_of_all_o
     hanging.hangs.set()
     await asyncio.sleep(0)
     assert (await all_of_them.look())["hanging"].fault is None
+
+
+async def test_a_stranger_who_asks_without_end_has_a_vault_that_bills_asked_once_in_two_seconds() -> None:
+    vault, redis = Redis(), Redis()
+    all_of_them, clock = looking(billed=vault.ping, redis=redis.ping)
+    for _ in range(100):
+        await all_of_them.look()
+        clock.move(timedelta(milliseconds=100))
+    assert (vault.asked, redis.asked) == (5, 100)
+    vault.fault = "HTTP 503"
+    clock.move(timedelta(seconds=5))
+    assert (await all_of_them.look())["billed"].fault == "HTTP 503"
 
 
 async def test_a_probe_with_a_defect_is_no_pass_and_ends_nothing(caplog: pytest.LogCaptureFixture) -> None:
