@@ -40,7 +40,7 @@ test: setup  ## all tests, with no way out but loopback
 	$(MAKE) --no-print-directory contracts
 	.ci/loopback-only $(BIN)/pytest -n 2 $(PYTEST_ARGS)
 
-check: setup lint types contracts  ## format, lint, types, contracts, unit tests, pages: under a minute
+check: setup lint types contracts  ## format, lint, types, contracts, unit tests, pages
 	@requirements/apart.sh docs
 	$(BIN)/pytest -n 2 -q tests/unit tests/architecture $(PYTEST_ARGS)
 
@@ -74,8 +74,10 @@ types: setup  ## mypy, strict: the product, its bench, its demo and what makes i
 man: setup  ## writes the manual pages anew
 	$(BIN)/python -m man
 
-docs: setup  ## writes the pages that are made from the code anew, and a site of all of them in docs/_build
+docs: setup  ## writes what is made from the code anew (pages, the chart's schema), and a site of all pages in docs/_build
 	@requirements/apart.sh docs
+	$(BIN)/python -m broker.config.reference > docs/configuration.md
+	$(BIN)/python -m image.values_schema > charts/zerotrust-broker/values.schema.json
 	$(BIN)/python -m docs
 	.venv/docs/bin/sphinx-build --quiet --fail-on-warning --keep-going -c docs . docs/_build
 

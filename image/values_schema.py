@@ -1,8 +1,6 @@
 """The chart's schema of values: what of it is the broker's configuration, taken from the broker.
 
-    python -m image.values_schema > charts/zerotrust-broker/values.schema.json
-
-So a misspelt key, or one that the chart sets by itself, is refused before anything reaches a cluster.
+``make docs`` writes it. So a misspelt key, or one that the chart sets by itself, is refused before anything reaches a cluster.
 """
 
 from __future__ import annotations

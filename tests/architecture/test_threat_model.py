@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "threat-model.md"
 COLUMNS = 4
-GUARANTEES = range(1, 15)  # docs/security.md counts fourteen
+GUARANTEES = range(1, 15)  # the page names fourteen
 
 _SHOWN = re.compile(r"(tests/[a-z0-9_/]+\.py)::(test_[A-Za-z0-9_]+)")
 

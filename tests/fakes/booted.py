@@ -124,10 +124,6 @@ class Host:
         self.machine.write(f"/etc/systemd/system/{unit}.d/{name}", text)
         self.machine.run("systemctl", "daemon-reload")
 
-    def undo_drop_in(self, unit: str) -> None:
-        self.machine.run("rm", "--recursive", "--force", f"/etc/systemd/system/{unit}.d")
-        self.machine.run("systemctl", "daemon-reload")
-
     def start(self, *units: str) -> None:
         """Start, and say why it did not come up where it did not."""
         done = self.machine.run("systemctl", "start", *units, check=False)

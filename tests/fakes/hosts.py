@@ -109,20 +109,12 @@ class Host(_Namespace):
         """A listener on a free port of this host's loopback, for a server that is elsewhere."""
         return self.run(lambda: socket.create_server(("127.0.0.1", 0), backlog=1024))
 
-    def hear_all(self) -> None:
-        """Nothing is dropped any more."""
-        self._rules([])
-
-    def hear_nothing_of(self, sources: Sequence[str], ports: Sequence[int] = ()) -> None:
-        """Drop what comes from these addresses, and what is meant for these ports of loopback, without a word to anybody.
+    def hear_nothing_of(self, sources: Sequence[str]) -> None:
+        """Drop what comes from these addresses, without a word to anybody.
 
         Connections that stand are not closed: who waits on one waits, as behind a switch that has lost its power.
         """
-        from_there = [f"ip saddr {address} drop" for address in sources]
-        self._rules([*from_there, *(f"iifname lo tcp dport {port} drop" for port in ports)])
-
-    def _rules(self, rules: Sequence[str]) -> None:
-        chain = "".join(f"add rule inet cut coming {rule}\n" for rule in rules)
+        chain = "".join(f"add rule inet cut coming ip saddr {address} drop\n" for address in sources)
         self.program(
             "nft",
             "-f",
@@ -144,7 +136,6 @@ class Network:
         self.hosts: dict[str, Host] = {}
         # Who does not hear whom.
         self._cuts: set[tuple[str, str]] = set()
-        self._closed: dict[str, set[int]] = {}
         for name in names:
             self._plug(name)
 
@@ -180,22 +171,16 @@ class Network:
         for other in self.hosts.keys() - {name}:
             self.part(name, other)
 
-    def close_port(self, name: str, port: int) -> None:
-        """What is sent to a port of a host's loopback is lost: its users, or AWS, are out of reach."""
-        self._closed.setdefault(name, set()).add(port)
-        self._write(name)
-
     def heal(self) -> None:
         """Everybody hears everybody."""
-        touched = {hearer for hearer, _ in self._cuts} | set(self._closed)
+        touched = {hearer for hearer, _ in self._cuts}
         self._cuts.clear()
-        self._closed.clear()
         for name in touched:
             self._write(name)
 
     def _write(self, hearer: str) -> None:
         deaf_to = [self.hosts[speaker].address for who, speaker in sorted(self._cuts) if who == hearer]
-        self.hosts[hearer].hear_nothing_of(deaf_to, sorted(self._closed.get(hearer, ())))
+        self.hosts[hearer].hear_nothing_of(deaf_to)
 
     def _plug(self, name: str) -> None:
         number = len(self.hosts) + 1

@@ -176,11 +176,6 @@ class Machine:
                 os.kill(self.leader, 9)
             self._nspawn.wait(STOP_SECONDS)
 
-    def power_off(self) -> int:
-        """End in order, as ``systemctl poweroff`` does; systemd-nspawn's exit code."""
-        self.run("systemctl", "poweroff", check=False)
-        return self._nspawn.wait(STOP_SECONDS)
-
     # ---- inside ----
 
     def command(self, *argv: str | Path, env: Mapping[str, str] | None = None) -> list[str]:

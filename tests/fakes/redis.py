@@ -99,11 +99,6 @@ class RedisServer(ServerProcess):
         return f"{self.scheme}://:{self.password}@127.0.0.1:{self.port}/0"
 
     @property
-    def url_of_account(self) -> str:
-        """For rooms of the product by themselves, with the rights that the product has."""
-        return f"{self.scheme}://{ACCOUNT}:{self.password}@127.0.0.1:{self.port}/0"
-
-    @property
     def socket(self) -> Path:
         """The Unix socket; in a short temporary folder where the path would not fit into a socket address."""
         direct = self.folder / "redis.sock"

@@ -177,10 +177,6 @@ class Quorum:
         witness = next(name for name in self.nodes if name != former)
         return eventually(lambda: self.agreed(by=witness) not in {None, former})
 
-    def wait_until_in_step(self) -> float:
-        """Until one primary has all others in step, whatever Sentinels have noticed of it; the seconds that it took."""
-        return eventually(lambda: (name := self.primary) and self.nodes[name].replicas == len(self.nodes) - 1)
-
     def wait_until_whole(self) -> float:
         """Until there is one primary with all others in step, and every Sentinel says so; the seconds that it took."""
         return eventually(self._is_whole)

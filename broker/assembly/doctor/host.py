@@ -14,7 +14,7 @@ from broker.admin.finding import Finding, ok, warn
 from broker.assembly.doctor.patient import Patient
 
 _DOCS = "docs/memory.md"
-# A connection is a descriptor, and 10,000 idle ones are served (docs/security.md).
+# A connection is a descriptor, and 10,000 idle ones are served (docs/threat-model.md).
 _DESCRIPTORS_MIN = 16_384
 _BACKLOG_MIN = 512
 _SOMAXCONN = Path("/proc/sys/net/core/somaxconn")

@@ -10,7 +10,7 @@ from broker.assembly.doctor.patient import NotSeen, Patient
 from broker.assembly.doctor.unit import Unit, properties, said_by
 from broker.core.visible import visible
 
-# Guarantee 14 (docs/security.md); our own unit is at 1.2, and a drop-in is allowed one more thing.
+# Guarantee 14 (docs/threat-model.md); our own unit is at 1.2, and a drop-in is allowed one more thing.
 _EXPOSURE_MAX = 1.5
 _EXPOSURE = re.compile(r"Overall exposure level for \S+: ([0-9.]+)")
 # What the broker relies on, and what a drop-in of somebody in a hurry takes away.

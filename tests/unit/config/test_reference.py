@@ -22,7 +22,7 @@ def _models(model: type[BaseModel]) -> list[type[BaseModel]]:
 
 
 def test_the_page_in_docs_is_the_one_that_the_model_makes():
-    assert DOCS.read_text() == page(), "run: python -m broker.config.reference > docs/configuration.md"
+    assert DOCS.read_text() == page(), "run: make docs"
 
 
 def test_every_key_has_a_meaning_in_the_page():
