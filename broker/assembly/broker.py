@@ -46,10 +46,10 @@ from broker.sts.console import Console
 from broker.sts.iam import RolePolicies
 from broker.watch.clock import ClockWatch
 from broker.watch.dependencies import Dependencies
+from broker.watch.disks import Disks
 from broker.watch.files import FileWatch
 from broker.watch.metrics import Metrics
 from broker.watch.process import LoopLag, add_process
-from broker.watch.room import Room
 from broker.watch.watch import Watch
 from broker.web.connections import Connections
 from broker.web.health import Health
@@ -65,7 +65,7 @@ class Broker:
     health: Health
     dependencies: Dependencies
     lag: LoopLag
-    room: Room
+    disks: Disks
     issuer: Issuer
     notes: Notes
     keys: Keys
@@ -107,7 +107,7 @@ class Broker:
             *self.recording.background,
             self.dependencies.keep_looking,
             self.lag.keep_looking,
-            self.room.keep_looking,
+            self.disks.keep_looking,
             self.files.keep_looking,
             self.clock_watch.keep_looking,
             self.epochs.keep_in_step,
@@ -313,7 +313,9 @@ def assemble(settings: Settings, checked: Checked, *, keys: Keys, source: Source
         health=health,
         dependencies=dependencies,
         lag=lag,
-        room=Room(directories={"audit": settings.audit.directory, "state": settings.state_directory}, metrics=metrics),
+        disks=Disks(
+            directories={"audit": settings.audit.directory, "state": settings.state_directory}, metrics=metrics
+        ),
         issuer=issuer,
         notes=notes,
         keys=keys,

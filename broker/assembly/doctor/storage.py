@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from broker.admin.finding import Finding, bad, ok, warn
 from broker.assembly.doctor.patient import NotSeen, Patient
+from broker.watch.disks import Disk
 
 _MIB = 1024 * 1024
 # A record file is begun anew at 64 MiB, and a disk as full as this is full within a day of a small office.
@@ -29,18 +29,16 @@ def _judged(folder: Path) -> Finding:
     there = next((each for each in (folder, *folder.parents) if each.is_dir()), None)
     if there is None:
         raise NotSeen(f"{folder} is not there")
-    status = os.statvfs(there)
-    free, room = status.f_bavail * status.f_frsize, status.f_blocks * status.f_frsize
-    percent = 100 * free // room if room else 0
-    evidence = f"{folder}: {free // _MIB} MiB free ({percent} %), {status.f_favail} inodes"
+    on = Disk.of(there)
+    percent = 100 * on.free // on.size if on.size else 0
+    evidence = f"{folder}: {on.free // _MIB} MiB free ({percent} %), {on.files:.0f} inodes"
     fix = f"df -h {there}; move old record files away after `zerotrust-admin audit verify`"
-    if status.f_flag & os.ST_RDONLY:
+    if on.is_read_only:
         return bad("disk_read_only", f"{folder}: its disk is mounted read-only", f"findmnt -T {there}; dmesg | tail")
-    # Some file systems make inodes as they need them, and say that they have none.
-    inodes_run_out = status.f_files > 0 and status.f_favail < _LITTLE_INODES
-    if free < _LITTLE_BYTES or inodes_run_out:
+    inodes_run_out = on.files < _LITTLE_INODES
+    if on.free < _LITTLE_BYTES or inodes_run_out:
         what = f"{evidence}: what cannot be recorded is not handed out"
         return bad("disk_full", what, f"df -i {there}" if inodes_run_out else fix)
-    if free < _SOON_BYTES or percent < _SOON_PERCENT:
+    if on.free < _SOON_BYTES or percent < _SOON_PERCENT:
         return warn("disk_nearly_full", evidence, fix)
     return ok(evidence)

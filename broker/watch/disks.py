@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
+from typing import Self
 
 from broker.core.workers import Workers
 from broker.watch.metrics import Metrics
@@ -17,21 +18,36 @@ _LOOK_EVERY = timedelta(seconds=15)
 
 
 @dataclass(frozen=True, slots=True)
-class _Disk:
-    """Bytes and files, as far as an ordinary account may use them."""
+class Disk:
+    """Bytes and files, ``free`` and ``files`` as far as an ordinary account may use them."""
 
-    free: float
-    size: float
+    free: int
+    size: int
     files: float
+    is_read_only: bool
+
+    @classmethod
+    def of(cls, directory: Path) -> Self:
+        """The one that a directory is on; may hang with it.
+
+        Raises:
+            OSError: The kernel does not say.
+        """
+        said = os.statvfs(directory)
+        # A file system without a table of files (btrfs) has as many as fit: it says 0 of 0.
+        files = said.f_favail if said.f_files else float("inf")
+        return cls(
+            said.f_bavail * said.f_frsize, said.f_blocks * said.f_frsize, files, bool(said.f_flag & os.ST_RDONLY)
+        )
 
 
-class Room:
+class Disks:
     """Of each directory, by what it is for."""
 
     def __init__(self, *, directories: Mapping[str, Path], metrics: Metrics) -> None:
         self._directories = directories
-        self._disks: dict[str, _Disk] = {}
-        self._worker = Workers(name="room", number=1)
+        self._disks: dict[str, Disk] = {}
+        self._worker = Workers(name="disks", number=1)
         for name, text, member in (
             ("broker_disk_free_bytes", "Room on the disk of a directory", "free"),
             ("broker_disk_size_bytes", "Size of the disk of a directory", "size"),
@@ -40,7 +56,7 @@ class Room:
             metrics.of_each(name, text, "directory", partial(self._each, member))
 
     def _each(self, member: str) -> dict[str, float]:
-        return {name: getattr(disk, member) for name, disk in self._disks.items()}
+        return {name: float(getattr(disk, member)) for name, disk in self._disks.items()}
 
     async def keep_looking(self) -> None:
         """Runs until cancelled."""
@@ -48,14 +64,11 @@ class Room:
             self._disks = await self._worker.do(self._look)
             await asyncio.sleep(_LOOK_EVERY.total_seconds())
 
-    def _look(self) -> dict[str, _Disk]:
+    def _look(self) -> dict[str, Disk]:
         found = {}
         for name, directory in self._directories.items():
             try:
-                disk = os.statvfs(directory)
+                found[name] = Disk.of(directory)
             except OSError:
                 continue  # Whoever writes there says so.
-            # A file system without a table of files (btrfs) has as many as fit: it says 0 of 0.
-            files = disk.f_favail if disk.f_files else float("inf")
-            found[name] = _Disk(disk.f_bavail * disk.f_frsize, disk.f_blocks * disk.f_frsize, files)
         return found
