@@ -8,6 +8,7 @@ from datetime import datetime
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.hashes import MD5, SHA1, SHA256, HashAlgorithm
+from cryptography.hazmat.primitives.serialization import Encoding
 
 _PREFIX = b"tls-server-end-point:"
 
@@ -74,6 +75,10 @@ class Shown:
         """Whether a client that asks for ``host`` takes it; a star stands for one label, the first (RFC 6125, section 6.4.3)."""
         _, dot, parent = host.partition(".")
         return host in self.names or bool(dot and f"*.{parent}" in self.names)
+
+    def is_the_one(self, der: bytes) -> bool:
+        """Whether these are its bytes."""
+        return self._certificate.public_bytes(Encoding.DER) == der
 
     def is_signed_by(self, issuer: Shown) -> bool:
         """Whether it is."""

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from broker.assembly.doctor import network
+from broker.assembly.doctor import door
 from broker.assembly.doctor.table import CHECKS
 from broker.core.clock import SystemClock
 from tests.fakes.broker import PROGRAMS, BrokerProcess
@@ -248,7 +248,7 @@ def test_what_answers_in_the_broker_s_place_is_not_taken_for_it(ward: Ward, monk
         ward.settings["server"]["listen"] = [somebody.url]
         ward.write()
         assert [code for _, code, _ in ward.said_by("door")] == ["door_strange"]
-    monkeypatch.setattr(network, "_PATIENCE_SECONDS", 0.3)
+    monkeypatch.setattr(door, "_PATIENCE_SECONDS", 0.3)
     with socket.create_server(("127.0.0.1", port)):
         ward.settings["server"]["listen"] = [f"http://127.0.0.1:{port}"]
         ward.write()
