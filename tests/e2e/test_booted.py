@@ -1,4 +1,4 @@
-"""One broker in a machine that systemd has booted: how it begins, is watched, is told, and ends."""
+"""One broker in a machine that systemd has booted: how it begins, is watched, is told, is looked at by its doctor, and ends."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.fakes.booted import SECRETS, Host, host
-from tests.fakes.machine import SITE_PACKAGES
+from tests.fakes.booted import CONFIG, SECRETS, Host, host
+from tests.fakes.machine import SITE_PACKAGES, Machine
 from tests.fakes.until import eventually
 
 # Seconds. Each starts brokers, two or three of them: a machine that does much else takes its time.
 pytestmark = pytest.mark.timeout(600)
 
 UNIT = "zerotrust-broker"
+SOCKET, INSTANCE = "zerotrust-broker.socket", "zerotrust-broker@1.service"
 # As an administrator writes it, with this machine's names: a secret out of a plain file, one out of an encrypted one.
 _CREDENTIALS = f"""
 [Service]
@@ -33,7 +34,7 @@ signal.signal(signal.SIGUSR2, lambda *_: time.sleep(3600))
 
 
 @pytest.fixture(scope="module")
-def _host(debian: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
+def installed(debian: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
     """A broker whose secrets are systemd's, and that can be made to hang."""
     with host(debian, tmp_path_factory.mktemp("host")) as booted:
         machine = booted.machine
@@ -52,10 +53,10 @@ def _host(debian: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ho
 
 
 @pytest.fixture
-def running(_host: Host) -> Host:
+def running(installed: Host) -> Host:
     """The same, with a broker that runs, whatever the last test left."""
-    _host.start(UNIT)
-    return _host
+    installed.start(UNIT)
+    return installed
 
 
 def pid(running: Host) -> int:
@@ -86,6 +87,13 @@ def begun_again(running: Host, before: int) -> bool:
 def serves(running: Host) -> bool:
     with running.machine.network():
         return running.get("/healthz")[0] == 200
+
+
+def doctor(machine: Machine, *words: str) -> tuple[int, list[dict[str, str]]]:
+    """The exit status and the findings of the server's doctor, typed by root."""
+    command = ["/opt/zerotrust/bin/zerotrust-admin", "doctor", "--json", "--config", CONFIG, *words]
+    done = machine.run(*command, check=False)
+    return done.returncode, json.loads(done.stdout)
 
 
 def test_it_serves_with_secrets_that_systemd_hands_to_it_alone(running: Host) -> None:
@@ -168,6 +176,30 @@ def test_sigterm_under_load_ends_within_ten_seconds_and_in_order(running: Host) 
     assert took <= 10_000_000
 
 
+def test_its_doctor_finds_nothing_bad_looks_as_the_broker_itself_and_sees_a_unit_that_was_changed(
+    running: Host,
+) -> None:
+    machine = running.machine
+    status, found = doctor(machine, "--assume")
+    assert [one for one in found if one["verdict"] == "bad"] == []
+    well = {one["check"]: one["evidence"] for one in found if one["verdict"] == "ok"}
+    assert well["account"] == "looks as zerotrust"
+    assert well["unit"].startswith(f"{UNIT}.service: active (running)")
+    # Its AWS keys are in root's EnvironmentFile, read before root was given up; what Redis wants is systemd's credential.
+    assert well["AWS credentials"] == "arn:aws:iam::999900001111:user/broker"
+    seen = {"door", "exposure", "keytab (KDC)", "Redis", "role chains", "audit log", "keyring", "permissions"}
+    assert seen <= set(well)
+    assert status == 0
+    # Nothing of root's is left where the broker writes.
+    owners = machine.run("find", "/var/log/zerotrust", "/var/lib/zerotrust", "-printf", "%u\n").stdout
+    assert set(owners.split()) == {"zerotrust"}
+    late = f"/etc/systemd/system/{UNIT}.service.d/late.conf"
+    machine.write(late, "[Service]\n")
+    _, found = doctor(machine, "--only", "unit")
+    assert [one["code"] for one in found if one["verdict"] == "warn"] == ["unit_changed"]
+    machine.run("rm", late)
+
+
 def test_a_configuration_that_must_not_start_is_said_and_not_tried_again(running: Host) -> None:
     good = json.dumps(running.settings)
     running.configure(rules="no list")
@@ -177,3 +209,18 @@ def test_a_configuration_that_must_not_start_is_said_and_not_tried_again(running
     assert "rules" in running.log()
     running.settings = json.loads(good)
     running.configure()
+
+
+def test_a_broker_that_was_stopped_is_not_started_by_its_doctor(installed: Host) -> None:
+    machine = installed.machine
+    machine.run("systemctl", "stop", UNIT)
+    machine.run("systemctl", "enable", INSTANCE)
+    installed.start(SOCKET)
+    status, found = doctor(machine, "--only", "unit,door")
+    assert status == 1
+    assert [(one["check"], one["code"]) for one in found if one["verdict"] == "bad"] == [
+        ("unit", "broker_down"),
+        ("door", "broker_down"),
+    ]
+    assert machine.show(INSTANCE, "ActiveState") == {"ActiveState": "inactive"}
+    machine.run("systemctl", "disable", "--now", INSTANCE, SOCKET)

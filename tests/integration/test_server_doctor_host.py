@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import datetime as dt
+import itertools
 import json
 import os
 import pwd
@@ -149,6 +151,16 @@ def test_root_becomes_the_account_of_the_unit_and_sees_what_that_sees(ward: Ward
     assert "cannot be opened (Permission denied)" in done.stdout
 
 
+def test_an_account_of_the_unit_that_nobody_made_is_named(
+    ward: Ward, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("broker.assembly.doctor.examine._become", lambda _: None)
+    ward.environ["SYSTEMD_UNIT_PATH"] = str(unit(tmp_path, drop_in="[Service]\nUser=no-such-account\n"))
+    [(verdict, code, evidence)] = ward.said_by("account")
+    assert (verdict, code) == ("bad", "account_missing")
+    assert "runs as no-such-account" in evidence
+
+
 # ---- disks, certificates ----
 
 
@@ -159,6 +171,13 @@ def test_a_full_disk_one_without_inodes_and_one_that_is_read_only_are_told_apart
         disk.fill()
         [(_, code, evidence)] = ward.ill("disk")
         assert (code, ": 0 MiB free" in evidence) == ("disk_full", True)
+        disk.empty()
+        # Room for a million octets, and for no file of them.
+        with contextlib.suppress(OSError):
+            for number in itertools.count():
+                (disk.path / str(number)).touch()
+        [(verdict, code, evidence)] = ward.ill("disk")
+        assert (verdict, code, " 0 inodes" in evidence) == ("bad", "disk_full", True)
         disk.remount("ro")
         assert [code for _, code, _ in ward.ill("disk")] == ["disk_read_only"]
 
@@ -225,6 +244,20 @@ def test_a_master_key_and_a_vault_of_others_that_do_not_answer_are_named(ward: W
         "vault_unavailable",
     ]
     assert "canary-token" not in result.output
+
+
+def test_a_vault_of_ours_that_others_may_read_and_one_that_is_none_are_told_apart_and_left_as_they_are(
+    ward: Ward,
+) -> None:
+    assert [verdict for verdict, _, _ in ward.said_by("vault")] == ["unseen"]
+    vault = ward.folder / "audit" / "vault.sqlite"
+    vault.touch(mode=0o600)
+    assert ward.ill("vault") == []
+    vault.write_bytes(b"no database")
+    assert [code for _, code, _ in ward.ill("vault")] == ["vault_damaged"]
+    vault.chmod(0o644)
+    assert [(verdict, code) for verdict, code, _ in ward.ill("vault")] == [("bad", "vault_unsafe")]
+    assert (vault.read_bytes(), vault.stat().st_mode & 0o777) == (b"no database", 0o644)
 
 
 def test_a_keyring_that_was_tampered_with_is_named_and_left_as_it_is(ward: Ward) -> None:
