@@ -12,6 +12,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from broker.assembly.primary import Address, Pool
 from tests.fakes.redis import RedisServer
+from tests.fakes.until import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -72,6 +73,8 @@ async def test_connections_that_stand_are_given_up_soon_after_another_is_the_pri
         while await port_of(client) != following.port:
             assert time.monotonic() < deadline, "it stays with the former"
             await asyncio.sleep(0.05)
+        # What is in use stays until it is given back; what was idle is gone, used again or not.
+        await until(lambda: former.cli("CLIENT", "LIST").count("user=broker") == 1)
         assert await asyncio.gather(*(port_of(client) for _ in range(4))) == [following.port] * 4
     await client.aclose()
 

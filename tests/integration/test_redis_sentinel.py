@@ -187,11 +187,30 @@ async def test_a_pass_is_cancelled_when_replicas_know_and_asked_of_nobody_who_wa
     await client.aclose()
 
 
+async def test_a_pass_that_was_known_a_moment_ago_is_not_cancelled_by_a_primary_alone(
+    fleet: SentinelSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = redis_client(section_of(fleet.section))
+    await written(client)
+    register = Register(client=client, replicas=ONE, key=b"k" * 32, clock=SystemClock())
+
+    async def yes(*_: object) -> bool:
+        return True
+
+    monkeypatch.setattr(register, "knows", yes)
+    async with alone(fleet):
+        with pytest.raises(PassesUnavailable, match=UNSURE):
+            await register.strike("a-pass", ALICE)
+    await client.aclose()
+
+
 async def test_a_secret_is_kept_when_replicas_have_it(fleet: SentinelSet) -> None:
     store = RedisVaultStore(client=vault_client(section_of(fleet.section)), replicas=ONE)
     await store.begin(b"g" * 16 + b"header")
     change = Swap(name=b"n", before=None, after=b"head")
     async with alone(fleet):
+        with pytest.raises(Unreachable, match="too few replicas"):
+            await store.put_header(b"g" * 16 + b"header", b"g" * 16 + b"next")
         with pytest.raises(Unreachable, match="too few replicas") as caught:
             await store.swap([change])
     assert caught.value.reason == "store_not_replicated"
