@@ -8,54 +8,67 @@ BIN := .venv/bin
 SCRIPTS := .ci/run .ci/loopback-only $(wildcard requirements/*.sh image/*.sh release/scripts/*.sh)
 # What a broker is installed with: each of them needs a line in its configuration before it does anything.
 EXTRAS := --extra broker --extra azure --extra hsm --extra notify --extra otel --extra report
+# Two of these commands at the same time make things once: the second waits, and finds them.
+ALONE := flock requirements
+# What the tests take ready-made, because a network or half a minute is needed for it; made side by side.
+READY := ready-javascript ready-apart ready-debian ready-dist
 LOCK := uv pip compile --quiet --generate-hashes --no-emit-index-url --python-version 3.11 --no-header
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-up demo-down test check bench reliability dist image lint format types man docs lock clean
+.PHONY: $(READY) help setup demo demo-up demo-down test check bench reliability dist image lint format types man docs lock clean
 
 help:  ## what can be made
 	@awk -F ':.*  ## ' '/^[a-z-]+:.*  ## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup:  ## system packages where missing, and .venv from the locked requirements
-	@requirements/system.sh setup
-	@PYTHON=$(PYTHON) requirements/venv.sh
+	@$(ALONE) requirements/system.sh setup
+	@PYTHON=$(PYTHON) $(ALONE) requirements/venv.sh
 
 demo: setup  ## the whole way on real parts, from kinit to the AWS CLI; leaves nothing running
-	@requirements/system.sh demo
+	@$(ALONE) requirements/system.sh demo
 	@$(BIN)/python -m demo
 
 demo-up: setup  ## the same environment, kept running
-	@requirements/system.sh demo
+	@$(ALONE) requirements/system.sh demo
 	@$(BIN)/python -m demo up
 
 demo-down:  ## ends what demo-up started
 	@$(BIN)/python -m demo down
 
 test: setup  ## all tests, with no way out but loopback
-	@requirements/system.sh demo test
-	@requirements/javascript.sh
-	@requirements/apart.sh ministack docs helm
-	@requirements/debian.sh
-	@$(BIN)/python -m release
+	@$(ALONE) requirements/system.sh demo test
+	@$(ALONE) $(MAKE) --no-print-directory --jobs --output-sync $(READY)
 	$(MAKE) --no-print-directory contracts
 	.ci/loopback-only $(BIN)/pytest -n 2 $(PYTEST_ARGS)
 
+ready-javascript:
+	@requirements/javascript.sh
+
+ready-apart:
+	@requirements/apart.sh ministack docs helm
+
+ready-debian:
+	@requirements/debian.sh
+
+ready-dist:
+	@$(BIN)/python -m release
+
 check: setup lint types contracts  ## format, lint, types, contracts, unit tests, pages
-	@requirements/apart.sh docs
+	@$(ALONE) requirements/apart.sh docs
 	$(BIN)/pytest -n 2 -q tests/unit tests/architecture $(PYTEST_ARGS)
 
 bench: setup  ## the product against its peers, as ratios of the same run
-	@requirements/system.sh demo bench
+	@$(ALONE) requirements/system.sh demo bench
 	@$(BIN)/python -m bench
 	@$(BIN)/python -m bench.vault
 
 reliability: setup  ## each fault of docs/reliability.md, injected and measured: writes the tables there; as root
-	@requirements/system.sh demo test
+	@$(ALONE) requirements/system.sh demo test
 	.ci/loopback-only $(BIN)/python -m bench.reliability
 	.ci/loopback-only $(BIN)/python -m bench.hosts --record
 
 dist: setup  ## what is given out: packages for Debian and RPM, wheel, source archive, bill of materials, checksums
-	@$(BIN)/python -m release
+	@$(ALONE) $(BIN)/python -m release
 
 lint: setup  ## format and style of everything, without changing it
 	$(BIN)/ruff format --check .
@@ -75,14 +88,14 @@ man: setup  ## writes the manual pages anew
 	$(BIN)/python -m man
 
 docs: setup  ## writes what is made from the code anew (pages, the chart's schema), and a site of all pages in docs/_build
-	@requirements/apart.sh docs
+	@$(ALONE) requirements/apart.sh docs
 	$(BIN)/python -m broker.config.reference > docs/configuration.md
 	$(BIN)/python -m image.values_schema > charts/zerotrust-broker/values.schema.json
 	$(BIN)/python -m docs
 	.venv/docs/bin/sphinx-build --quiet --fail-on-warning --keep-going -c docs . docs/_build
 
 image: setup  ## builds the image of the Dockerfile (as root; BASE= names another base) and tries it, read-only and not as root
-	@requirements/system.sh demo image
+	@$(ALONE) requirements/system.sh demo image
 	@image/build.sh
 	.ci/loopback-only --require $(BIN)/pytest -q $(PYTEST_ARGS) tests/image/check_image.py
 
