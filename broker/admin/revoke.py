@@ -118,7 +118,7 @@ def _unconfirmed(receipt: Mapping[str, Any]) -> Iterator[str]:
     undone = [one for one in denying if not one["done"] and (one["reason"] or not receipt["dry_run"])]
     if undone:
         what = "could not be reached" if receipt["dry_run"] else "are not as they should be, and are tried again"
-        fix = "journalctl -u zerotrust-broker" if receipt["dry_run"] else "zerotrust-admin revocations"
+        fix = "journalctl -u 'zerotrust-broker*'" if receipt["dry_run"] else "zerotrust-admin revocations"
         yield f"{len(undone)} of {len(denying)} AWS roles {what} [aws_unfinished] — run: {fix}"
     if not receipt["told"] or receipt["not_heard"]:
         who = ", ".join(receipt["not_heard"]) or "every other instance: Redis did not take the news"

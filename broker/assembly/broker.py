@@ -44,6 +44,7 @@ from broker.sts.base import BaseCredentials
 from broker.sts.client import StsClient
 from broker.sts.console import Console
 from broker.sts.iam import RolePolicies
+from broker.watch.certificate import certificate_probe
 from broker.watch.clock import ClockWatch
 from broker.watch.dependencies import Dependencies
 from broker.watch.disks import Disks
@@ -277,6 +278,9 @@ def assemble(settings: Settings, checked: Checked, *, keys: Keys, source: Source
         "secrets": secrets.ping,
         "keys": keys.replica.ping,
     }
+    if checked.tls is not None:
+        tls = checked.tls
+        probes["certificate"] = certificate_probe(lambda: tls.expires, clock=clock)
     dependencies = Dependencies(
         probes={**recording.probes, **probes, **entry.directories.probes(), **probes_of(settings, checked.base)},
         vital=recording.vital | {"replay_guard"},

@@ -104,5 +104,7 @@ def _judge(path: Path, status: os.stat_result, *, folder: bool, uid: int) -> Non
         what = f"belongs to user id {owner}, neither root nor the broker's account"
         raise PermissionProblem(path, what, f"chown {uid} {path}")
     if mode & _GROUP_WRITE_OR_OTHERS or (mode & _GROUP and owner != 0):
-        fix = f"chmod {'700' if folder else '600'} {path}"
+        # Root's is read through its group, by an account that 600 would shut out.
+        mode_that_does = "g-w,o=" if owner == 0 else "700" if folder else "600"
+        fix = f"chmod {mode_that_does} {path}"
         raise PermissionProblem(path, f"has mode {mode:04o}, open to others", fix)

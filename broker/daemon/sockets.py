@@ -8,6 +8,7 @@ in systemd's socket, whoever of several instances takes it.
 from __future__ import annotations
 
 import asyncio
+import errno
 import grp
 import os
 import socket
@@ -26,6 +27,12 @@ _BACKLOG = 1024
 _FIRST_PASSED = 3
 _ROOT = 0
 _VARIABLES = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")
+
+_BIND_FIXES = {
+    errno.EADDRINUSE: "end whoever listens there (ss -ltnp 'sport = :{port}'), or choose another port in server.listen",
+    errno.EADDRNOTAVAIL: "write an address of this host in server.listen (ip -brief address)",
+    errno.EACCES: "choose a port from 1024 in server.listen, or have systemd hold it (systemd/README.md)",
+}
 
 _UNIT = "the socket unit that passes it (systemctl list-sockets)"
 
@@ -95,13 +102,13 @@ class Sockets:
         ):
             passed = self._passed.pop(_text(str(address[0]), port), None)
             # Port 0 becomes a real one with the first address, and is the same for all.
-            each = passed or _tcp_socket(family, (address[0], port, *address[2:]))
+            each = passed or _tcp_socket(family, (address[0], port, *address[2:]), listener=listener)
             port = each.getsockname()[1]
             found.append(each)
         return str(TcpListener(tls=listener.tls, host=listener.host, port=port)), found
 
 
-def _tcp_socket(family: int, address: tuple[object, ...]) -> socket.socket:
+def _tcp_socket(family: int, address: tuple[object, ...], *, listener: TcpListener) -> socket.socket:
     listening = socket.socket(family, socket.SOCK_STREAM)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     if family == socket.AF_INET6:
@@ -109,10 +116,12 @@ def _tcp_socket(family: int, address: tuple[object, ...]) -> socket.socket:
         listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
     try:
         listening.bind(address)
-    except OSError:
+        listening.listen(_BACKLOG)
+    except OSError as error:
         listening.close()
-        raise
-    listening.listen(_BACKLOG)
+        fix = _BIND_FIXES.get(error.errno or 0, "correct server.listen")
+        what = f"{listener}: {os.strerror(error.errno or 0)} — fix: {fix.format(port=address[1])}"
+        raise OSError(what) from error
     return listening
 
 

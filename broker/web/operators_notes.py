@@ -36,7 +36,7 @@ NOTES: Mapping[str, Sequence[str]] = {
     "access_denied": (
         _TRACE,
         "Ask the rules offline: `zerotrust-admin policy explain PRINCIPAL ROLE --config FILE`.",
-        "A changed file counts from the next reload: `systemctl reload zerotrust-broker`.",
+        "A changed file counts from the next reload: `systemctl reload 'zerotrust-broker*.service'`.",
     ),
     "step_up_required": (
         "The rule's `require` asks for it. The ticket's indicators stand in the record; the KDC sets them (`auth_indicator`).",
@@ -72,7 +72,7 @@ NOTES: Mapping[str, Sequence[str]] = {
         "A ticket lists all groups of its user. Have the KDC leave them out for this service, or turn delegation off for it.",
     ),
     "internal_error": (
-        "The log has the trace: `journalctl -u zerotrust-broker REQUEST_ID=ID`, or a search for the id.",
+        "The log has the trace: `journalctl ZEROTRUST_REQUEST_ID=ID`, or a search for the id.",
         "It is a defect: report it, as SECURITY.md says if it could be used by somebody.",
     ),
     "sts_rejected": (
@@ -112,5 +112,7 @@ NOTES: Mapping[str, Sequence[str]] = {
         "More wait for AWS than may: `aws.sts_rate`, or more instances. docs/scaling.md has the numbers.",
         "After a restart without Redis everybody's credentials are fetched anew; it passes.",
     ),
-    "draining": ("Somebody stops or restarts it: `systemctl status zerotrust-broker`. It takes ten seconds at most.",),
+    "draining": (
+        "Somebody stops or restarts it: `systemctl status 'zerotrust-broker*'`. It takes ten seconds at most.",
+    ),
 }

@@ -207,7 +207,7 @@ def test_files_that_others_may_read_are_refused_with_the_fix(image: Image, stage
     with stage.container(image).start() as container:
         code, _ = container.ended()
     assert code == 78
-    assert "open to others — fix: chmod 600" in container.said()
+    assert "open to others — fix: chmod g-w,o=" in container.said()
 
 
 def test_nothing_in_it_compiles_installs_or_becomes_root(image: Image) -> None:

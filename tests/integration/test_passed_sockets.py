@@ -62,7 +62,16 @@ def test_the_socket_of_a_configured_address_is_used_and_no_child_inherits_it() -
 
 def test_what_was_meant_for_another_process_is_left_alone() -> None:
     _, said = begin(variables="LISTEN_PID=1")
-    assert "Address already in use" in said
+    # And whoever starts a second broker is told where, and how to see whose it is.
+    assert said.startswith("https://127.0.0.1:PORT: Address already in use — fix: end whoever listens there")
+    assert "ss -ltnp 'sport = :PORT'" in said
+
+
+def test_an_address_that_is_not_this_hosts_is_named() -> None:
+    *_, said = begin(asked="192.0.2.1")
+    assert said.startswith(
+        "https://192.0.2.1:PORT: Cannot assign requested address — fix: write an address of this host"
+    )
 
 
 def test_a_socket_that_nobody_would_serve_is_refused() -> None:

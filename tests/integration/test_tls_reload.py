@@ -198,3 +198,17 @@ def handshake(broker: BrokerProcess, version: ssl.TLSVersion) -> str | None:
         context.wrap_socket(plain, server_hostname=host) as secured,
     ):
         return secured.version()
+
+
+def test_a_certificate_that_has_ended_is_said_and_served_all_the_same(
+    broker: BrokerProcess, first: ServerCertificate
+) -> None:
+    """Clients refuse it, and tell nobody."""
+    assert ask(broker.url, None, "/readyz").body["dependencies"]["certificate"] == {"status": "ok"}
+    ended = server_certificate(first.certificate.parent, "ecdsa-sha256", days=0)
+    assert reload(broker)["success"] is True
+    assert shown(broker) == ended.der
+    said = ask(broker.url, None, "/readyz").body
+    assert (said["status"], said["dependencies"]["certificate"]["code"]) == ("degraded", "certificate_expired")
+    assert "it ended at 20" in said["dependencies"]["certificate"]["reason"]
+    assert "certificate: degraded: it ended at 20" in broker.output.read_text()

@@ -265,7 +265,7 @@ def test_a_plaintext_file_that_others_may_read_is_refused(place: Site, tmp_path:
     document.write_bytes(DOCUMENT)
     document.chmod(0o644)
     done = run("seal", str(document), IN_SECRET, *place.options("sealer"))
-    assert (done.exit_code, "chmod 600" in done.stderr) == (1, True)
+    assert (done.exit_code, "open to others — fix: chmod" in done.stderr) == (1, True)
     assert place.cluster.objects == {}
 
 

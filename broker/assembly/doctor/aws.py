@@ -11,7 +11,8 @@ from broker.assembly.probe import probe
 from broker.core.errors import AuditUnavailable, ConfigurationError, StsError
 from broker.core.verdict import Verdict
 
-_PROBE = "sudo -u zerotrust zerotrust-admin doctor --probe"
+# With the environment of the unit, which sudo would not give.
+_PROBE = "systemctl start zerotrust-probe; journalctl -u zerotrust-probe -n 20"
 _UNREACHABLE = frozenset({"sts_unreachable", "sts_timeout"})
 _CODES: Mapping[Verdict, str] = {Verdict.WARN: "external_id_missing", Verdict.BAD: "chain_broken"}
 

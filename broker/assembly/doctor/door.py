@@ -42,8 +42,7 @@ class _Answer:
 def door(patient: Patient) -> Iterator[Finding]:
     """What each listener says of itself. Where systemd says that nobody runs, to knock would start one."""
     if is_stopped(patient):
-        name = patient.unit.name if patient.unit else ""
-        yield bad("broker_down", "no instance runs", f"systemctl status {name}; journalctl -u {name} -n 50")
+        yield bad("broker_down", "no instance runs", f"systemctl status 'zerotrust-broker*'; {_JOURNAL}")
         return
     for listener in patient.settings.server.listen:
         if isinstance(listener, TcpListener) and listener.port == 0:

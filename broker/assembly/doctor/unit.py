@@ -15,6 +15,7 @@ from pathlib import Path
 from broker.core.visible import visible
 
 _ALONE, _TEMPLATE = "zerotrust-broker.service", "zerotrust-broker@.service"
+_RUNNING = ("active", "activating", "reloading", "deactivating")
 # systemd.unit(5), in their order; the variable is systemd's own.
 _UNIT_PATH = (
     "/etc/systemd/system:/run/systemd/system:/usr/local/lib/systemd/system:/usr/lib/systemd/system:/lib/systemd/system"
@@ -75,9 +76,11 @@ class Unit:
 
 
 def installed(environ: Mapping[str, str]) -> Unit | None:
-    """The template, where it has instances, else the unit of a broker alone."""
+    """The one that runs; else the template, where it has instances, else the unit of a broker alone."""
     folders = [Path(text) for text in (environ.get("SYSTEMD_UNIT_PATH") or _UNIT_PATH).split(":") if text]
-    for name in (_TEMPLATE, _ALONE):
+    # Never both: they conflict. Instances that nobody disabled start at the next boot, and hide nobody who runs now.
+    runs_alone = properties(_ALONE, "ActiveState", environ=environ).get("ActiveState") in _RUNNING
+    for name in (_ALONE, _TEMPLATE) if runs_alone else (_TEMPLATE, _ALONE):
         files = [folder / name for folder in folders if (folder / name).is_file()]
         instances = _instances(folders, environ) if name == _TEMPLATE else [name]
         if not files or not instances:

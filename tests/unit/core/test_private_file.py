@@ -48,7 +48,8 @@ def test_the_owner_alone_and_the_group_of_a_root_owned_file_may_read(mode, owner
     [(0o640, US), (0o610, US), (0o604, US), (0o602, US), (0o601, ROOT), (0o620, ROOT), (0o660, ROOT), (0o644, ROOT)],
 )
 def test_a_file_that_others_can_reach_is_refused_with_its_mode_and_the_fix(mode, owner):
-    with pytest.raises(PermissionProblem, match=f"has mode {mode:04o}, open to others — fix: chmod 600 /f"):
+    fix = "g-w,o=" if owner == ROOT else "600"
+    with pytest.raises(PermissionProblem, match=f"has mode {mode:04o}, open to others — fix: chmod {fix} /f"):
         _judge(mode, owner)
 
 
@@ -61,6 +62,8 @@ def test_a_folder_that_others_can_enter_is_refused():
     _judge(0o750, ROOT, folder=True)
     with pytest.raises(PermissionProblem, match="chmod 700 /f"):
         _judge(0o750, US, folder=True)
+    with pytest.raises(PermissionProblem, match="chmod g-w,o= /f"):
+        _judge(0o755, ROOT, folder=True)
 
 
 def test_a_symbolic_link_is_refused_even_to_a_private_file(secret, tmp_path):
