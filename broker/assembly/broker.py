@@ -46,7 +46,7 @@ from broker.sts.console import Console
 from broker.sts.iam import RolePolicies
 from broker.watch.certificate import certificate_probe
 from broker.watch.clock import ClockWatch
-from broker.watch.dependencies import Dependencies
+from broker.watch.dependencies import Dependencies, Probe
 from broker.watch.disks import Disks
 from broker.watch.files import FileWatch
 from broker.watch.metrics import Metrics
@@ -267,7 +267,7 @@ def assemble(settings: Settings, checked: Checked, *, keys: Keys, source: Source
         issuer=issuer,
         clock=clock_watch,
     )
-    probes = {
+    probes: dict[str, Probe] = {
         "cache": cache.ping,
         "sts": sts.ping,
         "replay_guard": entry.replay_guard.ping,

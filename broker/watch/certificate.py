@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from datetime import datetime
 
 from broker.core.clock import Clock, rfc3339
 from broker.core.fault import Fault
+from broker.watch.dependencies import Probe
 
 
-def certificate_probe(expires: Callable[[], datetime], *, clock: Clock) -> Callable[[], Awaitable[str | None]]:
+def certificate_probe(expires: Callable[[], datetime], *, clock: Clock) -> Probe:
     """A probe (``broker.watch.dependencies``); ``expires``: when the certificate in force ends, UTC.
 
     A certificate that has ended is served all the same: who reaches us through a local socket does not look at it, and a clock

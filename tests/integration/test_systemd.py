@@ -92,6 +92,7 @@ def test_an_instance_differs_from_a_broker_alone_in_its_socket_and_nothing_else(
         "Requires=zerotrust-broker.socket",
         "After=zerotrust-broker.socket",
         "Conflicts=zerotrust-broker.service",
+        "Before=zerotrust-broker.service",
         "Sockets=zerotrust-broker.socket",
         "NonBlocking=yes",
     ]
