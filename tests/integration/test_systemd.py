@@ -98,6 +98,12 @@ def test_an_instance_differs_from_a_broker_alone_in_its_socket_and_nothing_else(
     ]
 
 
+def test_the_socket_and_a_broker_alone_have_an_order_so_that_the_port_is_free_before_it_is_taken() -> None:
+    """Without one systemd binds while the other still drains, and neither serves."""
+    lines = (FOLDER / "zerotrust-broker.socket").read_text().splitlines()
+    assert {"Conflicts=zerotrust-broker.service", "Before=zerotrust-broker.service"} <= {*lines}
+
+
 def test_users_of_the_brokers_host_reach_client_toml_and_no_folder_beside_it() -> None:
     folders = re.findall(
         r"^d (\S+) +(\d+) root zerotrust", (FOLDER / "zerotrust.tmpfiles.conf").read_text(), re.MULTILINE
