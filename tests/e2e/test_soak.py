@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from bench import curve, soak
 
 GOOD = BAD = 2000
@@ -14,6 +16,8 @@ GOOD = BAD = 2000
 FLAT = 60.0
 
 
+# Seconds. Ten are enough, and a machine that does much else took a hundred and eight.
+@pytest.mark.timeout(600)
 def test_thousands_of_good_and_bad_requests_leave_nothing_behind(tmp_path: Path) -> None:
     with soak.house(tmp_path, limits=False) as here:
         soak.run(here, good=GOOD // 2, bad=BAD // 2)
