@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from broker.config.fault import FAULT, Problem, nearest, quoted
+from broker.config.fault import ABSENCE, FAULT, Problem, nearest, quoted
 from broker.config.fields import elsewhere_keys, keys, leaves, model_at, shapes
 from broker.config.tree import Path, Tree
 
@@ -35,7 +35,7 @@ def problems(error: ValidationError, model: type[BaseModel], tree: Tree, *, is_w
         path = tuple(part for part in details["loc"] if part != "[key]")
         # pydantic counts only the valid entries, so a list of bad ones is too short as well.
         is_echo = details["type"] == "too_short" and details["loc"] in around
-        is_absence = not is_whole and details["type"] == "missing"
+        is_absence = not is_whole and details["type"] in ("missing", ABSENCE)
         if not is_echo and not is_absence and not tree.is_refused(path):
             origin = tree.origin(path)
             what, fix = _words(details, model, path, shown=origin.shown)
@@ -45,7 +45,7 @@ def problems(error: ValidationError, model: type[BaseModel], tree: Tree, *, is_w
 def _words(details: ErrorDetails, model: type[BaseModel], path: Path, *, shown: bool) -> tuple[str, str]:
     context = details.get("ctx", {})
     match details["type"]:
-        case kind if kind == FAULT:
+        case kind if kind in (FAULT, ABSENCE):
             value = f"{quoted(context['shown'])} " if shown and context["shown"] is not None else ""
             return value + context["what"], context["fix"]
         case "missing":

@@ -18,7 +18,7 @@ _SHOWN_MAX_CHARS = 80
 # difflib's ratio: "passwort" is near to "password" (0.88), "tls" is not to "rules" (0.75).
 _NEAR = 0.8
 
-FAULT = "fault"
+FAULT, ABSENCE = "fault", "absence"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,11 @@ class Problem:
 def fault(what: str, fix: str, *, shown: str | None = None) -> PydanticCustomError:
     """An error for a validator to raise; ``what`` is a predicate, e.g. "is not a duration"."""
     return PydanticCustomError(FAULT, "fault", {"what": what, "fix": fix, "shown": shown})
+
+
+def absence(what: str, fix: str) -> PydanticCustomError:
+    """The same where nothing is wrong with what is there: only a broker has to have it, a program that reads the file need not."""
+    return PydanticCustomError(ABSENCE, "absence", {"what": what, "fix": fix, "shown": None})
 
 
 def quoted(shown: str) -> str:

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, PlainValidator, ValidationInfo
 
-from broker.config.fault import fault
+from broker.config.fault import absence, fault
 from broker.config.section import Section
 from broker.config.values import (
     AsText,
@@ -169,9 +169,10 @@ def _host(text: str, port: int) -> tuple[str, int]:
 
 def _one_place(section: Redis) -> Redis:
     named = [name for name in ("url", "sentinel", "cluster") if getattr(section, name) is not None]
-    if len(named) != 1:
-        what = f"has {' and '.join(named)}" if named else "does not say where Redis is"
-        raise fault(what, "give exactly one of url, sentinel and cluster")
+    if not named:
+        raise absence("does not say where Redis is", "give one of url, sentinel and cluster")
+    if len(named) > 1:
+        raise fault(f"has {' and '.join(named)}", "give exactly one of url, sentinel and cluster")
     if section.username is not None and section.url is not None and "@" in section.url:
         raise fault("names two users", "write username, or USER@ in url")
     if section.tls is not None and not section.uses_tls:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ruamel.yaml import YAML
+import yaml
 
 ROOT = Path(__file__).parents[2]
 MONITORING = ROOT / "monitoring"
@@ -257,7 +257,7 @@ CASES: dict[str, Case] = {
 
 
 def groups(file: str) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = YAML(typ="safe").load(MONITORING / file)["groups"]
+    found: list[dict[str, Any]] = yaml.safe_load((MONITORING / file).read_text(encoding="utf-8"))["groups"]
     return found
 
 

@@ -185,7 +185,7 @@ def test_the_address_is_good_for_one_visit_and_only_as_it_is() -> None:
         with socket.create_connection(("127.0.0.1", urlsplit(handover.address).port or 0)):
             assert not handover.wait(0)
             assert get(handover.address) == (303, URL)
-        assert handover.wait(0)
+        assert handover.wait(PATIENCE)
         assert get(handover.address) == (410, None)
 
 

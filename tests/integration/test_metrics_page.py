@@ -16,8 +16,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+import yaml
 from prometheus_client.parser import text_string_to_metric_families
-from ruamel.yaml import YAML
 
 from tests.fakes.asker import get
 from tests.fakes.everything import Everything, everything
@@ -49,7 +49,7 @@ def rules() -> list[dict[str, Any]]:
     return [
         rule
         for path in sorted(MONITORING.glob("*.yaml"))
-        for group in YAML(typ="safe").load(path)["groups"]
+        for group in yaml.safe_load(path.read_text(encoding="utf-8"))["groups"]
         for rule in group["rules"]
     ]
 

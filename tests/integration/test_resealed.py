@@ -47,7 +47,7 @@ ASKED = Request(
     epoch=0,
     birth=None,
 )
-BY_BOB = Approval(user="bob@R", person="bob@R", at=NOON.replace(microsecond=0), epoch=0)
+BY_BOB = Approval(user="bob@R", person="bob@R", at=NOON.replace(microsecond=0), epoch=0, birth=None)
 
 Rotate = Callable[[], None]
 
