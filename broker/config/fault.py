@@ -43,7 +43,7 @@ def fault(what: str, fix: str, *, shown: str | None = None) -> PydanticCustomErr
 
 
 def absence(what: str, fix: str) -> PydanticCustomError:
-    """The same where nothing is wrong with what is there: only a broker has to have it, a program that reads the file need not."""
+    """The same where nothing is wrong with what is there: a broker has to have it, a program that reads its file need not."""
     return PydanticCustomError(ABSENCE, "absence", {"what": what, "fix": fix, "shown": None})
 
 

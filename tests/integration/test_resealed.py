@@ -209,6 +209,7 @@ async def test_the_journal_of_broken_glass(keys: KeyHierarchy, rotate: Rotate, t
         signer=signer_of(b"m" * 32),
         audit=unused,
         epochs=unused,
+        births=unused,
         clock=SetClock(),
     )
     assert await reviews.reseal() == {OLD.id}

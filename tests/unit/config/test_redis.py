@@ -55,7 +55,7 @@ def test_what_must_not_be_lost_is_told_to_a_replica_wherever_there_are_some(
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
-        ("password: canary", "does not say where Redis is — fix: give exactly one of url, sentinel and cluster"),
+        ("password: canary", "does not say where Redis is — fix: give one of url, sentinel and cluster"),
         (f'{SENTINEL}, url: "redis://localhost"', "has url and sentinel — fix: give exactly one"),
         (f"{SENTINEL}, {CLUSTER}", "has sentinel and cluster — fix: give exactly one"),
         ('url: "rediss://one@a.example.com", username: two', "names two users — fix: write username, or USER@ in url"),
