@@ -27,6 +27,7 @@ rm -f "$stamp"
 log="$(mktemp)"
 trap 'rm -f "$log"' EXIT
 include="$(grep -v '^#' "$list" | paste --serial --delimiters=,)"
+# shellcheck disable=SC2016  # what stands between the quotes is apt's, and the hooks' own shell's, to expand
 apt-get indextargets --format 'deb $(SITE) $(RELEASE) $(COMPONENT)' 'Created-By: Packages' | sort --unique |
     "${as_root[@]}" mmdebstrap --quiet --variant=minbase --include="$include" \
         --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/locale/*' --dpkgopt='path-exclude=/usr/share/man/*' \
