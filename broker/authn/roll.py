@@ -71,8 +71,8 @@ class Roll:
         self._name_key = name_key
         self._clock = clock
 
-    async def note(self, principal: Principal, kind: Kind, note: Note) -> None:
-        """From here on it is shown, if the store takes it."""
+    async def note(self, principal: Principal, kind: Kind, note: Note) -> bool:
+        """From here on it is shown; False where the store could not be asked."""
         owner = self._owner(principal, kind)
         name = self._name(f"note {owner} {note.id}")
         members = [note.id, int(note.at.timestamp()), int(note.until.timestamp()), dict(note.members)]
@@ -82,6 +82,8 @@ class Roll:
                 await self._store.note(owner, name, row, until=note.until, most=MOST[kind])
         except (Unanswered, KeysUnavailable) as error:
             _log.info("a %s is not noted: %s", kind, type(error).__name__)
+            return False
+        return True
 
     async def of(self, principal: Principal, kind: Kind) -> Noted:
         """What is noted about somebody and not over yet."""

@@ -88,7 +88,9 @@ class Uses:
             self._is_some.clear()
             while self._waiting:
                 key, note = self._under_way = self._waiting.popitem(last=False)
-                await self._roll.note(key[0], Kind.USE, note)
+                if not await self._roll.note(key[0], Kind.USE, note):
+                    # The next use is noted instead.
+                    self._lately.pop(key, None)
             self._under_way = None
 
     async def keep_noting(self) -> None:

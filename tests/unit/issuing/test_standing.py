@@ -179,9 +179,9 @@ async def test_a_role_that_is_asked_for_all_the_time_is_noted_once_in_a_while(ho
     written = []
     note = house.roll.note
 
-    async def counted(*args: Any) -> None:
+    async def counted(*args: Any) -> bool:
         written.append(args)
-        await note(*args)
+        return await note(*args)
 
     house.roll.note = counted  # type: ignore[method-assign]
     for _ in range(10):
