@@ -39,7 +39,7 @@ test: setup  ## all tests, with no way out but loopback
 	@$(ALONE) requirements/system.sh demo test
 	@$(ALONE) $(MAKE) --no-print-directory --jobs --output-sync $(READY)
 	$(MAKE) --no-print-directory contracts
-	.ci/loopback-only $(BIN)/pytest -n 2 $(PYTEST_ARGS)
+	.ci/loopback-only $(BIN)/pytest -n 3 $(PYTEST_ARGS)
 
 ready-javascript:
 	@requirements/javascript.sh

@@ -28,6 +28,7 @@ CLIENT = "/opt/zerotrust/bin/zerotrust"
 def running(debian: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
     """The first instance was started by a connection that waited in the socket; the second is not there yet."""
     with host(debian, tmp_path_factory.mktemp("host")) as booted:
+        booted.guard_alone()
         booted.start("zerotrust-broker.socket")
         with booted.machine.network(), contextlib.closing(booted.connect()) as connection:
             assert booted.ask(connection)[0] == 200

@@ -25,6 +25,7 @@ def host(debian: Path, tmp_path: Path) -> Iterator[Host]:
         install(host, "/older.deb")
         host.machine.run("cp", booted.CONFIG, SAMPLE)
         host.set_up()
+        host.guard_alone()
         host.machine.run("systemctl", "enable", *INSTANCES)
         host.start(*INSTANCES)
         yield host
