@@ -65,7 +65,7 @@ NOTES: Mapping[str, Sequence[str]] = {
         "Users reach the broker by a name that is not in `server.hostnames`. Add it there and to the keytab, or correct DNS.",
     ),
     "rate_limited": (
-        "`server.rate_limit` is what counts. The metric `broker_credential_requests_total` shows how many are turned away.",
+        "`server.rate_limit` is what counts. The metric `broker_http_responses_total` says how many were answered with 429.",
         "Behind a proxy, all users share one address until `server.trusted_proxies` names the proxy.",
     ),
     "headers_too_large": (
