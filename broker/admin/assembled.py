@@ -106,7 +106,7 @@ class Documents(Protocol):
         """The document, or what of it is named, as JSON."""
 
     def rewrap(self, places: Sequence[SealedIn], *, retire: bool) -> Mapping[str, Any]:
-        """``{"rotated", "versions": {PLACE: VERSION}, "retired_before"}``."""
+        """``{"versions": {PLACE: VERSION}, "retired_before"}``."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,7 +71,7 @@ class Documents:
             return await documents.rewrap(places, transit=transit, retire=retire)
 
         done = self._run(work, places)
-        return {"rotated": done.rotated, "versions": dict(done.versions), "retired_before": done.retired}
+        return {"versions": dict(done.versions), "retired_before": done.retired}
 
     def _run(
         self, work: Callable[[Transit, Sequence[Place]], Coroutine[Any, Any, _T]], places: Sequence[SealedIn]

@@ -264,19 +264,25 @@ class Replica:
         self.install()
 
     async def keep_resealing(self) -> None:
-        """Runs until cancelled: one store after the other seals anew what an older version sealed, and says what it needs."""
+        """Runs until cancelled: each store seals anew what an older version sealed, and says what it needs."""
         self.all_are_registered()
-        while True:
+        async with asyncio.TaskGroup() as group:
             for store in self._stores:
-                what = f"store {store.name}"
-                try:
-                    self.store_needs[store.name] = await store.reseal()
-                except Exception as error:  # noqa: BLE001  # whatever it is: nobody knows what it needs, and all is kept
-                    self.store_needs[store.name] = None
-                    self._fail(what, f"{type(error).__name__}: {error}")
-                else:
-                    self.faults.pop(what, None)
-            await asyncio.sleep(self.pace.reseal.total_seconds())
+                group.create_task(self._keep_resealing(store))
+
+    async def _keep_resealing(self, store: Sealed) -> None:
+        what = f"store {store.name}"
+        while True:
+            rest = self.pace.reseal
+            try:
+                self.store_needs[store.name] = await store.reseal()
+            except Exception as error:  # noqa: BLE001  # whatever it is: nobody knows what it needs, and all is kept
+                self.store_needs[store.name] = None
+                self._fail(what, f"{type(error).__name__}: {error}")
+                rest = self.pace.look
+            else:
+                self.faults.pop(what, None)
+            await asyncio.sleep(rest.total_seconds())
 
     async def _ask_master(self) -> None:
         boot = self._clock.boottime()

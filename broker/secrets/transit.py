@@ -4,12 +4,13 @@ The key never leaves the vault. To rotate it, the ciphertext is rewrapped there:
 moment a good one to be killed in:
 
 1. rotate: the key has a version more; what was sealed by older ones still opens;
-2. rewrap, and store in the place's version that was read: whoever else stored meanwhile wins, and we begin again with theirs;
+2. rewrap under the version that this made, and store in the place's version that was read: whoever else stored meanwhile wins, and we begin again with theirs;
 3. read the place again, and let the vault open what lies there (by wrapping it once more);
 4. only then, and only if asked to, forbid the versions before the one that was read: ``retire``.
 
-A document that lies behind the newest version is the trace of an interrupted run, or of somebody else's rotation: it is brought
-forward first, and nothing is rotated on top. Versions of documents never go down, so what was verified stays good.
+A version that somebody else made is relied on by nobody: OpenBao 2.7.2 lets a rotation be seen whose client went away before it
+was kept, and forgets it when it is unsealed the next time. One that was answered is kept, with all before it. Versions of documents
+never go down, so what was verified stays good.
 """
 
 from __future__ import annotations
@@ -56,7 +57,6 @@ class Sealed:
 class Rewrapped:
     """What became of a key and its documents. ``retired``: no version before it opens anything any more."""
 
-    rotated: bool
     versions: Mapping[str, int]
     retired: int | None
 
@@ -106,7 +106,7 @@ async def unseal(*, transit: Transit, place: Place) -> Secret:
 
 
 async def rewrap(places: Sequence[Place], *, transit: Transit, retire: bool) -> Rewrapped:
-    """Rotate the key and bring the documents under its newest version; or finish what an interrupted run began.
+    """Rotate the key and bring the documents under its newest version, those too that an interrupted run left behind.
 
     Args:
         places: Documents of one key.
@@ -116,33 +116,31 @@ async def rewrap(places: Sequence[Place], *, transit: Transit, retire: bool) -> 
     Raises:
         RemoteFailure: Every document opens none the less.
     """
-    newest = (await transit.info()).latest
-    found = [version_of((await place.read()).ciphertext) for place in places]
-    rotated = all(version >= newest for version in found)
-    if rotated:
-        await transit.rotate()
-        newest = (await transit.info()).latest
+    for place in places:
+        await place.read()  # where one is missing nothing is rotated
+    newest = await transit.rotate()
     versions = {place.name: await _brought_forward(place, newest, transit) for place in places}
     retired = min(versions.values()) if retire else None
     # Never downwards: whoever retired more than this had seen documents of a later version.
     if retired is not None and retired > (await transit.info()).min_decryption:
         await transit.retire_before(retired)
-    return Rewrapped(rotated=rotated, versions=versions, retired=retired)
+    return Rewrapped(versions=versions, retired=retired)
 
 
 async def _brought_forward(place: Place, newest: int, transit: Transit) -> int:
     """The version, at least ``newest``, under which the document lies there and opens."""
     for _ in range(_TRIES):
         sealed = await place.read()
+        version = version_of(sealed.ciphertext)
         try:
             # The vault opens it to do so, and says nothing of what is in it.
-            wrapped = await transit.rewrap(sealed.ciphertext)
+            wrapped = await transit.rewrap(sealed.ciphertext, version=max(version, newest))
         except Refused:
             # Rewrapped and its old version retired, by somebody else and just now?
             if (await place.read()).ciphertext == sealed.ciphertext:
                 raise
             continue
-        if (version := version_of(sealed.ciphertext)) >= newest:
+        if version >= newest:
             return version
         with suppress(Conflict):
             await place.store(wrapped, instead_of=sealed)

@@ -74,17 +74,18 @@ async def test_after_a_rotation_old_ciphertexts_open_new_ones_carry_the_new_vers
     bound = await transit.encrypt(b"two", associated_data=b"where")
     before = await transit.info()
 
-    await transit.rotate()
+    made = await transit.rotate()
 
     after = await transit.info()
+    assert made == after.latest
     assert (after.latest, set(after.made)) == (before.latest + 1, set(before.made) | {before.latest + 1})
     assert (after.is_exportable, after.is_deletable, after.kind) == (False, False, "aes256-gcm96")
     assert version_of(await transit.encrypt(b"three")) == after.latest
     for sealed, associated, plaintext in ((old, b"", b"one"), (bound, b"where", b"two")):
         assert await transit.decrypt(sealed, associated_data=associated) == plaintext
-        anew = await transit.rewrap(sealed, associated_data=associated)
-        assert version_of(anew) == after.latest
-        assert await transit.decrypt(anew, associated_data=associated) == plaintext
+    for version in (after.latest, before.latest):
+        anew = await transit.rewrap(old, version=version)
+        assert (version_of(anew), await transit.decrypt(anew)) == (version, b"one")
 
 
 async def test_a_batch_of_any_size_comes_back_in_order_and_fails_whole_where_one_piece_does(transit: Transit) -> None:

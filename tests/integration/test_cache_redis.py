@@ -160,8 +160,9 @@ def caller(first: Caller, redis_server: RedisServer, sts: StrictSts) -> Caller:
 def wait_until_well(caller: Caller) -> float:
     """Seconds until /readyz says ok."""
     started = time.monotonic()
-    while caller.readiness()["status"] != "ok":
-        assert time.monotonic() - started < BACK_SECONDS, caller.readiness()
+    while (found := caller.readiness())["status"] != "ok":
+        ill = {name: state for name, state in found["dependencies"].items() if state["status"] != "ok"}
+        assert time.monotonic() - started < BACK_SECONDS, ill
         time.sleep(0.05)
     return time.monotonic() - started
 

@@ -57,14 +57,16 @@ def begun(nursery: subprocess.Popen[str]) -> int:
 
 
 def opened(sealed: Site) -> bytes:
-    """The document. OpenBao may answer 500 at the very moment that others rotate the key, and well a moment later."""
+    """The document. Where OpenBao 2.7.2 was left while it rotated, it may have forgotten a key that its storage has."""
     for _ in range(20):
         try:
             return sealed.opened()
         except BaoError as error:
-            if not str(error).startswith("500"):
+            if not str(error).startswith("500") and "no such key version" not in str(error):
                 raise
             time.sleep(0.1)
+    sealed.bao.seal()
+    sealed.bao.unseal()
     return sealed.opened()
 
 

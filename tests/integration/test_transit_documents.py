@@ -121,7 +121,7 @@ def test_a_login_for_another_audience_or_account_is_refused(sealed: Site, role: 
 
 def test_rewrapping_rotates_the_key_and_no_plaintext_leaves_the_vault(sealed: Site) -> None:
     done = json.loads(run("rewrap", IN_SECRET, *sealed.options("documents-rewrap")).stdout)
-    assert done == {"rotated": True, "versions": {f"kubernetes apps/{SECRET}#{DATA_KEY}": 2}, "retired_before": None}
+    assert done == {"versions": {f"kubernetes apps/{SECRET}#{DATA_KEY}": 2}, "retired_before": None}
     assert sealed.stored().startswith("vault:v2:")
     assert sealed.opened() == DOCUMENT
     assert sealed.key()["min_decryption_version"] == 1
@@ -139,11 +139,23 @@ def test_old_versions_are_retired_only_when_asked_and_only_behind_the_stored_one
         sealed.opened(old)
 
 
-def test_a_run_that_was_killed_after_it_rotated_is_finished_and_not_begun_again(sealed: Site) -> None:
+def test_a_version_that_an_interrupted_run_left_is_not_relied_on(sealed: Site) -> None:
+    # OpenBao 2.7.2 may forget it: it was seen, and nobody was told that it is kept.
     sealed.bao.api("POST", f"transit/keys/{KEY}/rotate")
     done = sealed.documents("documents-rewrap").rewrap([PLACE], retire=True)
-    assert (done["rotated"], sealed.key()["latest_version"]) == (False, 2)
-    assert sealed.stored().startswith("vault:v2:")
+    assert sealed.stored().startswith("vault:v3:")
+    assert done["retired_before"] == sealed.key()["latest_version"] == 3
+
+
+def test_a_document_is_brought_under_the_version_that_the_run_made_and_under_no_later_one(sealed: Site) -> None:
+    def meanwhile(method: str, path: str) -> None:
+        if method == "GET" and sealed.key()["latest_version"] == 2:
+            sealed.cluster.before = lambda _method, _path: None
+            sealed.bao.api("POST", f"transit/keys/{KEY}/rotate")
+
+    sealed.cluster.before = meanwhile
+    sealed.documents("documents-rewrap").rewrap([PLACE], retire=False)
+    assert (sealed.stored().split(":")[1], sealed.key()["latest_version"]) == ("v2", 3)
 
 
 def test_two_documents_of_one_key_are_both_forward_before_anything_is_retired(sealed: Site, tmp_path: Path) -> None:

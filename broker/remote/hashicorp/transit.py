@@ -84,9 +84,10 @@ class Transit:
         """
         return (await self.decrypt_all([Item(ciphertext, associated_data)]))[0]
 
-    async def rewrap(self, ciphertext: str, *, associated_data: bytes = b"") -> str:
-        """The same plaintext under the newest version. Raises like ``decrypt``."""
-        return (await self.rewrap_all([Item(ciphertext, associated_data)]))[0]
+    async def rewrap(self, ciphertext: str, *, version: int) -> str:
+        """The same plaintext under that version. Raises like ``decrypt``."""
+        piece: dict[str, str | int] = {"ciphertext": _checked(ciphertext), "key_version": version}
+        return _ciphertext((await self._batch("rewrap", [piece]))[0])
 
     async def encrypt_all(self, items: Sequence[Item]) -> list[str]:
         """In order. One piece that fails fails all. Raises ``RemoteFailure``."""
@@ -100,27 +101,16 @@ class Transit:
         pieces = [{"ciphertext": _checked(item.data), **_associated(item)} for item in items]
         return [_plaintext(result) for result in await self._batch("decrypt", pieces)]
 
-    async def rewrap_all(self, items: Sequence[Item]) -> list[str]:
-        """In order. Raises like ``decrypt``.
-
-        OpenBao 2.7 and Vault rewrap without regard to associated data, and refuse what has it; such pieces pass through
-        this process as plaintext.
-        """
-        if not any(item.associated_data for item in items):
-            pieces = [{"ciphertext": _checked(item.data)} for item in items]
-            return [_ciphertext(result) for result in await self._batch("rewrap", pieces)]
-        plain = await self.decrypt_all(items)
-        return await self.encrypt_all(
-            [Item(data, item.associated_data) for data, item in zip(plain, items, strict=True)]
-        )
-
-    async def rotate(self) -> None:
-        """A new version, which encrypts from here on.
+    async def rotate(self) -> int:
+        """A new version, which encrypts from here on: its number.
 
         Raises:
             RemoteFailure: Nothing has changed, or a version more exists.
         """
-        await self._vault.ask("POST", f"{self._mount}/keys/{self._key}/rotate", {}, is_repeatable=False)
+        path = f"{self._mount}/keys/{self._key}"
+        answer = await self._vault.ask("POST", f"{path}/rotate", {}, is_repeatable=False)
+        # Older Vaults answer 204.
+        return _described(answer).latest if answer else (await self.info()).latest
 
     async def retire_before(self, version: int) -> None:
         """Let older versions open nothing any more (``min_decryption_version``). Raises ``RemoteFailure``."""
@@ -135,10 +125,7 @@ class Transit:
             RemoteFailure: It cannot be asked.
         """
         answer = await self._vault.ask("GET", f"{self._mount}/keys/{self._key}", is_repeatable=True)
-        try:
-            return _info(answer["data"])
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise Malformed("the vault does not describe the key as one does", reason="malformed") from error
+        return _described(answer)
 
     async def ping(self) -> str | None:
         """None while it serves us, else what is wrong."""
@@ -148,14 +135,14 @@ class Transit:
         """Let the vault go."""
         await self._vault.close()
 
-    async def _batch(self, action: str, pieces: list[dict[str, str]]) -> list[Json]:
+    async def _batch(self, action: str, pieces: Sequence[Mapping[str, str | int]]) -> list[Json]:
         """The results, in the order of what was asked. All of these may be asked twice: they change nothing there."""
         results: list[Json] = []
         for start in range(0, len(pieces), _BATCH):
             results += await self._some(action, pieces[start : start + _BATCH])
         return results
 
-    async def _some(self, action: str, pieces: list[dict[str, str]]) -> list[Json]:
+    async def _some(self, action: str, pieces: Sequence[Mapping[str, str | int]]) -> list[Json]:
         answer = await self._vault.ask(
             "POST",
             f"{self._mount}/{action}/{self._key}",
@@ -213,6 +200,13 @@ def _plaintext(result: Json) -> bytes:
         return base64.b64decode(text, validate=True)  # type: ignore[arg-type]  # what is no text raises TypeError
     except (TypeError, binascii.Error, ValueError) as error:
         raise Malformed("the vault gives no plaintext", reason="malformed") from error
+
+
+def _described(answer: Json) -> KeyInfo:
+    try:
+        return _info(answer["data"])
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise Malformed("the vault does not describe the key as one does", reason="malformed") from error
 
 
 def _info(data: Mapping[str, Any]) -> KeyInfo:

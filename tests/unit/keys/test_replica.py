@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -14,6 +15,7 @@ from broker.keys.replica import KeysFailed, Pace
 from broker.keys.ringfile import RingDamaged
 from tests.fakes.audit import SetClock
 from tests.fakes.keys import MASTER, Instance
+from tests.fakes.until import until
 
 OWN = KeyVersion(MASTER).id
 NEXT_MASTER = b"n" * 32
@@ -27,6 +29,7 @@ class Store:
     blob: bytes = b""
     name: str = "store"
     is_stuck: bool = False
+    is_gone: bool = False
     asked: int = field(default=0)
 
     def __post_init__(self) -> None:
@@ -34,6 +37,8 @@ class Store:
 
     async def reseal(self) -> frozenset[str]:
         self.asked += 1
+        if self.is_gone:
+            raise ConnectionError("no answer")
         envelope = self.hierarchy.envelope(Use.CACHE_SEAL)
         if not self.is_stuck and not envelope.is_newest(self.blob):
             self.blob = envelope.seal(envelope.open(self.blob, context=b"c"), context=b"c")
@@ -183,6 +188,23 @@ async def test_what_is_due_is_made_once_by_all_instances_of_a_host(tmp_path: Pat
     await two.duties.do()
     await one.look()
     assert len(one.replica.opened.ring.versions(Kind.SESSION)) == 2
+
+
+async def test_a_store_that_failed_is_asked_again_at_the_next_look_and_the_others_are_left_alone(tmp_path: Path) -> None:
+    pace = Pace(look=timedelta(milliseconds=10), reseal=timedelta(hours=1))
+    instance = await Instance.of(tmp_path, clock=SetClock(), pace=pace).open()
+    lost = Store(instance.replica.hierarchy, name="lost", is_gone=True)
+    well = Store(instance.replica.hierarchy, name="well")
+    instance.replica.register(lost)
+    instance.replica.register(well)
+    task = asyncio.create_task(instance.replica.keep_resealing())
+    await until(lambda: "store lost" in instance.replica.faults)
+    lost.is_gone = False
+    await until(lambda: not instance.replica.faults)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert well.asked == 1
 
 
 async def test_a_retired_version_is_destroyed_once_no_store_needs_it(tmp_path: Path) -> None:
