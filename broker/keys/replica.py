@@ -98,16 +98,14 @@ class Replica:
         self._patience = patience
         self._clock = clock
         self._worker = Workers(name="keys", number=1)
-        # A job that the disk has not answered yet.
-        self._hung: asyncio.Future[Any] | None = None
+        self._hung: asyncio.Future[Any] | None = None  # a job that the disk has not answered yet
         self._stores: list[Sealed] = []
         self._are_all_registered = False
         self._ripe_at: dict[str, float] = {}
         self._answered = clock.boottime()
         self._asked = float("-inf")
         self._is_withheld = False
-        # The ring as we last wrote it.
-        self._written: Ring | None = None
+        self._written: Ring | None = None  # the ring as we last wrote it
         # What lay with the courier, and our ring, when both were last the same.
         self._in_step: tuple[Mapping[bytes, bytes], Ring] | None = None
 
@@ -271,18 +269,15 @@ class Replica:
                 group.create_task(self._keep_resealing(store))
 
     async def _keep_resealing(self, store: Sealed) -> None:
-        what = f"store {store.name}"
         while True:
-            rest = self.pace.reseal
+            needed = None
             try:
-                self.store_needs[store.name] = await store.reseal()
+                needed = await store.reseal()
+                self.faults.pop(f"store {store.name}", None)
             except Exception as error:  # noqa: BLE001  # whatever it is: nobody knows what it needs, and all is kept
-                self.store_needs[store.name] = None
-                self._fail(what, f"{type(error).__name__}: {error}")
-                rest = self.pace.look
-            else:
-                self.faults.pop(what, None)
-            await asyncio.sleep(rest.total_seconds())
+                self._fail(f"store {store.name}", f"{type(error).__name__}: {error}")
+            self.store_needs[store.name] = needed
+            await asyncio.sleep((self.pace.look if needed is None else self.pace.reseal).total_seconds())
 
     async def _ask_master(self) -> None:
         boot = self._clock.boottime()

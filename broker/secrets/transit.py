@@ -4,13 +4,14 @@ The key never leaves the vault. To rotate it, the ciphertext is rewrapped there:
 moment a good one to be killed in:
 
 1. rotate: the key has a version more; what was sealed by older ones still opens;
-2. rewrap under the version that this made, and store in the place's version that was read: whoever else stored meanwhile wins, and we begin again with theirs;
+2. rewrap under the version that this made, and store in the place's version that was read: whoever else stored meanwhile wins,
+   and we begin again with theirs;
 3. read the place again, and let the vault open what lies there (by wrapping it once more);
 4. only then, and only if asked to, forbid the versions before the one that was read: ``retire``.
 
-A version that somebody else made is relied on by nobody: OpenBao 2.7.2 lets a rotation be seen whose client went away before it
-was kept, and forgets it when it is unsealed the next time. One that was answered is kept, with all before it. Versions of documents
-never go down, so what was verified stays good.
+A version that somebody else made is relied on by nobody: OpenBao 2.7.2 shows one whose client went away before it was kept, and
+forgets it when it is unsealed the next time. One that was answered is kept, with all before it. Versions of documents never go
+down, so what was verified stays good.
 """
 
 from __future__ import annotations

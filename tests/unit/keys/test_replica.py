@@ -190,7 +190,9 @@ async def test_what_is_due_is_made_once_by_all_instances_of_a_host(tmp_path: Pat
     assert len(one.replica.opened.ring.versions(Kind.SESSION)) == 2
 
 
-async def test_a_store_that_failed_is_asked_again_at_the_next_look_and_the_others_are_left_alone(tmp_path: Path) -> None:
+async def test_a_store_that_failed_is_asked_again_at_the_next_look_and_the_others_are_left_alone(
+    tmp_path: Path,
+) -> None:
     pace = Pace(look=timedelta(milliseconds=10), reseal=timedelta(hours=1))
     instance = await Instance.of(tmp_path, clock=SetClock(), pace=pace).open()
     lost = Store(instance.replica.hierarchy, name="lost", is_gone=True)
