@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,15 @@ from tests.fakes.clockwork import clockwork, set_clock
 from tests.fakes.disk import Disk
 from tests.fakes.realm import Realm
 from tests.fakes.redis import RedisServer
-from tests.fakes.sts import StrictSts
+from tests.fakes.relay import Relay
+from tests.fakes.resolver import silent_resolver
+from tests.fakes.sts import StrictSts, demo
 
+# Of one who answers late: three such answers are more than the broker's patience.
+_LATE_SECONDS = 0.12
+# 200 keys at 20 ms each, and a look at the clients after every one of them.
+SLOWLY_LOADING = {"rdbcompression": "no", "key-load-delay": "20000", "loading-process-events-interval-bytes": "1024"}
+_TO_LOAD = "for n = 1, 200 do redis.call('SET', n, string.rep('x', 1000)) end"
 # More roles than a user asks for in one case, where each question is to be a miss.
 ROLES = 400
 _HOURS = 2 * 3600
@@ -30,6 +37,7 @@ class Scene:
     realm: Realm
     redis: RedisServer
     sts: StrictSts
+    relay: Relay
     disk: Disk | None
     clock: Mapping[str, str]
     keytab: Path
@@ -56,7 +64,8 @@ class Case:
     on_disk: bool = False
     tls: bool = False
     timed: bool = False
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    nameless: bool = False
+    relayed: bool = False
 
     @property
     def fault(self) -> str:
@@ -74,6 +83,28 @@ def _well(scene: Scene) -> None:
 
 def _redis(*words: str) -> Step:
     return lambda scene: scene.redis.cli(*words)
+
+
+def _late(seconds: float) -> Step:
+    return lambda scene: setattr(scene.relay, "delay", seconds)
+
+
+def _fail_over(to: str) -> Step:
+    def taken(scene: Scene) -> None:
+        scene.redis.cli("REPLICAOF", *to.split())
+        scene.redis.cli("CLIENT", "KILL", "TYPE", "normal")
+
+    return taken
+
+
+def _load(scene: Scene) -> None:
+    scene.redis.cli("EVAL", _TO_LOAD, "0")
+    scene.redis.cli("SAVE")
+    scene.redis.restart(emptied=False, patiently=False)
+
+
+def _loaded(scene: Scene) -> None:
+    scene.redis.restart()
 
 
 def _nothing(_: Scene) -> None:
@@ -134,6 +165,12 @@ def _restart(scene: Scene) -> None:
     scene.broker.start()
 
 
+def _with_a_name(scene: Scene) -> None:
+    scene.broker.settings["aws"]["sts_endpoint"] = scene.sts.url
+    scene.broker.stop()
+    _restart(scene)
+
+
 CASES = (
     Case(0, "Redis stopped", lambda scene: scene.redis.stop(), lambda scene: scene.redis.restart(), misses=True),
     Case(0, "Redis frozen", lambda scene: scene.redis.freeze(), lambda scene: scene.redis.thaw(), misses=True),
@@ -144,6 +181,7 @@ CASES = (
         lambda scene: scene.redis.thaw(),
         guard="shared",
     ),
+    Case(0, "Redis answers 120 ms late", _late(_LATE_SECONDS), _late(0.0), misses=True, relayed=True),
     Case(1, "Redis flushed", _redis("FLUSHALL"), _nothing),
     Case(
         1,
@@ -159,11 +197,15 @@ CASES = (
         _redis("CONFIG", "SET", "min-replicas-to-write", "0"),
         misses=True,
     ),
+    Case(1, "Redis failed over", _fail_over("127.0.0.1 1"), _fail_over("NO ONE"), misses=True),
+    Case(1, "Redis loads its data", _load, _loaded, misses=True),
     Case(2, "STS throttles, nothing at hand", _sts("throttle"), _well, misses=True),
     Case(2, "STS throttles, credentials at hand", _sts("throttle"), _well),
     Case(3, "STS answers 500", _sts("error500"), _well, misses=True),
     Case(3, "STS hangs", _sts("hang", seconds=10), _well, misses=True),
     Case(3, "STS sends HTML with 200", _sts("html"), _well, misses=True),
+    Case(3, "the name server hangs; put right by a restart", _nothing, _with_a_name, misses=True, nameless=True),
+    Case(4, "the second hop is denied", _sts("deny", role_arn=demo.DEVELOPER_ROLE), _well, misses=True),
     Case(4, "base credentials ended, once", _sts("expired_base", count=1), _well, misses=True),
     Case(4, "clock skew with STS", _sts("clock_skew"), _well, misses=True),
     Case(5, "KDC stopped", lambda scene: scene.realm.stop(), lambda scene: scene.realm.start_kdc()),
@@ -197,7 +239,9 @@ def scene_of(case: Case, folder: Path, *, realm: Realm, redis: RedisServer, sts:
         password.touch(mode=0o600)
         password.write_text(redis.password)
         keytab = realm.keytab(folder / "http.keytab", "HTTP/localhost")
-        sections: dict[str, Any] = {"redis": {"url": redis.url, "password_file": str(password)}}
+        relay = stack.enter_context(Relay(redis.port))
+        url = redis.url.replace(str(redis.port), str(relay.port)) if case.relayed else redis.url
+        sections: dict[str, Any] = {"redis": {"url": url, "password_file": str(password)}}
         if disk is not None:
             sections["audit"] = {"directory": str(disk.path / "audit")}
             sections["state"] = {"directory": str(folder / "state")}
@@ -210,6 +254,10 @@ def scene_of(case: Case, folder: Path, *, realm: Realm, redis: RedisServer, sts:
         many = {f"role{number}": settings["roles"]["developer"] for number in range(ROLES)}
         settings["roles"] = {"developer": settings["roles"]["developer"], **many}
         settings["rules"][0]["roles"] = list(settings["roles"])
-        broker = stack.enter_context(BrokerProcess(folder, settings, env={**realm.env, **clock}))
+        around: dict[str, Any] = {}
+        if case.nameless:
+            settings["aws"]["sts_endpoint"] = "https://sts.example.com"
+            around["inside"] = stack.enter_context(silent_resolver(folder))
+        broker = stack.enter_context(BrokerProcess(folder, settings, env={**realm.env, **clock}, **around))
         ending = stack.enter_context(contextlib.ExitStack())
-        yield Scene(broker, realm, redis, sts, disk, clock, keytab, ending)
+        yield Scene(broker, realm, redis, sts, relay, disk, clock, keytab, ending)

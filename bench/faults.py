@@ -48,6 +48,7 @@ FAULTS = (
         "Redis full, read-only, loading, flushed, failed over",
         "reads are used, a failed write is a metric; misses coalesce; revocations survive",
         (
+            "tests/integration/test_redis_store.py::test_while_redis_loads_its_data_it_is_left_alone",
             f"{_CACHE}a_redis_that_takes_no_writes_still_gives_what_it_has_and_misses_coalesce",
             f"{_CACHE}two_instances_share_the_cache_and_a_flushed_redis_costs_the_second_a_chain",
             f"{_SPREAD}a_flushed_redis_gets_it_back_and_newcomers_hear_it",
@@ -69,6 +70,7 @@ FAULTS = (
         (
             f"{_STS_FAULTS}each_fault_has_its_code_in_time_and_nothing_is_kept_or_let_out",
             f"{_STS_FAULTS}a_host_that_does_not_resolve_is_told_in_time_and_counted_by_its_region",
+            f"{_STS_FAULTS}a_resolver_that_hangs_costs_those_who_need_it_a_504_and_nobody_else_anything",
             f"{_STS}waiters_of_a_hanging_sts_leave_the_event_loop_free",
             f"{_REGIONS}a_sick_region_is_followed_by_the_next_which_takes_what_earlier_hops_gave",
         ),

@@ -22,7 +22,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from bench import curve, machine, report
-from bench.breaking import CASES, ROLES, Case, Scene, scene_of
+from bench.breaking import CASES, ROLES, SLOWLY_LOADING, Case, Scene, scene_of
+from bench.herd import herd
 from bench.ratios import quantile
 from bench.soak import CONNECTIONS
 from bench.soak import RESULT as SOAK
@@ -38,6 +39,7 @@ _EVERY = 0.04
 _PATIENCE = 15.0
 _DISK = "/var/tmp"  # noqa: S108  # mkdtemp makes a folder of our own in it
 _OK = 200
+_HERD = "1,000 principals"
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,28 +297,34 @@ def soaked(path: Path) -> str:
     )
 
 
+def _made(folder: Path) -> Path:
+    folder.mkdir(mode=0o700)
+    return folder
+
+
 def main() -> None:
     """See the module."""
     parser = argparse.ArgumentParser(prog="python -m bench.reliability", description=__doc__)
     parser.add_argument("--only", help="words of the faults to inject; nothing is written then")
     parser.add_argument("--soak", type=Path, default=SOAK, help="numbers of the last soak")
     arguments = parser.parse_args()
-    facts, found = machine.facts(), []
+    facts, found, crowd = machine.facts(), [], ""
     cases = [case for case in CASES if arguments.only is None or arguments.only in case.what]
     with tempfile.TemporaryDirectory(prefix="reliability-", dir=_DISK) as name, contextlib.ExitStack() as stack:
         folder = Path(name)
         users = {"alice": "only-for-this-run"}
         realm = stack.enter_context(Realm.start(folder / "realm", principals=users, services=("HTTP/localhost",)))
-        redis = stack.enter_context(RedisServer.start(folder / "redis"))
+        redis = stack.enter_context(RedisServer.start(folder / "redis", settings=SLOWLY_LOADING))
         sts = stack.enter_context(StrictSts(demo_world()))
+        if arguments.only is None or arguments.only in _HERD:
+            crowd = str(herd(_made(folder / "herd"), redis=redis, sts=sts))
+            print(crowd, flush=True)
         for number, case in enumerate(cases):
-            place = folder / str(number)
-            place.mkdir(mode=0o700)
-            found.append(measure(case, place, realm=realm, redis=redis, sts=sts))
+            found.append(measure(case, _made(folder / str(number)), realm=realm, redis=redis, sts=sts))
             print(table(found[-1:]).splitlines()[-1], flush=True)
     if arguments.only is not None:
         return
-    page = report.between(DOCUMENT.read_text(), "faults", f"{table(found)}\n\n{remarks(facts)}")
+    page = report.between(DOCUMENT.read_text(), "faults", f"{table(found)}\n\n{crowd}\n\n{remarks(facts)}")
     if arguments.soak.exists():
         page = report.between(page, "soak", soaked(arguments.soak))
     DOCUMENT.write_text(page)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
-from tests.e2e.conftest import House, settings_of
+from tests.e2e.conftest import House, Reply, settings_of
 from tests.fakes.broker import BrokerProcess
 from tests.fakes.realm import Realm
+from tests.fakes.resolver import silent_resolver
 from tests.fakes.sts import StrictSts, demo
 from tests.fakes.sts.demo import DEVELOPER_ROLE, HUB_ROLE
 
@@ -157,6 +159,38 @@ def test_a_host_that_does_not_resolve_is_told_in_time_and_counted_by_its_region(
         assert sts_of(house)["reason"] == f"{REGION}: sts_unreachable"
         metrics = house.send("GET", "/metrics").body.decode()
         assert f'broker_sts_errors_total{{reason="sts_unreachable",region="{REGION}"}} 3.0' in metrics
+
+
+def test_a_resolver_that_hangs_costs_those_who_need_it_a_504_and_nobody_else_anything(
+    tmp_path: Path, realm: Realm, sts: StrictSts, alice: dict[str, str]
+) -> None:
+    settings = settings_of(tmp_path, realm, sts, aws={"region": REGION, "sts_endpoint": "https://sts.example.com"})
+    with (
+        silent_resolver(tmp_path) as inside,
+        BrokerProcess(tmp_path, settings, env=realm.env, inside=inside) as broker,
+    ):
+        house = House(broker, realm, sts)
+        with ThreadPoolExecutor(40) as crowd:
+            asked = [crowd.submit(timed, house, realm.client_token(alice)) for _ in range(40)]
+            slowest = 0.0
+            while not all(one.done() for one in asked):
+                started = time.monotonic()
+                assert house.send("GET", "/healthz").status == 200
+                slowest = max(slowest, time.monotonic() - started)
+        assert {(reply.status, reply.code) for reply, _ in (one.result() for one in asked)} == {(504, "sts_timeout")}
+        assert max(seconds for _, seconds in (one.result() for one in asked)) < PROMISED_SECONDS
+        # 50 ms are promised, and clients and broker share this machine.
+        assert 0 < slowest < 0.5
+        # A thread that still waits for an answer keeps nobody from ending.
+        started = time.monotonic()
+        assert broker.stop() == 0
+        assert time.monotonic() - started < 5
+
+
+def timed(house: House, token: bytes) -> tuple[Reply, float]:
+    started = time.monotonic()
+    reply = house.ask(token)
+    return reply, time.monotonic() - started
 
 
 def test_the_next_region_serves_where_the_first_cannot_be_reached_and_the_operator_sees_which(

@@ -107,15 +107,18 @@ class RedisServer(ServerProcess):
         self._socket_folder = self._socket_folder or tempfile.mkdtemp(prefix="redis-")
         return Path(self._socket_folder) / "redis.sock"
 
-    def restart(self) -> None:
-        """Ends the server and starts an empty one with the same addresses and password.
+    def restart(self, *, emptied: bool = True, patiently: bool = True) -> None:
+        """Ends the server and starts one with the same addresses and password; ``emptied``: without what it had saved.
 
         Raises:
-            RedisError: It did not come up, for instance because the port was taken meanwhile.
+            RedisError: It did not come up, for instance because the port was taken meanwhile; not where nobody waits for it.
         """
         self.stop()
+        if emptied:
+            (self.folder / "dump.rdb").unlink(missing_ok=True)
         self._launch()
-        self._wait_until_it_answers()
+        if patiently:
+            self._wait_until_it_answers()
 
     def renew(self) -> None:
         """Brings the server back to running and empty, whatever was done to it; 3 ms when it runs."""
