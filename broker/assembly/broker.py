@@ -197,6 +197,7 @@ def assemble(settings: Settings, checked: Checked, *, keys: Keys, source: Source
     entry = entry_of(
         settings,
         keys=checked.keys,
+        policies=checked.policies,
         hierarchy=hierarchy,
         client=client,
         epochs=epochs,
@@ -210,7 +211,7 @@ def assemble(settings: Settings, checked: Checked, *, keys: Keys, source: Source
         source=source,
         policies=policies,
         fingerprint=in_force,
-        needs_restart=others,
+        digests=others,
         directories=entry.directories,
         audit=audit,
     )

@@ -6,6 +6,7 @@ import ssl
 from dataclasses import dataclass
 from secrets import token_bytes
 
+from broker.assembly.admission import admission_of
 from broker.assembly.audit import problems_of as problems_of_audit
 from broker.assembly.aws import base_credentials
 from broker.assembly.clouds import problems_of as cloud_problems
@@ -86,7 +87,10 @@ def check(settings: Settings, *, hierarchy: KeyHierarchy | None) -> Checked:
     problems += sink_problems(settings.audit) + cloud_problems(settings) + telemetry_problems(settings)
     if problems or keys is None or base is None or places is None:
         raise ConfigurationError(problems)
-    policies = Policies(Policy(roles=settings.roles, rules=settings.grants, secret_rules=settings.secret_rules))
+    policies = Policies(
+        Policy(roles=settings.roles, rules=settings.grants, secret_rules=settings.secret_rules),
+        admission=admission_of(settings),
+    )
     return Checked(
         policies=policies,
         keys=keys,

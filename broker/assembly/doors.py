@@ -52,7 +52,7 @@ def application(
 ) -> web.Application:
     """What users and operators ask, and the rooms that answer."""
     entrance, policies = entry.entrance, checked.policies
-    operators = operators_door(settings.admin, entry=entry, keys=checked.signing_keys, clock=clock)
+    operators = operators_door(settings.admin, entry=entry, policies=policies, keys=checked.signing_keys, clock=clock)
     desk = Desk(
         entrance=entrance,
         sessions=entry.sessions,
@@ -100,8 +100,7 @@ def application(
         health=health,
         answered=answered,
         hostnames=settings.server.hostnames or sorted(checked.keys.hosts),
-        networks=settings.server.allowed_networks or (),
-        trusted_proxies=settings.server.trusted_proxies or (),
+        admission=lambda: policies.admission,
         limit=entry.limits.address,
         tls=checked.tls,
         clock=clock,

@@ -18,7 +18,8 @@ from broker.authn.replay import HostGuard, ReplayGuard, SharedGuard
 from broker.authn.session import Sessions
 from broker.authn.ticket import RealmRules
 from broker.authz.limits import Limits, Of
-from broker.config.model import RateLimit, Settings
+from broker.authz.policies import Policies
+from broker.config.model import Settings
 from broker.config.realms import Kerberos
 from broker.core.birth import Births
 from broker.core.clock import Clock, boot_id
@@ -47,6 +48,7 @@ def entry_of(
     settings: Settings,
     *,
     keys: AcceptorKeys,
+    policies: Policies,
     hierarchy: KeyHierarchy,
     client: redis.Redis | None,
     epochs: Epochs,
@@ -59,7 +61,7 @@ def entry_of(
     guard = _replay_guard(settings.kerberos, client, replicas, clock)
     if isinstance(guard, SharedGuard):
         metrics.breaker("replay_guard", lambda: guard.failure is not None)
-    limits = _limits(settings.server.rate_limit, client, hierarchy, clock, metrics)
+    limits = _limits(policies, client, hierarchy, clock, metrics)
     directories = directories_of(settings, keys=keys, clock=clock)
     births = Births(clock=clock, boot=boot_id())
     proofs = ProofGuard(shared=None if isinstance(guard, HostGuard) else guard, clock=clock)
@@ -112,11 +114,10 @@ def _job_passes(register: Register, hierarchy: KeyHierarchy, epochs: Epochs, clo
 
 
 def _limits(
-    wanted: RateLimit, client: redis.Redis | None, hierarchy: KeyHierarchy, clock: Clock, metrics: Metrics
+    policies: Policies, client: redis.Redis | None, hierarchy: KeyHierarchy, clock: Clock, metrics: Metrics
 ) -> Limits:
-    rates = {Of.PRINCIPAL: wanted.per_principal, Of.ADDRESS: wanted.per_address}
     limits = Limits(
-        rates={of: rate for of, rate in rates.items() if rate is not None},
+        rates=lambda: policies.admission.rates,
         client=client,
         name_key=hierarchy.derive(Use.CACHE_NAME),
         clock=clock,

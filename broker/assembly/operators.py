@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from broker.assembly.entrance import Entry
 from broker.authn.signature import Registered, Signatures
 from broker.authz.operators import Operators
+from broker.authz.policies import Policies
 from broker.config.admin import Admin, SigningKey
 from broker.config.model import Settings
 from broker.core.clock import Clock
@@ -60,14 +61,20 @@ def secret_signing_keys(settings: Settings, *, of_operators: list[Registered]) -
     return found
 
 
-def operators_door(admin: Admin | None, *, entry: Entry, keys: list[Registered], clock: Clock) -> OperatorsDoor:
+def operators_of(admin: Admin | None) -> Operators:
+    """Whom the configuration names; nobody without the section."""
+    if admin is None:
+        return Operators(patterns=(), require=Requirements())
+    return Operators(patterns=[PrincipalPattern.parse(text) for text in admin.principals], require=admin.require.made())
+
+
+def operators_door(
+    admin: Admin | None, *, entry: Entry, policies: Policies, keys: list[Registered], clock: Clock
+) -> OperatorsDoor:
     """The door, which opens to nobody without the section."""
     return OperatorsDoor(
         entrance=entry.entrance,
-        operators=Operators(
-            patterns=[PrincipalPattern.parse(text) for text in admin.principals] if admin else [],
-            require=admin.require.made() if admin else Requirements(),
-        ),
+        policies=policies,
         signatures=Signatures(
             keys=keys,
             required=admin is not None and admin.require_signed_requests,

@@ -17,7 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from broker.assembly.admission import admission_of
 from broker.assembly.resolver import VaultResolver
+from broker.authz.admission import Admission
 from broker.authz.policy import Policy
 from broker.config.load import load
 from broker.config.restart import digests
@@ -47,8 +49,9 @@ class Found:
     roles: dict[RoleName, Role]
     secret_rules: list[SecretRule]
     groups: frozenset[str]
+    admission: Admission
     fingerprint: str
-    needs_restart: dict[str, str]
+    digests: dict[str, str]
 
 
 def answer(question: bytes) -> Iterator[Refused | Found | list[Rule]]:
@@ -64,8 +67,9 @@ def answer(question: bytes) -> Iterator[Refused | Found | list[Rule]]:
         roles=roles,
         secret_rules=secret_rules,
         groups=settings.groups_that_count,
+        admission=admission_of(settings),
         fingerprint=Policy(roles=roles, rules=rules, secret_rules=secret_rules).fingerprint(),
-        needs_restart=digests(settings),
+        digests=digests(settings),
     )
     yield from _batches(rules)
     yield []

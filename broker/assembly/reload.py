@@ -1,8 +1,11 @@
-"""Roles and rules taken over from a changed configuration while the broker serves. What cannot be used leaves the old in force.
+"""Roles, rules and who may ask at all, taken over from a changed configuration while the broker serves.
 
     another process reads and judges the whole file -> its roles and rules come in, bit by bit -> one assignment -> record
 
-A request that was decided ends as it was decided. Everything else in the file needs a restart, and the log says so.
+What cannot be used leaves the old in force.
+
+A request that was decided ends as it was decided. Everything else in the file needs a restart, and the log says so
+(docs/adr/0052-what-a-reload-takes-over.md).
 Only SIGHUP does this: an editor's half-saved file is no decision, a signal is (docs/adr/0016-policy-reload.md).
 """
 
@@ -28,7 +31,7 @@ from broker.audit.log import AuditLog
 from broker.authn.directory import Directories
 from broker.authz.policies import Policies
 from broker.authz.policy import Policy
-from broker.config.restart import differing
+from broker.config.restart import ADMISSION, differing
 from broker.core import collector
 from broker.core.errors import AuditUnavailable, ConfigurationError
 from broker.core.happening import Happening
@@ -65,15 +68,15 @@ class PolicyReload:
         source: Source,
         policies: Policies,
         fingerprint: str,
-        needs_restart: Mapping[str, str],
+        digests: Mapping[str, str],
         directories: Directories,
         audit: AuditLog,
     ) -> None:
-        """``fingerprint`` is that of the policy in force, ``needs_restart`` the digests of all other keys in force."""
+        """``fingerprint`` is that of the policy in force, ``digests`` those of all other keys."""
         self._source = source
         self._policies = policies
         self._fingerprint = fingerprint
-        self._needs_restart = needs_restart
+        self._digests = dict(digests)
         self._directories = directories
         self._audit = audit
         self._old: asyncio.Queue[tuple[list[dict[Any, Any]], weakref.ref[Policy]]] = asyncio.Queue()
@@ -143,7 +146,9 @@ class PolicyReload:
         return found, policy
 
     async def _put_in_force(self, found: Found, policy: Policy) -> None:
-        waiting = differing(self._needs_restart, found.needs_restart)
+        changed = differing(self._digests, found.digests)
+        waiting = [key for key in changed if key not in ADMISSION]
+        admission = [key for key in changed if key in ADMISSION]
         for key in waiting:
             _log.warning(
                 "%s: %s differs, and needs a restart", self._source.config, key, extra=Happening.NEEDS_RESTART.said()
@@ -151,12 +156,16 @@ class PolicyReload:
         before, self._fingerprint = self._fingerprint, found.fingerprint
         was_well, self.is_well = self.is_well, True
         was_waiting, self._waiting = self._waiting, waiting
-        if before == found.fingerprint and was_well and was_waiting == waiting:
-            _log.info("%s: roles and rules are what they were", self._source.config)
+        if before == found.fingerprint and was_well and was_waiting == waiting and not admission:
+            _log.info("%s: everything is what it was", self._source.config)
             return
-        what = await changes(self._policies.current, policy) | ({"needs_restart": waiting} if waiting else {})
+        what = await changes(self._policies.current, policy)
+        what |= {"admission_changed": admission} if admission else {}
+        what |= {"needs_restart": waiting} if waiting else {}
         self._directories.want(found.groups)
-        old, self._policies.current = self._policies.current, policy
+        old, self._policies.current, self._policies.admission = self._policies.current, policy, found.admission
+        kept = {key: digest for key, digest in self._digests.items() if key not in ADMISSION}
+        self._digests = kept | {key: digest for key, digest in found.digests.items() if key in ADMISSION}
         counts = (len(policy.roles), len(policy), len(policy.secret_rules))
         _log.info(
             "%s: %d roles, %d rules and %d about secrets are in force",

@@ -18,7 +18,7 @@ import hashlib
 import logging
 import math
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
@@ -34,7 +34,7 @@ from broker.core.rate import Rate
 
 Address = IPv4Address | IPv6Address
 
-# Names that are counted at a time; the one that asked longest ago is forgotten. At 400 bytes this is 20 MiB.
+# Names that are counted at a time; the one that asked longest ago is forgotten. At 600 octets these are 30 MB.
 NAMES = 50_000
 # What one instance takes from Redis at once, as a part of the limit: at most so much stays unused when it is taken.
 _TAKEN_AT_ONCE = 20
@@ -78,10 +78,19 @@ class Limits:
     """Raises where somebody asks too often; without a rate for their kind, never."""
 
     def __init__(
-        self, *, rates: Mapping[Of, Rate], client: redis.Redis | None, name_key: bytes, clock: Clock, names: int = NAMES
+        self,
+        *,
+        rates: Callable[[], Mapping[Of, Rate]],
+        client: redis.Redis | None,
+        name_key: bytes,
+        clock: Clock,
+        names: int = NAMES,
     ) -> None:
-        """Share what is counted through ``client``, which has timeouts of its own; alone without one."""
-        self._rates = dict(rates)
+        """Share what is counted through ``client``, which has timeouts of its own; alone without one.
+
+        ``rates`` are asked for each time: those in force. Where a rate's period changes, counting begins anew.
+        """
+        self._rates = rates
         self._client = client
         self._name_key = name_key
         self._clock = clock
@@ -97,8 +106,8 @@ class Limits:
         Raises:
             RateLimited: They ask too often.
         """
-        if Of.PRINCIPAL in self._rates:
-            await self._count(Of.PRINCIPAL, f"{int(principal.name_type)} {principal}")
+        if (rate := self._rates().get(Of.PRINCIPAL)) is not None:
+            await self._count(Of.PRINCIPAL, rate, f"{int(principal.name_type)} {principal}")
 
     async def address(self, address: Address | None) -> None:
         """Count a request from an address; a local socket has none, and no limit.
@@ -106,16 +115,17 @@ class Limits:
         Raises:
             RateLimited: They ask too often.
         """
-        if address is None or Of.ADDRESS not in self._rates:
+        rate = self._rates().get(Of.ADDRESS)
+        if address is None or rate is None:
             return
         if isinstance(address, IPv6Address):
             name = str(ip_network((int(address), _IPV6_HOST_BITS), strict=False))
         else:
             name = str(address)
-        await self._count(Of.ADDRESS, name)
+        await self._count(Of.ADDRESS, rate, name)
 
-    async def _count(self, of: Of, name: str) -> None:
-        rate, now = self._rates[of], self._clock.now().timestamp()
+    async def _count(self, of: Of, rate: Rate, name: str) -> None:
+        now = self._clock.now().timestamp()
         count = self._count_of(of, name, rate, now)
         if count.must_ask(now):
             # Those who come together ask together.

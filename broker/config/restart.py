@@ -11,19 +11,29 @@ from pydantic import BaseModel
 from broker.config.model import Settings
 from broker.core.secret import Secret
 
-# Taken over while the broker runs.
-_RELOADED = ("role_entries", "rules", "secrets.rules")
+# The policy, which has a fingerprint of its own; with what only its roles are made of.
+_POLICY = ("role_entries", "rules", "secrets.rules", "aws.account_aliases", "aws.production_accounts")
+# Who may ask at all: taken over while the broker runs, as the policy is.
+ADMISSION = frozenset(
+    {
+        "server.rate_limit",
+        "server.allowed_networks",
+        "server.trusted_proxies",
+        "admin.principals",
+        "admin.require",
+    }
+)
 
 
 def digests(settings: Settings) -> dict[str, str]:
-    """A digest of the value of each key that a restart is needed for, such as ``server.listen``; secrets in it stay in it."""
+    """A digest of the value of each key beside the policy, such as ``server.listen``; secrets in it stay in it."""
     found: dict[str, str] = {}
     for section, value in _members(settings):
-        if section in _RELOADED:
+        if section in _POLICY:
             continue
         if isinstance(value, BaseModel):
             keys = ((f"{section}.{key}", inner) for key, inner in _members(value))
-            found |= {key: _digest(inner) for key, inner in keys if key not in _RELOADED}
+            found |= {key: _digest(inner) for key, inner in keys if key not in _POLICY}
         else:
             found[section] = _digest(value)
     return found

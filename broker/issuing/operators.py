@@ -15,7 +15,7 @@ from broker.audit.event import Event, Kind
 from broker.authn.identity import principal_from
 from broker.authn.job_pass import JobPasses
 from broker.authn.signature import Signatures
-from broker.authz.operators import Operators
+from broker.authz.policies import Policies
 from broker.core.clock import Clock
 from broker.core.errors import AuthFailed, BadRequest, NotFound
 from broker.core.principal import Principal
@@ -29,10 +29,10 @@ class OperatorsDoor:
     """Lets operators in, one request at a time."""
 
     def __init__(
-        self, *, entrance: Entrance, operators: Operators, signatures: Signatures, passes: JobPasses, clock: Clock
+        self, *, entrance: Entrance, policies: Policies, signatures: Signatures, passes: JobPasses, clock: Clock
     ) -> None:
         self._entrance = entrance
-        self._operators = operators
+        self._policies = policies
         self._signatures = signatures
         self._passes = passes
         self._clock = clock
@@ -53,7 +53,7 @@ class OperatorsDoor:
         """
         async with self._entrance.attempt(ask, action=action, resource=resource) as event:
             identity = await self._entrance.by_ticket(ask, event)
-            self._operators.admit(identity, now=self._clock.now())
+            self._policies.admission.operators.admit(identity, now=self._clock.now())
             event.details["signed_by"] = await self._signatures.check(ask.request, sender=identity.principal)
             # Nothing is waited for between this and what they do: who was revoked meanwhile restores nobody, themselves least.
             self._entrance.require_still(identity)

@@ -28,7 +28,7 @@ from broker.issuing.revoke import Revocations
 from broker.issuing.secrets import SecretDesk
 from broker.issuing.standing import Desk
 from broker.web import guards, problems
-from broker.web.address import ADDRESS, Address, Network, address_of
+from broker.web.address import ADDRESS, Address, address_of
 from broker.web.admin import Admin
 from broker.web.credentials import Credentials
 from broker.web.health import Health
@@ -79,8 +79,7 @@ def build(
     health: Health,
     answered: Answered,
     hostnames: Sequence[str],
-    networks: Sequence[Network],
-    trusted_proxies: Sequence[Network],
+    admission: Callable[[], guards.Admission],
     limit: Limit,
     tls: ServerTls | None,
     clock: Clock,
@@ -104,8 +103,7 @@ def build(
         health: What it says of itself.
         answered: Told of each answer.
         hostnames: The names a Host header may carry, lower case; the first is the one that people are sent to.
-        networks: Who may ask at all; empty for anybody.
-        trusted_proxies: Whose word on a client's address counts.
+        admission: From where somebody may ask, as it is now.
         limit: Raises where an address asks too often.
         tls: The TLS side of the listeners, where there is one.
         clock: The time, to say how long things last.
@@ -132,7 +130,7 @@ def build(
     vault, a_secret = Secrets(desk=secret_desk), f"{wire_secrets.PREFIX}{{path:.*}}"
     requests, reviewing = Requests(elevation=elevation), ReviewsDoor(door=operators, reviews=reviews)
     keys = KeysDoor(door=operators, desk=key_desk)
-    guard = _guard(frozenset(hostnames), networks, trusted_proxies, limit, health)
+    guard = _guard(frozenset(hostnames), admission, limit, health)
     app = web.Application(
         client_max_size=wire.REQUEST_BODY_MAX,
         middlewares=[_answer_errors(refusals, health, answered, https=tls is not None), guard],
@@ -263,15 +261,15 @@ async def _expectation(request: web.Request) -> None:
 
 def _guard(
     hostnames: frozenset[str],
-    networks: Sequence[Network],
-    trusted_proxies: Sequence[Network],
+    admission: Callable[[], guards.Admission],
     limit: Limit,
     health: Health,
 ) -> Middleware:
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-        address = request[ADDRESS] = address_of(request, trusted=trusted_proxies)
-        guards.check(request, address=address, hostnames=hostnames, networks=networks)
+        admitted = admission()
+        address = request[ADDRESS] = address_of(request, trusted=admitted.proxies)
+        guards.check(request, address=address, hostnames=hostnames, networks=admitted.networks)
         # After the guards: another site's page must not use up what its visitor's address may ask.
         if request.path not in guards.PROBES:
             await limit(address)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import Protocol
 
 from aiohttp import HttpVersion10, HttpVersion11, hdrs, web
 
@@ -45,6 +46,16 @@ SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
+
+
+class Admission(Protocol):
+    """From which networks somebody may ask (none: from anywhere), and whose word on a client's address counts."""
+
+    @property
+    def networks(self) -> Sequence[Network]: ...  # noqa: D102  # see the class
+
+    @property
+    def proxies(self) -> Sequence[Network]: ...  # noqa: D102  # see the class
 
 
 def check(

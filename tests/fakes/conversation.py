@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 # The broker promises an answer within five seconds whatever happens; past this it hangs.
 PATIENCE = 8.0
+_OURS = {"X-Zerotrust-Request": "1"}
 
 
 @dataclass(frozen=True)
@@ -63,11 +64,11 @@ class Conversation:
 
     def ask(self, token: bytes | None, path: str = "/v1/whoami") -> Answer:
         """GET with a token, or without."""
-        return self._exchange("GET", path, _authorization(token), None)
+        return self._exchange("GET", path, _OURS | _authorization(token), None)
 
     def obtain(self, token: bytes | None, role: str) -> Answer:
         """POST for credentials."""
-        headers = {"X-Zerotrust-Request": "1", "Content-Type": "application/json"}
+        headers = _OURS | {"Content-Type": "application/json"}
         return self._exchange("POST", "/v1/credentials", headers | _authorization(token), json.dumps({"role": role}))
 
     def _exchange(self, method: str, path: str, headers: dict[str, str], body: str | None) -> Answer:

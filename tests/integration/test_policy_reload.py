@@ -12,9 +12,11 @@ from typing import Any
 import pytest
 
 from broker import __version__
+from broker.wire_operators import WHOAMI_PATH as OPERATORS_WHOAMI
 from tests.fakes.broker import BrokerProcess, configuration
 from tests.fakes.conversation import ask
 from tests.fakes.realm import Realm
+from tests.fakes.until import eventually
 
 NO_STS = "http://127.0.0.1:1"
 RELOAD_SECONDS = 15.0
@@ -128,6 +130,42 @@ def test_a_good_file_is_in_force_at_once_and_a_bad_one_changes_nothing_but_the_a
     assert broker.check_config().returncode == 0
 
 
+def test_who_may_ask_from_where_and_how_often_and_who_operates_change_without_a_restart(
+    realm: Realm, alice: dict[str, str], tmp_path: Path
+) -> None:
+    keytab = realm.keytab(tmp_path / "http.keytab", "HTTP/localhost")
+    settings = configuration(
+        tmp_path, keytab=keytab, sts_endpoint=NO_STS, admin={"principals": ["mallory@EXAMPLE.COM"]}
+    )
+    with BrokerProcess(tmp_path, settings, env=realm.env) as broker:
+        server = broker.settings["server"]
+
+        def status(path: str) -> int:
+            return ask(broker.url, realm.client_token(alice), path).status
+
+        assert status(OPERATORS_WHOAMI) == 403
+        taken = _reload(broker, admin={"principals": ["alice@EXAMPLE.COM"]})
+        assert (taken["admission_changed"], "needs_restart" in taken) == (["admin.principals"], False)
+        assert status(OPERATORS_WHOAMI) == 200
+        _reload(broker, admin={"principals": ["alice@EXAMPLE.COM"], "require": {"indicators": ["otp"]}})
+        assert status(OPERATORS_WHOAMI) == 403
+
+        taken = _reload(broker, server=server | {"allowed_networks": ["192.0.2.0/24"]})
+        assert taken["admission_changed"] == ["server.allowed_networks"]
+        assert status("/v1/whoami") == 403
+        refused = _reload(broker, server=server | {"allowed_networks": ["everywhere"]})
+        assert refused["event"] == "config_refused"
+        assert status("/v1/whoami") == 403
+
+        taken = _reload(broker, server=server | {"rate_limit": {"per_principal": "2/hour"}})
+        assert taken["admission_changed"] == ["server.allowed_networks", "server.rate_limit"]
+        assert [status("/v1/whoami") for _ in range(3)] == [200, 200, 429]
+        _reload(broker, server=server)
+        assert status("/v1/whoami") == 200
+        broker.reload()
+        eventually(lambda: "everything is what it was" in broker.output.read_text())
+
+
 def test_nobody_who_asks_meanwhile_fails_and_what_needs_a_restart_is_said(
     broker: BrokerProcess, realm: Realm, alice: dict[str, str]
 ) -> None:
@@ -157,7 +195,7 @@ def test_nobody_who_asks_meanwhile_fails_and_what_needs_a_restart_is_said(
 def test_a_file_that_is_what_it_was_is_neither_a_change_nor_a_record(broker: BrokerProcess) -> None:
     broker.reload()
     deadline = time.monotonic() + RELOAD_SECONDS
-    while "roles and rules are what they were" not in broker.output.read_text():
+    while "everything is what it was" not in broker.output.read_text():
         assert time.monotonic() < deadline, broker.output.read_text()
         time.sleep(0.02)
     assert not _reloads(broker)

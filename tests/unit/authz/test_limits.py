@@ -51,7 +51,7 @@ Maker = Callable[..., Limits]
 def made(clock: Hands) -> Maker:
     def make(of: Of = Of.ADDRESS, number: int = 5, seconds: int = 60, **changes) -> Limits:
         given = {"client": None, "name_key": bytes(32), "clock": clock} | changes
-        return Limits(rates={of: Rate(number, seconds)}, **given)
+        return Limits(rates=lambda: {of: Rate(number, seconds)}, **given)
 
     return make
 
@@ -209,7 +209,7 @@ async def test_the_number_of_names_is_bounded(made):
 )
 async def test_within_any_clock_period_no_more_pass_than_the_rate_says(number, seconds, waits):
     clock = Hands()
-    instance = Limits(rates={Of.ADDRESS: Rate(number, seconds)}, client=None, name_key=bytes(32), clock=clock)
+    instance = Limits(rates=lambda: {Of.ADDRESS: Rate(number, seconds)}, client=None, name_key=bytes(32), clock=clock)
     by_period: dict[int, int] = {}
     for wait in waits:
         clock.move(wait * seconds)
@@ -222,7 +222,7 @@ async def test_within_any_clock_period_no_more_pass_than_the_rate_says(number, s
 @given(number=st.integers(1, 50), elapsed=st.floats(0, 0.99), tries=st.integers(1, 60), quiet=st.floats(0, 1.5))
 async def test_retry_after_is_never_too_early(number, elapsed, tries, quiet):
     clock = Hands()
-    instance = Limits(rates={Of.ADDRESS: Rate(number, 60)}, client=None, name_key=bytes(32), clock=clock)
+    instance = Limits(rates=lambda: {Of.ADDRESS: Rate(number, 60)}, client=None, name_key=bytes(32), clock=clock)
     clock.move(elapsed * 60)
     await passed(instance, tries)
     clock.move(quiet * 60)

@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 
 from broker.authn.signature import Signatures
+from broker.authz.admission import Admission
 from broker.authz.operators import Operators
 from broker.core.errors import AccessDenied, ApprovalRequired, AuditUnavailable, BadRequest, BrokerError, StepUpRequired
 from broker.core.pattern import PrincipalPattern
@@ -34,10 +35,12 @@ def holds(house: House) -> Holds:
 @pytest.fixture
 def alerts(house: House, holds: Holds) -> Alerts:
     """With alice as the only operator."""
-    entrance = house.issuer._entrance
+    entrance, policies = house.issuer._entrance, house.issuer._policies
+    operators = Operators(patterns=[PrincipalPattern.parse(ALICE)], require=Requirements())
+    policies.admission = Admission(operators=operators)
     door = OperatorsDoor(
         entrance=entrance,
-        operators=Operators(patterns=[PrincipalPattern.parse(ALICE)], require=Requirements()),
+        policies=policies,
         signatures=Signatures(keys=[], required=False, proofs=None, clock=house.clock),  # type: ignore[arg-type]
         passes=entrance._passes,
         clock=house.clock,

@@ -249,7 +249,10 @@ class House:
             sessions=sessions,
             passes=self.passes,
             limits=Limits(
-                rates={Of.PRINCIPAL: Rate(PER_MINUTE, 60)}, client=None, name_key=b"n" * 32, clock=self.clock
+                rates=lambda: {Of.PRINCIPAL: Rate(PER_MINUTE, 60)},
+                client=None,
+                name_key=b"n" * 32,
+                clock=self.clock,
             ),
             epochs=self.epochs,
             audit=self.audit,

@@ -12,6 +12,7 @@ import pytest
 from broker.audit.event import Event
 from broker.authn.dpop import ProofGuard
 from broker.authn.signature import Signatures
+from broker.authz.admission import Admission
 from broker.authz.operators import Operators
 from broker.core.errors import AccessDenied, AuditUnavailable, AuthFailed, BadRequest, Revoked
 from broker.core.identity import UnverifiedRequest
@@ -305,15 +306,15 @@ class RevokedMeanwhile(Signatures):
 def own_revocations(house: House, signatures: Signatures) -> Revocations:
     """With alice as the only operator, and the door that she comes through."""
     entrance = house.issuer._entrance
-    alice = PrincipalPattern.parse("alice@R")
+    alice, policies = PrincipalPattern.parse("alice@R"), house.issuer._policies
+    policies.admission = Admission(operators=Operators(patterns=[alice], require=Requirements()))
     door = OperatorsDoor(
         entrance=entrance,
-        operators=Operators(patterns=[alice], require=Requirements()),
+        policies=policies,
         signatures=signatures,
         passes=entrance._passes,
         clock=house.clock,
     )
-    policies = house.issuer._policies
     return Revocations(
         operators=door,
         epochs=house.epochs,
