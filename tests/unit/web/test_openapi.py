@@ -35,7 +35,7 @@ def routes() -> set[tuple[str, str]]:
         alive=nothing, ready=nothing, metrics=nothing, document=nothing, documents={"/.well-known/jwks.json": None}
     )
     parts: dict[str, Any] = dict.fromkeys(inspect.signature(app.build).parameters)
-    made = app.build(**{**parts, "health": health, "hostnames": frozenset(), "networks": (), "trusted_proxies": ()})
+    made = app.build(**{**parts, "health": health, "hostnames": frozenset()})
     return {
         (route.method, re.sub(r"\{(\w+):[^{}]*(\{\d+\})?[^{}]*\}", r"{\1}", route.resource.canonical))
         for route in made.router.routes()
