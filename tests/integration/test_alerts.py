@@ -165,6 +165,11 @@ CASES: dict[str, Case] = {
         4,
         {f'broker_sts_errors_total{{{OF},region="eu-central-1",reason="sts_timeout"}}': "0+1x9"},
     ),
+    "BrokerClockSet": (
+        {f"broker_clock_jumps_total{{{OF}}}": "0 0 0 1x9"},
+        4,
+        {f"broker_clock_jumps_total{{{OF}}}": "3x20"},
+    ),
     "BrokerAwsDeniesLate": (
         {f"broker_aws_denies_late{{{OF}}}": "2x20"},
         12,
