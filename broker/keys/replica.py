@@ -32,10 +32,8 @@ _DISK = timedelta(seconds=2)
 _PING_EVERY = timedelta(seconds=5)
 
 _HANGS = "the disk does not answer"
-
-_log = logging.getLogger(__name__)
-
 _T = TypeVar("_T")
+_log = logging.getLogger(__name__)
 
 
 class KeysFailed(Exception):
@@ -182,8 +180,8 @@ class Replica:
     @property
     def is_in_step(self) -> bool:
         """Whether disk and courier have all that we have: nothing may be made or destroyed otherwise."""
-        disk_and_master_are_well = not self.faults.keys() & {"disk", "redis", "master"}
-        return disk_and_master_are_well and (self._courier is None or self._in_step is not None)
+        are_well = not self.faults.keys() & {"disk", "redis", "master"}
+        return are_well and (self._courier is None or self._in_step is not None)
 
     @property
     def is_withheld(self) -> bool:
@@ -262,22 +260,24 @@ class Replica:
         self.install()
 
     async def keep_resealing(self) -> None:
-        """Runs until cancelled: each store seals anew what an older version sealed, and says what it needs."""
+        """Runs until cancelled: one store after the other seals anew what an older version sealed, and says what it needs."""
         self.all_are_registered()
-        async with asyncio.TaskGroup() as group:
-            for store in self._stores:
-                group.create_task(self._keep_resealing(store))
-
-    async def _keep_resealing(self, store: Sealed) -> None:
+        time, due = asyncio.get_running_loop().time, dict.fromkeys(self.store_needs, 0.0)
         while True:
-            needed = None
-            try:
-                needed = await store.reseal()
-                self.faults.pop(f"store {store.name}", None)
-            except Exception as error:  # noqa: BLE001  # whatever it is: nobody knows what it needs, and all is kept
-                self._fail(f"store {store.name}", f"{type(error).__name__}: {error}")
-            self.store_needs[store.name] = needed
-            await asyncio.sleep((self.pace.look if needed is None else self.pace.reseal).total_seconds())
+            for store in [store for store in self._stores if time() >= due[store.name]]:
+                due[store.name] = (await self._resealed(store)).total_seconds() + time()
+            await asyncio.sleep(self.pace.look.total_seconds())
+
+    async def _resealed(self, store: Sealed) -> timedelta:
+        """Once; when to do so again. One that failed may be back at the next look."""
+        try:
+            self.store_needs[store.name] = await store.reseal()
+        except Exception as error:  # noqa: BLE001  # whatever it is: nobody knows what it needs, and all is kept
+            self.store_needs[store.name] = None
+            self._fail(f"store {store.name}", f"{type(error).__name__}: {error}")
+            return self.pace.look
+        self.faults.pop(f"store {store.name}", None)
+        return self.pace.reseal
 
     async def _ask_master(self) -> None:
         boot = self._clock.boottime()

@@ -1,4 +1,4 @@
-"""A Redis that answers and does not do it, or not in time: what that is for tickets and for job passes."""
+"""A Redis that answers and does not do it, or not in time: what that is for tickets, job passes, limits and time boxes."""
 
 from __future__ import annotations
 
@@ -13,9 +13,12 @@ import pytest
 from broker.assembly.shared import redis_client
 from broker.authn.register import Register
 from broker.authn.replay import SharedGuard
+from broker.authz.elevation_store import RedisStore
+from broker.authz.limits import Limits, Of
 from broker.core.clock import SystemClock
-from broker.core.errors import PassesUnavailable, ReplayGuardUnavailable
+from broker.core.errors import ApprovalsUnavailable, PassesUnavailable, RateLimited, ReplayGuardUnavailable
 from broker.core.principal import NameType, Principal
+from broker.core.rate import Rate
 from broker.core.replicated import Replicas
 from tests.fakes.redis import RedisServer
 from tests.fakes.redis_sets import section_of
@@ -25,8 +28,11 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
+    from redis import asyncio as redis
+
 ALICE = Principal(components=("alice",), realm="EXAMPLE.COM", name_type=NameType.PRINCIPAL)
 NONE = Replicas(0)
+PER_HOUR = Rate(40, 3600)
 # Fault: how it comes, how it goes, and what the guard gives as the reason.
 FAULTS = {
     "full": ("CONFIG SET maxmemory 1", "CONFIG SET maxmemory 0", "OutOfMemoryError"),
@@ -37,6 +43,10 @@ FAULTS = {
     ),
     "read-only": ("REPLICAOF 127.0.0.1 1", "REPLICAOF NO ONE", "ReadOnlyError"),
 }
+
+
+def client_of(server: RedisServer) -> redis.Redis:
+    return redis_client(section_of({"url": server.url, "password": server.password}))
 
 
 @asynccontextmanager
@@ -78,6 +88,50 @@ async def test_where_nothing_can_be_written_no_ticket_counts_and_no_pass_is_made
         await asyncio.sleep(1.1)  # the breakers
         await guard.spend(secrets.token_bytes(64))
         assert not await register.knows(["another"], ALICE)
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+async def test_where_nothing_can_be_written_each_instance_counts_alone_and_nobody_comes_more_often_than_that(
+    redis_server: RedisServer, fault: str
+) -> None:
+    async with aclosing(client_of(redis_server)) as client:
+        first, second = (
+            Limits(rates=lambda: {Of.PRINCIPAL: PER_HOUR}, client=client, name_key=bytes(32), clock=SystemClock())
+            for _ in range(2)
+        )
+        with spoilt(redis_server, fault):
+            assert [await let_in(limits) for limits in (first, second)] == [PER_HOUR.number] * 2
+            assert first.failure == second.failure == FAULTS[fault][2]
+        assert await let_in(first) == 0, "what was counted alone counts on"
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+async def test_where_nothing_can_be_written_no_time_box_is_asked_for_and_those_there_are_are_seen(
+    redis_server: RedisServer, fault: str
+) -> None:
+    ends = SystemClock().now() + timedelta(hours=1)
+    async with aclosing(client_of(redis_server)) as client:
+        store = RedisStore(client=client, clock=SystemClock())
+        await store.add("0" * 32, {b"request": b"there"}, owner="alice", until=ends)
+        with spoilt(redis_server, fault):
+            with pytest.raises(ApprovalsUnavailable, match=FAULTS[fault][2]):
+                await store.add("1" * 32, {b"request": b"new"}, owner="alice", until=ends)
+            store = RedisStore(client=client, clock=SystemClock())
+            assert await store.of("alice") == {"0" * 32: {b"request": b"there"}}
+            with pytest.raises(ApprovalsUnavailable, match=FAULTS[fault][2]):
+                await store.exchange("0" * 32, b"request", before=b"there", after=b"approved")
+        store = RedisStore(client=client, clock=SystemClock())
+        assert await store.of("alice") == {"0" * 32: {b"request": b"there"}}, "nothing came in by halves"
+
+
+async def let_in(limits: Limits) -> int:
+    """How often somebody passes before they are told to wait."""
+    for passed in range(2 * PER_HOUR.number):
+        try:
+            await limits.principal(ALICE)
+        except RateLimited:
+            return passed
+    return 2 * PER_HOUR.number
 
 
 async def test_an_answer_that_comes_too_late_lets_nobody_in(redis_server: RedisServer) -> None:

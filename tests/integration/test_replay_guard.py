@@ -87,6 +87,18 @@ def test_a_token_used_at_one_instance_is_refused_at_the_other(
     assert "replay" not in str(answer.body)
 
 
+def test_what_an_emptied_redis_has_forgotten_each_host_remembers_for_itself(
+    pair: tuple[BrokerProcess, BrokerProcess], server: RedisServer, realm: Realm, alice: dict[str, str]
+) -> None:
+    first, _ = pair
+    token = realm.client_token(alice)
+    assert ask(first.url, token).status == 200
+    server.cli("FLUSHALL")
+    assert ask(first.url, token).status == 401
+    assert first.last_record()["reason"] == "ticket_replayed"
+    assert ask(first.url, realm.client_token(alice)).status == 200
+
+
 def test_a_raw_kerberos_token_is_spent_like_a_wrapped_one(
     pair: tuple[BrokerProcess, BrokerProcess], realm: Realm, alice: dict[str, str]
 ) -> None:
