@@ -272,7 +272,7 @@ def _only_object(body: bytes, longest: int) -> _Members:
     return found
 
 
-def credentials_body(
+def credentials_members(
     *,
     access_key_id: str,
     secret_access_key: str,
@@ -280,7 +280,7 @@ def credentials_body(
     expiration: str,
     account: str,
     role_arn: str,
-) -> bytes:
+) -> dict[str, object]:
     """One body that serves ``credential_process`` and the container provider of the SDKs (which reads ``Token``).
 
     Args:
@@ -291,18 +291,21 @@ def credentials_body(
         account: Twelve digits.
         role_arn: The ARN of the role of the last hop.
     """
-    return _encode(
-        {
-            "Version": VERSION,
-            "AccessKeyId": access_key_id,
-            "SecretAccessKey": secret_access_key,
-            "SessionToken": session_token,
-            "Token": session_token,
-            "Expiration": expiration,
-            "AccountId": account,
-            "RoleArn": role_arn,
-        }
-    )
+    return {
+        "Version": VERSION,
+        "AccessKeyId": access_key_id,
+        "SecretAccessKey": secret_access_key,
+        "SessionToken": session_token,
+        "Token": session_token,
+        "Expiration": expiration,
+        "AccountId": account,
+        "RoleArn": role_arn,
+    }
+
+
+def credentials_body(**members: str) -> bytes:
+    """The body itself; ``members`` as above."""
+    return _encode(credentials_members(**members))
 
 
 def whoami_body(

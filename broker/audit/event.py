@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from broker.core.clock import rfc3339
+from broker.core.clock import rfc3339, rfc3339_micro
 from broker.core.credentials import Credentials
 from broker.core.identity import Identity
 from broker.core.principal import Principal
@@ -215,7 +215,7 @@ class Event:
         assert self.timestamp is not None  # noqa: S101  # set by the log when it takes the event
         return {
             **self.details,
-            "timestamp": self.timestamp.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+            "timestamp": rfc3339_micro(self.timestamp),
             "level": "INFO" if self.success else "WARNING",
             "event": self.kind.value,
             "user": str(self.principal) if self.principal else None,

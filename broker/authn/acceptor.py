@@ -68,7 +68,7 @@ class Binding(enum.Enum):
 
 
 class KerberosAcceptor:
-    """Accepts tickets for the keys it was given. One acceptor credential, made once; the keytab is read at each accept."""
+    """Accepts tickets for the keys it was given. One acceptor credential, made anew when the keys change."""
 
     def __init__(
         self, *, keys: AcceptorKeys, realms: Mapping[str, RealmRules], channel_binding: Binding, clock: Clock
@@ -81,13 +81,13 @@ class KerberosAcceptor:
         self._realms = realms
         self._channel_binding = channel_binding
         self._clock = clock
-        self._credentials = raw.acquire_cred_from({b"keytab": keys.name.encode()}, usage="accept").creds
+        self._keytab, self._acquired = keys.name, _acquired(keys.name)
 
     def accept(self, token: UnverifiedToken, *, binding: bytes | None) -> Identity:
         """See ``Authenticator``."""
         expected = self._expected(binding)
         try:
-            result = raw.accept_sec_context(token, acceptor_creds=self._credentials, channel_bindings=expected)
+            result = raw.accept_sec_context(token, acceptor_creds=self._credentials(), channel_bindings=expected)
             if result.more_steps or result.initiator_name is None:
                 raise AuthFailed(reason="token_incomplete")
             name = raw.display_name(result.initiator_name, name_type=True)
@@ -119,10 +119,19 @@ class KerberosAcceptor:
             mutual_token=result.token,
         )
 
+    def _credentials(self) -> raw.Creds:
+        if self._keytab != self._keys.name:
+            self._keytab, self._acquired = self._keys.name, _acquired(self._keys.name)
+        return self._acquired
+
     def _expected(self, binding: bytes | None) -> raw.ChannelBindings | None:
         if binding is None or self._channel_binding is Binding.OFF:
             return None
         return raw.ChannelBindings(application_data=binding)
+
+
+def _acquired(keytab: str) -> raw.Creds:
+    return raw.acquire_cred_from({b"keytab": keytab.encode()}, usage="accept").creds
 
 
 def reason_of(error: raw.GSSError) -> str:

@@ -69,10 +69,13 @@ def sequence(content: bytes, *, required: tuple[int, ...], optional: frozenset[i
         Malformed: A member missing, repeated, out of order or unknown.
     """
     found: dict[int, bytes] = {}
-    for tag, value in children(content):
-        if (tag not in required and tag not in optional) or any(tag <= earlier for earlier in found):
+    last, offset = -1, 0
+    while offset < len(content):
+        tag, value, offset = read(content, offset)
+        if tag <= last or (tag not in required and tag not in optional):
             raise Malformed(f"element {tag:#x} does not belong here")
         found[tag] = value
+        last = tag
     if any(tag not in found for tag in required):
         raise Malformed("an element is missing")
     return found

@@ -8,6 +8,7 @@ interoperability, and of that we take what people, hosts and services are called
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from broker.core.errors import AuthFailed
 from broker.core.principal import MalformedPrincipal, Principal
@@ -18,8 +19,10 @@ _COMPONENTS_MAX = 4
 _WELLKNOWN = "WELLKNOWN"
 # A longer printed name is no name; it would only fill logs.
 _PRINTED_MAX = 600
+_REMEMBERED = 4096
 
 
+@lru_cache(maxsize=_REMEMBERED)
 def principal_from(printed: bytes, *, anonymous: bool) -> Principal:
     """The principal that GSS-API printed, if it is one that may be known here.
 

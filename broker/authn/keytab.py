@@ -9,12 +9,12 @@ File format: MIT krb5, "Keytab file format", version 0x0502.
 
 from __future__ import annotations
 
-import os
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from broker.authn.memory_keytab import MemoryKeytab
 from broker.core.errors import ConfigurationError
 from broker.core.private_file import PermissionProblem, open_private, private_files
 
@@ -68,13 +68,12 @@ class AcceptorKeys:
         self._realms = realms
         self._hosts = hosts
         self.keys = self._read()
-        self._descriptor = os.memfd_create("zerotrust-keytab", os.MFD_CLOEXEC)
-        self._write()
+        self._keytab = self._made()
 
     @property
     def name(self) -> str:
-        """What GSS-API opens, anew at each accept."""
-        return f"FILE:/proc/self/fd/{self._descriptor}"
+        """What GSS-API opens; another one whenever the keys change."""
+        return self._keytab.name
 
     @property
     def hosts(self) -> frozenset[str]:
@@ -92,8 +91,9 @@ class AcceptorKeys:
         keys = self._read()
         if keys == self.keys:
             return False
-        self.keys = keys
-        self._write()
+        before, self.keys = self._keytab, keys
+        self._keytab = self._made()
+        before.close()
         return True
 
     def _read(self) -> tuple[Key, ...]:
@@ -120,10 +120,8 @@ class AcceptorKeys:
             raise ConfigurationError(problems)
         return usable
 
-    def _write(self) -> None:
-        content = _VERSION + b"".join(struct.pack(">i", len(key.raw)) + key.raw for key in self.keys)
-        os.ftruncate(self._descriptor, 0)
-        os.pwrite(self._descriptor, content, 0)
+    def _made(self) -> MemoryKeytab:
+        return MemoryKeytab(_VERSION + b"".join(struct.pack(">i", len(key.raw)) + key.raw for key in self.keys))
 
     def _is_ours(self, key: Key) -> bool:
         if len(key.components) != 2 or key.components[0] != SERVICE or key.realm not in self._realms:  # noqa: PLR2004

@@ -58,6 +58,8 @@ def offers_only_ntlm(token: bytes) -> bool:
     """Whether this is an NTLM token, bare or as the only mechanism of a SPNEGO one."""
     if token.startswith(_NTLM_SIGNATURE):
         return True
+    if _NTLM_OID not in token:
+        return False
     try:
         return _mechanisms(token) == [_NTLM_OID]
     except der.Malformed:

@@ -7,10 +7,11 @@ jump of the wall clock, on whichever host, makes an entry live longer.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
+
+import orjson
 
 from broker.core.birth import Birth, Births
 from broker.core.clock import Clock
@@ -70,14 +71,14 @@ class EntrySeal:
         now = self._clock.now()
         life = min(credentials.expiration - now, lifetime)
         expiry = int(credentials.expiration.timestamp()).to_bytes(_EXPIRY_BYTES, "big")
-        plaintext = json.dumps(
+        plaintext = orjson.dumps(
             {
                 **_members(credentials),
                 "made": now.timestamp(),
                 **self._births.now().members,
                 "life": life.total_seconds(),
             }
-        ).encode()
+        )
         sealed = self._envelope.seal(plaintext, context=_CONTEXT + expiry + identity)
         return expiry + sealed, Held(credentials=credentials, left=life)
 
@@ -90,7 +91,7 @@ class EntrySeal:
         """
         expiry, sealed = entry[:_EXPIRY_BYTES], entry[_EXPIRY_BYTES:]
         try:
-            members = json.loads(self._envelope.open(sealed, context=_CONTEXT + expiry + identity))
+            members = orjson.loads(self._envelope.open(sealed, context=_CONTEXT + expiry + identity))
         except CannotOpen as error:
             if error.reason == "unknown_key":
                 raise Spent("sealed with a key that is not held") from error

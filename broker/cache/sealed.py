@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import lru_cache
 
 from broker import wire
 from broker.cache.entry import SHORTEST_LEFT, EntrySeal, Held, Spent, Tampered
@@ -29,6 +30,10 @@ REFRESH_AT = timedelta(seconds=wire.REFRESH_AT)
 
 _PREFIX = "zerotrust:{cache}:credentials:"
 _NOTHING = timedelta(0)
+# Names that need not be computed again: the keyed hash costs more than all else that a hit asks of the cache.
+_REMEMBERED = 4096
+
+_Shared = tuple[object, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +90,7 @@ class CredentialCache:
         self._turns = turns
         self._seal = seal
         self._name_key = name_key
+        self._named = lru_cache(maxsize=_REMEMBERED)(self._name_of)
         self._epoch = epoch
         self._alarm = alarm
 
@@ -143,9 +149,13 @@ class CredentialCache:
         return self._place(grant).name
 
     def _place(self, grant: Grant) -> _Place:
-        identity = _identity(grant, self._epoch(grant.principal))
-        digest = hmac.new(self._name_key, identity, hashlib.sha256).hexdigest()
-        return _Place(grant=grant, identity=identity, name=_PREFIX + digest)
+        identity, name = self._named(_shared_by(grant, self._epoch(grant.principal)))
+        return _Place(grant=grant, identity=identity, name=name)
+
+    def _name_of(self, shared: _Shared) -> tuple[bytes, str]:
+        """JSON, so no part runs into its neighbour."""
+        identity = json.dumps(shared, separators=(",", ":")).encode()
+        return identity, _PREFIX + hmac.new(self._name_key, identity, hashlib.sha256).hexdigest()
 
     def _opened(self, place: _Place, entry: bytes) -> Held | None:
         """Our own copy, which has opened before."""
@@ -169,18 +179,17 @@ class CredentialCache:
         return held
 
 
-def _identity(grant: Grant, epoch: int) -> bytes:
-    """Everything that must be equal for two requests to share credentials. JSON, so no part runs into its neighbour."""
+def _shared_by(grant: Grant, epoch: int) -> _Shared:
+    """Everything that must be equal for two requests to share credentials."""
     principal = grant.principal
-    parts = [
-        list(principal.components),
+    return (
+        principal.components,
         principal.realm,
         int(principal.name_type),
         grant.role.name,
         grant.scope.name if grant.scope else None,
         grant.policy_digest,
         grant.ends_at,
-        [[tag.key, tag.value] for tag in grant.tags],
+        tuple((tag.key, tag.value) for tag in grant.tags),
         epoch,
-    ]
-    return json.dumps(parts, separators=(",", ":")).encode()
+    )

@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
+# Of ISO 8601, without what stands for UTC; strftime(3) takes six times as long.
+_SECONDS_CHARS, _MICROS_CHARS = len("2026-01-31T12:34:56"), len("2026-01-31T12:34:56.123456")
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -46,4 +48,9 @@ def boot_id() -> str:
 
 def rfc3339(moment: datetime) -> str:
     """``2026-01-31T12:34:56Z``: whole seconds, the only form the SDKs' oldest parsers all accept."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return f"{moment.astimezone(UTC).isoformat(timespec='seconds')[:_SECONDS_CHARS]}Z"
+
+
+def rfc3339_micro(moment: datetime) -> str:
+    """The same with microseconds, for records: ``2026-01-31T12:34:56.123456Z``."""
+    return f"{moment.astimezone(UTC).isoformat(timespec='microseconds')[:_MICROS_CHARS]}Z"

@@ -6,6 +6,7 @@ import enum
 import hashlib
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 
 class NameType(enum.IntEnum):
@@ -29,6 +30,8 @@ _UNQUOTED = {escape: char for char, escape in _QUOTED.items()}
 SESSION_NAME_MAX = 64
 _PLAIN_IN_SESSION_NAME = re.compile(r"[A-Za-z0-9_+.\-]")
 _DIGEST_CHARS = 32  # 128 bits in hex
+# Names are printed several times for each request, and mostly the same.
+_REMEMBERED = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +44,7 @@ class Principal:
 
     def __str__(self) -> str:
         """The form that ``klist`` prints, quoting included, so that printing loses nothing."""
-        return "/".join(map(_quote, self.components)) + "@" + _quote(self.realm)
+        return _printed(self.components, self.realm)
 
     @classmethod
     def parse(cls, text: str, *, name_type: NameType = NameType.PRINCIPAL) -> Principal:
@@ -79,6 +82,7 @@ class Principal:
         realm = "/".join(parts[at + 1 :])
         return cls(components=tuple(parts[: at + 1]), realm=realm, name_type=name_type)
 
+    @lru_cache(maxsize=_REMEMBERED)  # noqa: B019  # principals are values; so many at the most
     def session_name(self) -> str:
         """This principal as RoleSessionName and SourceIdentity; no two principals share one.
 
@@ -122,6 +126,11 @@ def is_printed_name(text: str) -> bool:
     except MalformedPrincipal:
         return False
     return True
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _printed(components: tuple[str, ...], realm: str) -> str:
+    return "/".join(map(_quote, components)) + "@" + _quote(realm)
 
 
 def _quote(part: str) -> str:

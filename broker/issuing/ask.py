@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
 
 from broker.audit.event import Event, Kind
@@ -95,18 +95,16 @@ class Entrance:
         self._epochs = epochs
         self._audit = audit
 
-    @asynccontextmanager
-    async def attempt(self, ask: Ask, *, action: str, resource: str) -> AsyncIterator[Event]:
+    def attempt(self, ask: Ask, *, action: str, resource: str) -> AbstractAsyncContextManager[Event]:
         """Bracket one attempt: its record is written whatever happens inside, before anybody hears of the outcome.
 
         Whoever was revoked while it lasted gets nothing of it, however far it came.
         """
         event = Event(action=action, resource=printable(resource), request_id=ask.request_id, source_ip=ask.source_ip)
-        async with self.attempting(ask, event):
-            yield event
+        return self.attempting(ask, event)
 
     @asynccontextmanager
-    async def attempting(self, ask: Ask, event: Event) -> AsyncIterator[None]:
+    async def attempting(self, ask: Ask, event: Event) -> AsyncIterator[Event]:
         """The same, with an event of the caller's making."""
         # Without a ticket or session nobody has attempted anything yet: the client is challenged and nothing is written.
         if ask.authorization is None and ask.cookie is None:
@@ -116,7 +114,7 @@ class Entrance:
             event.details["peer_uid"] = ask.peer_uid
         since = self._epochs.mark()
         async with self._audit.attempt(event):
-            yield
+            yield event
             if ask.identity is not None and event.kind not in _ENDINGS and not event.is_irrevocable:
                 self._epochs.require(ask.identity.principal, role=event.role or EVERY_ROLE, since=since)
 
@@ -232,4 +230,5 @@ def name_wanted(event: Event, role: str, scope: str | None, reason: str | None) 
 
 def printable(text: str, *, longest: int = 64) -> str:
     """What a client wrote, fit for a record: bounded, and without characters that a terminal would obey."""
-    return "".join(char if char.isprintable() else "?" for char in text[:longest])
+    text = text[:longest]
+    return text if text.isprintable() else "".join(char if char.isprintable() else "?" for char in text)

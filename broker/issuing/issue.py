@@ -150,8 +150,7 @@ class Issuer:
         event.took("cache", began)
         if held is None or held.left < at_least:
             return None
-        name = self._cache.name(grant)
-        if self._cache.is_due(grant, held) and not self._refusals.puts_off(name):
+        if self._cache.is_due(grant, held) and not self._refusals.puts_off(name := self._cache.name(grant)):
             # Nobody waits for it: STS may hang, and what is left of the old set is still more than a quarter of an hour.
             self._flights.begin(name, lambda: self._renew(grant, event.renewal()))
         event.issued(held.credentials, origin="cache")

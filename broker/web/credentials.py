@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
+import orjson
 from aiohttp import web
 
 from broker import wire, wire_standing
@@ -12,6 +15,8 @@ from broker.core.roles import Role
 from broker.issuing.issue import Issuer
 from broker.issuing.standing import Desk
 from broker.web.negotiate import ask_of, wanted_ask_of
+
+_REMEMBERED = 256
 
 
 class Credentials:
@@ -25,7 +30,7 @@ class Credentials:
         """One role's credentials, in the body that credential_process and the container provider both read."""
         ask = ask_of(request)
         try:
-            wanted = wire.parse_credentials_request(await request.read())
+            wanted = _wanted(await request.read())
         except ValueError as error:
             raise BadRequest(str(error), hint=str(error)) from error
         credentials = await self._issuer.issue(ask, role=wanted.role, scope=wanted.scope, reason=wanted.reason)
@@ -84,6 +89,12 @@ class Credentials:
         return web.Response(body=body, content_type=wire.JSON)
 
 
+@lru_cache(maxsize=_REMEMBERED)
+def _wanted(body: bytes) -> wire.CredentialsRequest:
+    """What a program asks for it asks for again, octet by octet."""
+    return wire.parse_credentials_request(body)
+
+
 def _account(role: Role) -> dict[str, object]:
     """An account's number, what the operator calls it, and whether they marked it."""
     alias = {} if role.account_alias is None else {"account_alias": role.account_alias}
@@ -99,7 +110,7 @@ def _query(request: web.Request) -> tuple[str | None, str | None]:
 
 
 def _answer(credentials: Granted) -> web.Response:
-    body = wire.credentials_body(
+    members = wire.credentials_members(
         access_key_id=credentials.access_key_id,
         secret_access_key=credentials.secret_access_key.reveal(),
         session_token=credentials.session_token.reveal(),
@@ -107,4 +118,4 @@ def _answer(credentials: Granted) -> web.Response:
         account=credentials.account,
         role_arn=credentials.role_arn,
     )
-    return web.Response(body=body, content_type=wire.JSON)
+    return web.Response(body=orjson.dumps(members), content_type=wire.JSON)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Protocol
 
 from aiohttp import HttpVersion10, HttpVersion11, hdrs, web
@@ -34,6 +35,9 @@ PROBES = frozenset({"/healthz", "/readyz"})
 _ASSETS = frozenset({"/page.css", "/page.js", "/icon.svg"})
 # host [":" port], RFC 9110 section 7.2. User information or a path in it is nobody's typing.
 _HOST = re.compile(r"(?:\[(?P<address>[0-9a-f:.]+)\]|(?P<name>[a-z0-9_.-]+))(?::(?P<port>[0-9]{1,5}))?")
+
+# Whoever sends others without end pushes ours out, and costs a match each.
+_REMEMBERED = 64
 
 SECURITY_HEADERS = {
     "Cache-Control": "no-store",
@@ -139,7 +143,12 @@ def _require_own_form(request: web.Request) -> None:
 
 def host_of(request: web.Request) -> str:
     """The name in the Host header, lower case, without port; empty where it is none."""
-    found = _HOST.fullmatch(request.headers.get(hdrs.HOST, "").lower())
+    return _name_in(request.headers.get(hdrs.HOST, ""))
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _name_in(host: str) -> str:
+    found = _HOST.fullmatch(host.lower())
     return (found["address"] or found["name"]) if found else ""
 
 
