@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from broker.authn.memory_keytab import MemoryKeytab
+from broker.authn.memory_keytab import Krb5Error, MemoryKeytab
 from broker.core.errors import ConfigurationError
 from broker.core.private_file import PermissionProblem, open_private, private_files
 
@@ -23,6 +23,7 @@ SERVICE = "HTTP"
 _VERSION = b"\x05\x02"
 # RFC 3962 and RFC 8009. DES, 3DES, RC4 and Camellia are not answered with.
 _AES = frozenset({17, 18, 19, 20})
+_KEY_BYTES = {17: 16, 18: 32, 19: 16, 20: 32}
 _RC4 = frozenset({23, 24})
 _RC4_FIX = "fix: remove it with ktutil, and make AES keys only"
 
@@ -68,7 +69,7 @@ class AcceptorKeys:
         self._realms = realms
         self._hosts = hosts
         self.keys = self._read()
-        self._keytab = self._made()
+        self._keytab = _in_memory(self.keys)
 
     @property
     def name(self) -> str:
@@ -91,8 +92,7 @@ class AcceptorKeys:
         keys = self._read()
         if keys == self.keys:
             return False
-        before, self.keys = self._keytab, keys
-        self._keytab = self._made()
+        before, self._keytab, self.keys = self._keytab, _in_memory(keys), keys
         before.close()
         return True
 
@@ -120,13 +120,25 @@ class AcceptorKeys:
             raise ConfigurationError(problems)
         return usable
 
-    def _made(self) -> MemoryKeytab:
-        return MemoryKeytab(_VERSION + b"".join(struct.pack(">i", len(key.raw)) + key.raw for key in self.keys))
-
     def _is_ours(self, key: Key) -> bool:
         if len(key.components) != 2 or key.components[0] != SERVICE or key.realm not in self._realms:  # noqa: PLR2004
             return False
         return self._hosts is None or key.components[1] in self._hosts
+
+
+def _in_memory(keys: Sequence[Key]) -> MemoryKeytab:
+    fix = "fix: write the keytab anew with kadmin ktadd"
+    try:
+        made = MemoryKeytab(_VERSION + b"".join(struct.pack(">i", len(key.raw)) + key.raw for key in keys))
+    except Krb5Error as error:
+        raise ConfigurationError(
+            [f"kerberos.keytabs: the Kerberos library cannot read them: {error} — {fix}"]
+        ) from error
+    if made.number != len(keys):
+        made.close()
+        what = f"the Kerberos library reads {made.number} keys of {len(keys)}"
+        raise ConfigurationError([f"kerberos.keytabs: {what} — {fix}"])
+    return made
 
 
 def read(path: Path) -> list[Key]:
@@ -178,9 +190,13 @@ def _entry(raw: bytes, size: int) -> Key:
     offset += 4 + 4
     kvno = _unpack(">B", raw, offset)
     enctype = _unpack(">H", raw, offset + 1)
-    key_end = offset + 5 + _unpack(">H", raw, offset + 3)
+    length = _unpack(">H", raw, offset + 3)
+    key_end = offset + 5 + length
     if key_end > len(raw):
         raise UnusableKeytab("is cut short")
+    if length != _KEY_BYTES.get(enctype, length):
+        # libkrb5 takes an empty one for the end of the file, and all behind it would be missing.
+        raise UnusableKeytab(f"holds a key of {length} octets where type {enctype} has {_KEY_BYTES[enctype]}")
     if len(raw) - key_end >= 4:  # noqa: PLR2004  # a 32-bit kvno may follow and then counts
         kvno = _unpack(">I", raw, key_end) or kvno
     return Key(components=tuple(components), realm=realm, kvno=kvno, enctype=enctype, made_at=made_at, raw=raw)

@@ -59,7 +59,12 @@ _library: list[_Krb5] = []
 
 
 class MemoryKeytab:
-    """Keys in this process alone. They are wiped when nobody holds them any more, credentials made with them included."""
+    """Keys in this process alone. They are wiped when nobody holds them any more, credentials made with them included.
+
+    Attributes:
+        name: What GSS-API opens.
+        number: Of the keys that libkrb5 found.
+    """
 
     def __init__(self, content: bytes) -> None:
         """Take what a keytab file would hold.
@@ -72,9 +77,10 @@ class MemoryKeytab:
             if not _library:
                 _library.append(_Krb5())
             self._krb5 = _library[0]
-            self._handle = self._resolved(self.name)
+            self._handle, self.number = self._resolved(self.name), 0
             for entry in self._entries(content):
                 self._krb5.call("krb5_kt_add_entry", self._handle, entry)
+                self.number += 1
 
     def close(self) -> None:
         """Let go of it."""

@@ -34,11 +34,13 @@ def entry(
     enctype: int = AES256,
     wide_kvno: int | None = None,
     tail: bytes = b"",
+    key_bytes: int | None = None,
 ) -> bytes:
     """One entry as MIT krb5 writes it, length included."""
     components = name.split("/") if isinstance(name, str) else [name]
+    key_bytes = (16 if enctype in {17, 19} else 32) if key_bytes is None else key_bytes
     body = struct.pack(">H", len(components)) + counted(realm) + b"".join(map(counted, components))
-    body += struct.pack(">IIBH", 1, 0, kvno & 0xFF, enctype) + counted(CANARY)
+    body += struct.pack(">IIBH", 1, 0, kvno & 0xFF, enctype) + counted(CANARY[:key_bytes])
     if wide_kvno is not None:
         body += struct.pack(">I", wide_kvno)
     body += tail
@@ -80,7 +82,7 @@ def served(keys: AcceptorKeys) -> list[tuple[tuple[str, ...], str, int, int, boo
 
 def meant(path: Path) -> list[tuple[tuple[str, ...], str, int, int, bool]]:
     """The keys of a file, less when they were made: libkrb5 puts that in where it is missing."""
-    found = ((key.components, key.realm, key.kvno, key.enctype, CANARY in key.raw) for key in keytab.read(path))
+    found = ((key.components, key.realm, key.kvno, key.enctype, CANARY[:16] in key.raw) for key in keytab.read(path))
     return sorted(found)
 
 
@@ -164,6 +166,28 @@ def test_only_our_service_on_our_hosts_in_our_realms_is_answered_for(file: Path)
     write(file, entry("HTTP/localhost"))
     assert served(keys) == meant(file)
     assert keys.hosts == {"localhost"}
+
+
+@pytest.mark.parametrize("key_bytes", [0, 16, 31])
+def test_a_key_of_another_length_than_its_type_has_is_refused_because_libkrb5_would_stop_there(
+    file: Path, key_bytes: int
+) -> None:
+    said = faults(write(file, entry(key_bytes=key_bytes), entry(kvno=2)))
+    assert f"holds a key of {key_bytes} octets where type 18 has 32" in said
+    assert "kadmin ktadd" in said
+
+
+def test_where_libkrb5_finds_fewer_keys_than_we_did_the_old_ones_stay(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = AcceptorKeys([write(file, entry())], realms=REALMS, hosts=None)
+    before = (keys.keys, keys.name)
+    # As in a version of the library that stops at something that this one reads.
+    monkeypatch.setattr(keytab, "_VERSION", b"\x05\x02\0\0\0\0")
+    monkeypatch.setattr(AcceptorKeys, "_read", lambda _: before[0] * 2)
+    with pytest.raises(ConfigurationError, match="the Kerberos library reads 0 keys of 2"):
+        keys.reload()
+    assert (keys.keys, keys.name) == before
 
 
 def test_all_versions_of_a_key_are_kept_for_tickets_that_are_still_out(file: Path) -> None:
