@@ -15,7 +15,7 @@ READY := ready-javascript ready-apart ready-debian ready-dist
 LOCK := uv pip compile --quiet --generate-hashes --no-emit-index-url --python-version 3.11 --no-header
 
 .DEFAULT_GOAL := help
-.PHONY: $(READY) help setup demo demo-up demo-down test check bench reliability dist image lint format types man docs lock clean
+.PHONY: $(READY) help setup demo demo-up demo-down test check bench bench-gate reliability dist image lint format types man docs lock clean
 
 help:  ## what can be made
 	@awk -F ':.*  ## ' '/^[a-z-]+:.*  ## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -61,6 +61,10 @@ bench: setup  ## the product against its peers, as ratios of the same run
 	@$(ALONE) requirements/system.sh demo bench
 	@$(BIN)/python -m bench
 	@$(BIN)/python -m bench.vault
+
+bench-gate: setup  ## whether a warm request still takes as many instructions as bench/gate.json says
+	@$(ALONE) requirements/system.sh demo bench
+	@$(BIN)/python -m bench.gate
 
 reliability: setup  ## each fault of docs/reliability.md, injected and measured: writes the tables there; as root
 	@$(ALONE) requirements/system.sh demo test

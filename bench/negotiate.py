@@ -95,7 +95,7 @@ def _targets(stage: Stage) -> Sequence[Target]:
         raise RuntimeError("the broker has ended")
     port = urlsplit(stage.broker.url).port or 0
     return (
-        Target(name="broker", port=port, pid=stage.broker.process.pid, request=_asking_broker(port)),
+        Target(name="broker", port=port, pid=stage.broker.process.pid, request=asking_broker(port)),
         Target(name="apache", port=stage.apache.port, pid=stage.apache.pid, request=_asking_apache(stage.apache.port)),
     )
 
@@ -131,7 +131,8 @@ def _check_work(stage: Stage, *, answers: int) -> None:
         raise WrongWork(f"audit verify: {verdict.stdout}{verdict.stderr}")
 
 
-def _asking_broker(port: int) -> Callable[[bytes], bytes]:
+def asking_broker(port: int) -> Callable[[bytes], bytes]:
+    """Makes the whole request of a value of Authorization."""
     body = f'{{"role":"{ROLE}"}}'
     head = (
         f"POST /v1/credentials HTTP/1.1\r\nHost: localhost:{port}\r\nUser-Agent: bench\r\nAccept: */*\r\n"

@@ -80,6 +80,9 @@ def test_rewraps_killed_at_twenty_random_points_lose_nothing_and_are_finished_by
             os.kill(pid, signal.SIGKILL)  # of one that ended by itself there is no process
             assert opened(sealed) == DOCUMENT
     assert sealed.key()["latest_version"] > ROUNDS
+    # As docs/transit.md says: what OpenBao 2.7.2 did not keep of rotations that were left, it may take for there until then.
+    sealed.bao.seal()
+    sealed.bao.unseal()
     sealed.documents("documents-rewrap").rewrap([PLACE], retire=True)
     assert sealed.opened() == DOCUMENT
     version = int(sealed.stored().split(":")[1].removeprefix("v"))
