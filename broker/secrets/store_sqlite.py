@@ -8,6 +8,7 @@ failure, as is a full disk. The file is private, and judged before it is opened.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -230,9 +231,10 @@ class SqliteStore:
             self.path, isolation_level=None, check_same_thread=False, timeout=_BUSY_MILLISECONDS / 1000
         )
         try:
-            for pragma in _PRAGMAS:
-                db.execute(pragma)
-            self._check_schema(db)
+            with _alone(self.path.parent):
+                for pragma in _PRAGMAS:
+                    db.execute(pragma)
+                self._check_schema(db)
         except BaseException:
             db.close()
             raise
@@ -278,6 +280,17 @@ class SqliteStore:
         return Unreachable(
             f"{what} — fix: see that the account of the broker can write there", reason="store_unreachable"
         )
+
+
+@contextlib.contextmanager
+def _alone(directory: Path) -> Iterator[None]:
+    """One at a time makes the file or switches it to WAL: others would see half of it, or be told at once that it is locked."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _swapped(db: sqlite3.Connection, swap: Swap) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from unittest.mock import patch
 
@@ -142,6 +143,17 @@ async def test_writers_without_expectation_all_get_a_version_of_their_own(make_s
     assert sorted(numbers) == [str(number) for number in range(1, 10)]
     for vault in vaults:
         await vault.close()
+
+
+def test_instances_that_begin_at_the_same_moment_all_find_a_whole_vault(tmp_path: Path) -> None:
+    for round_ in range(25):
+        folder = tmp_path / str(round_)
+        folder.mkdir()
+        stores = [SqliteStore(directory=folder) for _ in range(4)]
+        with ThreadPoolExecutor(len(stores)) as threads:
+            opened = list(threads.map(lambda store: store._connect(), stores))
+        for connection in opened:
+            connection.close()
 
 
 async def test_a_rewrap_leaves_nothing_under_the_old_key_and_readers_notice_nothing(make_store: MakeStore) -> None:
