@@ -49,7 +49,7 @@ class Counter:
         self._out = folder / "callgrind"
 
     def inside(self, *command: str) -> list[str]:
-        """The command line that is counted; nothing is, until ``counted``."""
+        """The command line that is counted; nothing is, before ``counting``."""
         options = ("--tool=callgrind", "--instr-atstart=no", f"--callgrind-out-file={self._out}")
         return [_program("valgrind"), "--quiet", *options, *command]
 

@@ -281,7 +281,7 @@ def credentials_members(
     account: str,
     role_arn: str,
 ) -> dict[str, object]:
-    """One body that serves ``credential_process`` and the container provider of the SDKs (which reads ``Token``).
+    """The members of the body that serves ``credential_process`` and the SDKs' container provider (which reads ``Token``).
 
     Args:
         access_key_id: ``ASIA...``.
