@@ -234,11 +234,13 @@ def test_keys_leave_the_page_when_they_have_ended_and_when_it_is_left(
         page.clock.install()
         page.goto(house.broker.url)
         page.click("#role-developer .use .buttons button:not(.main)")
+        page.wait_for_selector(".copy")  # shown by the script: it runs
         assert "ASIA" in page.content()
         # What a browser does before it keeps a page aside for whoever goes back.
         page.evaluate("dispatchEvent(new PageTransitionEvent('pagehide', {persisted: true}))")
         assert "ASIA" not in page.content()
         page.click("text=Get keys again")
+        page.wait_for_selector(".copy")
         page.clock.fast_forward("50:00")
         assert re.fullmatch(r"([1-9]|10) min", page.inner_text("time[data-left]"))
         page.clock.fast_forward("11:00")
