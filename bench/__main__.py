@@ -50,10 +50,15 @@ def main() -> None:
         grown = growth.measure(rounds=size.rounds, chance=chance)
         pairs = helper.measure(here, cores, pairs=size.pairs)
 
-    found = report.rows(rounds, pairs, grown)
-    table, remarks = report.table(found), report.remarks(facts, rounds, pairs)
+    parts = {
+        "negotiate": negotiate.part(rounds),
+        "helper": helper.part(pairs),
+        "growth": growth.part(grown, rounds),
+    }
+    table = report.table([row for part in parts.values() for row in part.rows])
+    remarks = report.remarks(facts, parts)
     print(f"{table}\n\n{remarks}")
-    report.write(RESULTS, machine=facts, found=found, rounds=rounds, pairs=pairs)
+    report.write(RESULTS, machine=facts, parts=parts)
     if arguments.record:
         DOCUMENT.write_text(report.recorded(DOCUMENT.read_text(), f"{table}\n\n{remarks}"))
 

@@ -8,9 +8,11 @@ interpreter that does nothing shows how much of the helper's time is Python's ow
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import os
 import shutil
+import statistics
 import subprocess
 import sys
 import time
@@ -19,6 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.processes import Cores, on_core
+from bench.ratios import quantile
+from bench.row import Part, compared
 from bench.stage import ROLE, USER, Stage
 from tests.fakes import users
 
@@ -26,7 +30,16 @@ _PROGRAM = Path(sys.executable).with_name("zerotrust")
 _WARM_UP = 3  # Bytecode written, files in the page cache, the agent asked once.
 _PATIENCE = 10.0  # seconds; the helper's own promise
 
+_TAIL = 0.95
+
 HTTP, SOCKET, HTTPS, AGENT = "http", "socket", "https", "agent"
+# What a user waits for, and how much longer than with curl it may take.
+_GOALS = {
+    HTTP: ("helper over http on loopback, against curl --negotiate: wall time", 1.75),
+    SOCKET: ("helper over the broker's socket, against curl --negotiate --unix-socket", 1.75),
+    HTTPS: ("helper over https, against curl --negotiate over https", 2.10),
+    AGENT: ("helper with an agent, against curl --negotiate over http without one", 1.20),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +85,30 @@ def measure(stage: Stage, cores: Cores, *, pairs: int) -> dict[str, list[Pair]]:
                     )
                 )
         return found
+
+
+def part(pairs: Mapping[str, Sequence[Pair]]) -> Part:
+    """The rows of goal 5."""
+    rows = [
+        compared(
+            5,
+            what,
+            "ms",
+            ours=[pair.helper_ms for pair in pairs[way]],
+            peer=[pair.curl_ms for pair in pairs[way]],
+            goal=goal,
+        )
+        for way, (what, goal) in _GOALS.items()
+    ]
+    start = statistics.median(pair.interpreter_ms for pair in pairs[HTTP])
+    times = {way: [pair.helper_ms for pair in pairs[way]] for way in _GOALS}
+    said = ", ".join(f"{way} {quantile(each, 0.5):.1f} and {quantile(each, _TAIL):.1f}" for way, each in times.items())
+    remarks = [
+        f"{len(pairs[HTTP])} pairs of helper and curl for each way.",
+        f"Starting `python -I -S` and nothing else took {start:.1f} ms.",
+        f"The helper's median and 95th percentile in ms: {said}.",
+    ]
+    return Part(rows, {way: [dataclasses.asdict(pair) for pair in those] for way, those in pairs.items()}, remarks)
 
 
 def _to_the_broker(stage: Stage) -> dict[str, _Way]:

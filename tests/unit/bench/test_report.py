@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from bench import growth
-from bench.helper import AGENT, HTTP, HTTPS, SOCKET, Pair
+from bench import growth, helper, negotiate
 from bench.negotiate import Measured, Round
-from bench.report import BEGIN, END, recorded, remarks, rows, table
+from bench.report import BEGIN, END, recorded, remarks, table
+from bench.row import Part, Row, alone, compared
 
 MACHINE = {
     "date": "2026-01-31T12:00:00Z",
@@ -31,34 +31,55 @@ def a_round(*, cpu: float = 100.0, p99: float = 1.0, share: float = 0.05) -> Rou
     return Round(first="apache", broker=measured(cpu=cpu, p99=p99, share=share), apache=measured(cpu=200.0, p99=4.0))
 
 
-A_PAIR = Pair(helper_ms=15.0, curl_ms=10.0, interpreter_ms=7.0)
-PAIRS = {way: [A_PAIR] for way in (HTTP, SOCKET, HTTPS, AGENT)}
+A_PAIR = helper.Pair(helper_ms=15.0, curl_ms=10.0, interpreter_ms=7.0)
+PAIRS = {way: [A_PAIR] for way in (helper.HTTP, helper.SOCKET, helper.HTTPS, helper.AGENT)}
 GROWN = growth.Pair(few_us=4.0, many_us=7.0)
 
 
+def parts(found: Round) -> dict[str, Part]:
+    return {
+        "negotiate": negotiate.part([found]),
+        "helper": helper.part(PAIRS),
+        "growth": growth.part([GROWN], [found]),
+    }
+
+
+def rows(found: Round) -> list[Row]:
+    return [row for part in parts(found).values() for row in part.rows]
+
+
 def test_rows_hold_the_ratio_of_cpu_of_tail_of_the_helper_and_of_growth() -> None:
-    assert [row.ratio.value for row in rows([a_round()], PAIRS, [GROWN])] == [0.5, 0.25, 1.5, 1.5, 1.5, 1.5, 1.03]
+    found = [(row.number, row.value.value) for row in rows(a_round())]
+    assert found == [(1, 0.5), (2, 0.25), (5, 1.5), (5, 1.5), (5, 1.5), (5, 1.5), (8, 1.03)]
 
 
-def test_a_goal_is_reached_at_its_very_number_and_missed_above_it() -> None:
-    assert rows([a_round(cpu=200.0)], PAIRS, [GROWN])[0].reached
-    assert not rows([a_round(cpu=201.0)], PAIRS, [GROWN])[0].reached
+def test_a_goal_is_reached_at_its_very_number_and_missed_beyond_it() -> None:
+    assert rows(a_round(cpu=200.0))[0].reached
+    assert not rows(a_round(cpu=201.0))[0].reached
+    assert compared(9, "two", "1/s", ours=[180.0], peer=[100.0], goal=1.80, is_floor=True).reached
+    assert not compared(9, "two", "1/s", ours=[179.0], peer=[100.0], goal=1.80, is_floor=True).reached
+
+
+def test_a_figure_without_a_peer_is_held_against_its_goal_itself() -> None:
+    row = alone(10, "memory", "MB", ours=[59.0, 60.0, 61.0], goal=60.0)
+    assert row.reached
+    assert row.cells()[2:5] == ("60 MB", "", "")
 
 
 def test_every_line_of_the_table_has_the_same_width() -> None:
-    lines = table(rows([a_round()], PAIRS, [GROWN])).splitlines()
-    assert len(lines) == 9
+    lines = table([*rows(a_round()), alone(10, "memory", "MB", ours=[59.0], goal=60.0)]).splitlines()
+    assert len(lines) == 10
     assert len({len(line) for line in lines}) == 1
 
 
 def test_a_busy_machine_is_remarked_on_and_a_quiet_one_is_not() -> None:
-    assert "load average 3.2" in remarks(MACHINE, [a_round()], PAIRS)
-    assert "load average" not in remarks(MACHINE | {"busy": False}, [a_round()], PAIRS)
+    assert "load average 3.2" in remarks(MACHINE, parts(a_round()))
+    assert "load average" not in remarks(MACHINE | {"busy": False}, parts(a_round()))
 
 
 def test_a_load_generator_that_takes_more_than_a_tenth_is_remarked_on() -> None:
-    assert "own queue" in remarks(MACHINE, [a_round(share=0.11)], PAIRS)
-    assert "own queue" not in remarks(MACHINE, [a_round(share=0.10)], PAIRS)
+    assert "own queue" in remarks(MACHINE, parts(a_round(share=0.11)))
+    assert "own queue" not in remarks(MACHINE, parts(a_round(share=0.10)))
 
 
 def test_recording_replaces_what_stands_between_the_markers_and_nothing_else() -> None:
