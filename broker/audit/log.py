@@ -11,11 +11,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from types import TracebackType
 from typing import TypeVar
 
 from broker.audit.alert import Severity, alert
@@ -63,6 +64,38 @@ class _Waiting:
     members: Members
     durable: asyncio.Future[Position]
     deadline: float
+
+
+class _Attempt:
+    """See ``AuditLog.attempt``. No generator: each request has one, and asyncio keeps a register of those."""
+
+    __slots__ = ("_event", "_log")
+
+    def __init__(self, log: AuditLog, event: Event) -> None:
+        self._log, self._event = log, event
+
+    async def __aenter__(self) -> Event:
+        return self._event
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None:
+            _conclude(self._event, error)
+        await self._log.record(self._event)
+
+
+def _conclude(event: Event, error: BaseException) -> None:
+    """Say why nothing is handed out."""
+    if isinstance(error, BrokerError):
+        if error.bearer is not None:
+            event.named(error.bearer.principal, impersonated_by=error.bearer.impersonated_by)
+        if isinstance(error, StsError):
+            # Whoever has to mend a trust policy needs AWS's own words, and finds them by the request id.
+            event.details["sts"] = str(error)
+        event.refused(error.reason)
+    else:
+        event.refused("cancelled" if isinstance(error, asyncio.CancelledError) else "internal_error")
 
 
 class AuditLog:
@@ -191,8 +224,7 @@ class AuditLog:
         for observer in self._observers:
             observer(event)
 
-    @asynccontextmanager
-    async def attempt(self, event: Event) -> AsyncIterator[Event]:
+    def attempt(self, event: Event) -> AbstractAsyncContextManager[Event]:
         """Bracket one attempt: whatever happens inside, its record is written before anybody hears of the outcome.
 
         The event stays a refusal unless the body says otherwise and then ends without an exception.
@@ -200,24 +232,7 @@ class AuditLog:
         Raises:
             AuditUnavailable: The record could not be written; what the body did must not be handed out.
         """
-        try:
-            yield event
-        except BrokerError as error:
-            if error.bearer is not None:
-                event.named(error.bearer.principal, impersonated_by=error.bearer.impersonated_by)
-            if isinstance(error, StsError):
-                # Whoever has to mend a trust policy needs AWS's own words, and finds them by the request id.
-                event.details["sts"] = str(error)
-            event.refused(error.reason)
-            raise
-        except asyncio.CancelledError:
-            event.refused("cancelled")
-            raise
-        except BaseException:
-            event.refused("internal_error")
-            raise
-        finally:
-            await self.record(event)
+        return _Attempt(self, event)
 
     async def checkpoint(self) -> None:
         """State where the chain stands, if it moved."""

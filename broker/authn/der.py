@@ -23,17 +23,22 @@ def read(data: bytes, start: int = 0) -> tuple[int, bytes, int]:
     Raises:
         Malformed: Cut short, indefinite length, or a tag of several bytes.
     """
-    if start + 2 > len(data) or data[start] & _MULTI_BYTE_TAG == _MULTI_BYTE_TAG:
+    try:
+        tag, length = data[start : start + 2]
+    except ValueError as error:
+        raise Malformed("no element here") from error
+    if tag & _MULTI_BYTE_TAG == _MULTI_BYTE_TAG:
         raise Malformed("no element here")
-    tag, length, begin = data[start], data[start + 1], start + 2
+    begin = start + 2
     if length >= _LONG_FORM:
         count = length - _LONG_FORM
         if not 0 < count <= _LENGTH_BYTES_MAX or begin + count > len(data):
             raise Malformed("unusable length")
         length, begin = int.from_bytes(data[begin : begin + count], "big"), begin + count
-    if begin + length > len(data):
+    end = begin + length
+    if end > len(data):
         raise Malformed("cut short")
-    return tag, data[begin : begin + length], begin + length
+    return tag, data[begin:end], end
 
 
 def children(content: bytes) -> Iterator[tuple[int, bytes]]:
@@ -60,7 +65,7 @@ def child(content: bytes, tag: int) -> bytes:
     raise Malformed(f"no element {tag:#x}")
 
 
-def sequence(content: bytes, *, required: tuple[int, ...], optional: frozenset[int] = frozenset()) -> dict[int, bytes]:
+def sequence(content: bytes, *, required: frozenset[int], optional: frozenset[int] = frozenset()) -> dict[int, bytes]:
     """The members of a SEQUENCE by tag, in ascending order of tags, each at most once, none unknown.
 
     Strict on purpose: where two readers could disagree about which element is meant, there is no answer.
@@ -69,14 +74,14 @@ def sequence(content: bytes, *, required: tuple[int, ...], optional: frozenset[i
         Malformed: A member missing, repeated, out of order or unknown.
     """
     found: dict[int, bytes] = {}
-    last, offset = -1, 0
-    while offset < len(content):
+    last, offset, size = -1, 0, len(content)
+    while offset < size:
         tag, value, offset = read(content, offset)
         if tag <= last or (tag not in required and tag not in optional):
             raise Malformed(f"element {tag:#x} does not belong here")
         found[tag] = value
         last = tag
-    if any(tag not in found for tag in required):
+    if not found.keys() >= required:
         raise Malformed("an element is missing")
     return found
 

@@ -26,6 +26,11 @@ _KRB_ERROR = 0x7E  # [APPLICATION 30], RFC 4120 section 5.9.1
 _KRB_ERROR_TOKEN_ID = b"\x03\x00"  # RFC 1964 section 1.1
 _CONTEXT = 0xA0
 _SEQUENCE, _OID, _OCTET_STRING, _INTEGER = 0x30, 0x06, 0x04, 0x02
+# RFC 4120 sections 5.5.1 (AP-REQ, all of whose members are required) and 5.2.9 (EncryptedData, where the kvno may be missing).
+_OF_REQUEST = frozenset(range(_CONTEXT, _CONTEXT + 5))
+_OF_ENCRYPTED, _MAYBE_OF_ENCRYPTED = frozenset({_CONTEXT, _CONTEXT + 2}), frozenset({_CONTEXT + 1})
+# RFC 4178 section 4.2.1; [3] is negHints or mechListMIC, [4] mechListMIC.
+_OF_INIT, _MAYBE_OF_INIT = frozenset({_CONTEXT, _CONTEXT + 2}), frozenset({_CONTEXT + 1, _CONTEXT + 3, _CONTEXT + 4})
 
 
 def unverified_token(authorization: str | None) -> UnverifiedToken:
@@ -84,12 +89,8 @@ def authenticator(token: UnverifiedToken) -> bytes:
         if oid != _KERBEROS_OID or content[after_oid : after_oid + 2] != _AP_REQ_TOKEN_ID:
             raise AuthFailed(reason="mechanism_unknown")
         request = der.only(der.only(content[after_oid + 2 :], _AP_REQ), _SEQUENCE)
-        members = der.sequence(request, required=tuple(range(_CONTEXT, _CONTEXT + 5)))
-        encrypted = der.sequence(
-            der.only(members[_CONTEXT + 4], _SEQUENCE),
-            required=(_CONTEXT, _CONTEXT + 2),
-            optional=frozenset({_CONTEXT + 1}),
-        )
+        content = der.only(der.sequence(request, required=_OF_REQUEST)[_CONTEXT + 4], _SEQUENCE)
+        encrypted = der.sequence(content, required=_OF_ENCRYPTED, optional=_MAYBE_OF_ENCRYPTED)
         return der.only(encrypted[_CONTEXT + 2], _OCTET_STRING)
     except der.Malformed as error:
         raise AuthFailed(str(error), reason="token_malformed") from error
@@ -117,12 +118,9 @@ def error_code(token: bytes | None) -> int | None:
 
 
 def _mech_token(init: bytes) -> bytes:
-    """The mechToken of a NegTokenInit (RFC 4178 section 4.2.1; [3] is negHints or mechListMIC, [4] mechListMIC)."""
-    members = der.sequence(
-        der.only(der.only(init, _CONTEXT), _SEQUENCE),
-        required=(_CONTEXT, _CONTEXT + 2),
-        optional=frozenset({_CONTEXT + 1, _CONTEXT + 3, _CONTEXT + 4}),
-    )
+    """The mechToken of a NegTokenInit."""
+    content = der.only(der.only(init, _CONTEXT), _SEQUENCE)
+    members = der.sequence(content, required=_OF_INIT, optional=_MAYBE_OF_INIT)
     return der.only(members[_CONTEXT + 2], _OCTET_STRING)
 
 

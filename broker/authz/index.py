@@ -8,16 +8,18 @@ that give the role.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from functools import lru_cache
 from typing import Any
 
 from broker.core.identity import Identity
 from broker.core.pattern import WILDCARD, PrincipalPattern
-from broker.core.principal import Principal
 from broker.core.roles import RoleName
 from broker.core.rule import Rule
 
 # From so many rules of one name on they are kept in a second form, which need not be gone through one by one.
 _FEW = 64
+# People whose names need not be put together again.
+_REMEMBERED = 4096
 
 _Name = tuple[tuple[str, ...], str] | str
 
@@ -70,7 +72,7 @@ class Index:
             if group in self._of_name:
                 yield self._of_name[group]
         principal = identity.principal
-        for components in _patterns(principal):
+        for components in _patterns(principal.components):
             name = (components, principal.realm)
             if name not in self._of_name:
                 continue
@@ -79,7 +81,7 @@ class Index:
                 yield self._of_name[name]
 
 
-def _patterns(principal: Principal) -> set[tuple[str, ...]]:
+@lru_cache(maxsize=_REMEMBERED)
+def _patterns(own: tuple[str, ...]) -> frozenset[tuple[str, ...]]:
     """The name, and it with a star in each place. Patterns have one star at most (``PrincipalPattern.parse``)."""
-    own = principal.components
-    return {own, *((*own[:place], WILDCARD, *own[place + 1 :]) for place in range(len(own)))}
+    return frozenset({own, *((*own[:place], WILDCARD, *own[place + 1 :]) for place in range(len(own)))})

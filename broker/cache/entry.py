@@ -64,7 +64,9 @@ class EntrySeal:
         self._envelope = envelope
         self._clock = clock
         self._births = births
-        self._lead = self._lead_now()
+        # How far the wall clock is ahead of the seconds since boot. The most that was ever seen counts for what others sealed:
+        # a clock that is set back turns back nothing.
+        self._lead = clock.now().timestamp() - clock.boottime()
 
     def seal(self, credentials: Credentials, *, identity: bytes, lifetime: timedelta) -> tuple[bytes, Held]:
         """The entry, and what it holds. It lives until the credentials end, and never for more than ``lifetime``."""
@@ -106,7 +108,7 @@ class EntrySeal:
 
     def _left(self, expiration: datetime, members: dict[str, Any]) -> timedelta:
         now, booted = self._clock.now(), self._clock.boottime()
-        self._lead = max(self._lead, self._lead_now())
+        self._lead = max(self._lead, now.timestamp() - booted)
         left = expiration - now
         if (age := self._births.age(Birth.of(members))) is not None:
             return min(left, timedelta(seconds=members["life"]) - min(age, _OLD))
@@ -114,13 +116,6 @@ class EntrySeal:
             # Made in the future: the clock of one of the two hosts has been set.
             return _NOTHING
         return min(left, timedelta(seconds=expiration.timestamp() - booted - self._lead))
-
-    def _lead_now(self) -> float:
-        """How far the wall clock is ahead of the seconds since boot.
-
-        The most that was ever seen counts for what other hosts sealed: a clock that is set back turns back nothing.
-        """
-        return self._clock.now().timestamp() - self._clock.boottime()
 
 
 def _members(credentials: Credentials) -> dict[str, Any]:

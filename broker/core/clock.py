@@ -8,8 +8,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
-# Of ISO 8601, without what stands for UTC; strftime(3) takes six times as long.
-_SECONDS_CHARS, _MICROS_CHARS = len("2026-01-31T12:34:56"), len("2026-01-31T12:34:56.123456")
+import orjson
+
+# Of orjson, which takes a fifth of what isoformat() does; several are written for every request.
+_WHOLE_SECONDS = orjson.OPT_UTC_Z | orjson.OPT_OMIT_MICROSECONDS
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -48,9 +50,11 @@ def boot_id() -> str:
 
 def rfc3339(moment: datetime) -> str:
     """``2026-01-31T12:34:56Z``: whole seconds, the only form the SDKs' oldest parsers all accept."""
-    return f"{moment.astimezone(UTC).isoformat(timespec='seconds')[:_SECONDS_CHARS]}Z"
+    return orjson.dumps(moment.astimezone(UTC), option=_WHOLE_SECONDS)[1:-1].decode()
 
 
 def rfc3339_micro(moment: datetime) -> str:
     """The same with microseconds, for records: ``2026-01-31T12:34:56.123456Z``."""
-    return f"{moment.astimezone(UTC).isoformat(timespec='microseconds')[:_MICROS_CHARS]}Z"
+    if not moment.microsecond:
+        return f"{rfc3339(moment)[:-1]}.000000Z"
+    return orjson.dumps(moment.astimezone(UTC), option=orjson.OPT_UTC_Z)[1:-1].decode()

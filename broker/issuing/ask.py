@@ -6,9 +6,9 @@ The record of the attempt is around all of it, and what is learned of the asker 
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
+from types import TracebackType
 
 from broker.audit.event import Event, Kind
 from broker.audit.log import AuditLog
@@ -71,6 +71,38 @@ class Ask:
         return self.job_pass is None and (self.session is None or self.authorization is None)
 
 
+class _Attempt:
+    """See ``Entrance.attempt``."""
+
+    __slots__ = ("_ask", "_audit", "_epochs", "_event", "_since")
+
+    def __init__(self, ask: Ask, event: Event, *, audit: AuditLog, epochs: Epochs) -> None:
+        self._ask, self._event = ask, event
+        self._audit, self._epochs = audit, epochs
+        self._since = 0
+
+    async def __aenter__(self) -> Event:
+        ask, event = self._ask, self._event
+        # Without a ticket or session nobody has attempted anything yet: the client is challenged and nothing is written.
+        if ask.authorization is None and ask.cookie is None:
+            raise AuthRequired(reason="no_token")
+        event.traceparent = ask.traceparent
+        if ask.peer_uid is not None:
+            event.details["peer_uid"] = ask.peer_uid
+        self._since = self._epochs.mark()
+        return event
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        event, identity = self._event, self._ask.identity
+        async with self._audit.attempt(event):
+            if error is not None:
+                raise error
+            if identity is not None and event.kind not in _ENDINGS and not event.is_irrevocable:
+                self._epochs.require(identity.principal, role=event.role or EVERY_ROLE, since=self._since)
+
+
 class Entrance:
     """Names whoever asks, or raises."""
 
@@ -103,20 +135,9 @@ class Entrance:
         event = Event(action=action, resource=printable(resource), request_id=ask.request_id, source_ip=ask.source_ip)
         return self.attempting(ask, event)
 
-    @asynccontextmanager
-    async def attempting(self, ask: Ask, event: Event) -> AsyncIterator[Event]:
+    def attempting(self, ask: Ask, event: Event) -> AbstractAsyncContextManager[Event]:
         """The same, with an event of the caller's making."""
-        # Without a ticket or session nobody has attempted anything yet: the client is challenged and nothing is written.
-        if ask.authorization is None and ask.cookie is None:
-            raise AuthRequired(reason="no_token")
-        event.traceparent = ask.traceparent
-        if ask.peer_uid is not None:
-            event.details["peer_uid"] = ask.peer_uid
-        since = self._epochs.mark()
-        async with self._audit.attempt(event):
-            yield event
-            if ask.identity is not None and event.kind not in _ENDINGS and not event.is_irrevocable:
-                self._epochs.require(ask.identity.principal, role=event.role or EVERY_ROLE, since=since)
+        return _Attempt(ask, event, audit=self._audit, epochs=self._epochs)
 
     async def known(self, ask: Ask, event: Event) -> Identity:
         """Who shows a ticket or a session, with every group that a rule may mean."""

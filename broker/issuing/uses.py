@@ -7,7 +7,8 @@ import hashlib
 from collections import OrderedDict
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
+from functools import lru_cache
+from typing import TypeVar
 
 from broker.audit.event import Event
 from broker.authn.roll import MOST, Kind, Note, Roll
@@ -64,7 +65,7 @@ class Uses:
             "address": event.source_ip,
             "via": event.details["via"],
         }
-        key, started = (principal, _named(members)), self._clock.boottime()
+        key, started = (principal, _named(event.role, members["scope"], members["how"])), self._clock.boottime()
         if started < self._lately.get(key, 0.0):
             return
         now = self._clock.now()
@@ -100,10 +101,10 @@ class Uses:
             await self.write()
 
 
-def _named(members: dict[str, Any]) -> str:
+@lru_cache(maxsize=_LATELY_MAX)
+def _named(role: str | None, scope: str | None, how: str) -> str:
     """A use of the same role and scope in the same way takes the place of the one before, wherever it came from."""
-    same = f"{members['role']} {members['scope']} {members['how']}"
-    return hashlib.sha256(same.encode()).hexdigest()[:_ID_CHARS]
+    return hashlib.sha256(f"{role} {scope} {how}".encode()).hexdigest()[:_ID_CHARS]
 
 
 def _put(table: OrderedDict[_Key, _Value], key: _Key, value: _Value, *, most: int) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-import secrets
+import os
 import time
 from collections.abc import Awaitable, Callable, Sequence
 
@@ -217,7 +217,7 @@ def _answer_errors(refusals: Refusals, health: Health, answered: Answered, *, ht
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
         started = time.perf_counter()
-        request[REQUEST_ID] = secrets.token_hex(_REQUEST_ID_BYTES)
+        request[REQUEST_ID] = os.urandom(_REQUEST_ID_BYTES).hex()
         try:
             response = await handler(request)
         except errors.BrokerError as error:

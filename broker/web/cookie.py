@@ -22,7 +22,9 @@ def of(request: web.Request) -> str | None:
     Raises:
         BadRequest: There are two, and no telling which is the user's.
     """
-    pairs = (pair.partition("=") for line in request.headers.getall(hdrs.COOKIE, ()) for pair in line.split(";"))
+    if hdrs.COOKIE not in request.headers:
+        return None
+    pairs = (pair.partition("=") for line in request.headers.getall(hdrs.COOKIE) for pair in line.split(";"))
     found = [value.strip() for name, _, value in pairs if name.strip() == wire.SESSION_COOKIE]
     if len(found) > 1:
         raise BadRequest("two session cookies", hint=f"send one cookie {wire.SESSION_COOKIE}")

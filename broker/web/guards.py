@@ -17,6 +17,7 @@ from broker import wire, wire_operators, wire_secrets
 from broker.core.errors import AccessDenied, BadRequest, CrossSiteBlocked, HostNotAllowed, UnsupportedMediaType
 from broker.web.address import Address, Network
 
+_VERSIONS = (HttpVersion10, HttpVersion11)
 _CHANGING = frozenset({hdrs.METH_POST, hdrs.METH_PUT, hdrs.METH_DELETE, hdrs.METH_PATCH})
 # No browser comes to the operators' door, whatever it asks; nor to a secret, or a page could have one read, and recorded.
 _NO_PAGES = (wire_operators.PREFIX, wire_secrets.SECRETS_PATH)
@@ -26,6 +27,7 @@ _SINGLE = (hdrs.AUTHORIZATION, hdrs.HOST, hdrs.ORIGIN, "Sec-Fetch-Site", wire.DP
 # What curl -d sends when nobody says otherwise. It is read as JSON like the other; the header that no foreign page can
 # set is what keeps pages out, not the media type.
 _FORM = "application/x-www-form-urlencoded"
+_JSON_TYPES = (wire.JSON, _FORM)
 # Forms of our own page, which works without a script and so cannot set the header. They count for a session only, and carry
 # what only its page can have (``portal.forms``).
 FORMS = "/page/"
@@ -33,6 +35,7 @@ FORMS = "/page/"
 PROBES = frozenset({"/healthz", "/readyz"})
 # The same for everybody, and what the page is dressed in that tells somebody of the right name.
 _ASSETS = frozenset({"/page.css", "/page.js", "/icon.svg"})
+_FOR_ANYBODY = PROBES | _ASSETS
 # host [":" port], RFC 9110 section 7.2. User information or a path in it is nobody's typing.
 _HOST = re.compile(r"(?:\[(?P<address>[0-9a-f:.]+)\]|(?P<name>[a-z0-9_.-]+))(?::(?P<port>[0-9]{1,5}))?")
 
@@ -75,57 +78,57 @@ def check(
         CrossSiteBlocked: Another page asks, or a changing request lacks the header that no foreign page can set.
         UnsupportedMediaType: A body that does not claim to be plain JSON.
     """
-    headers = request.headers
+    headers, path = request.headers, request.path
     if networks and address and not any(address in network for network in networks):
         raise AccessDenied(reason="network_not_allowed")
     _refuse_odd_forms(request)
-    if request.path not in PROBES | _ASSETS and host_of(request) not in hostnames:
+    if path not in _FOR_ANYBODY and host_of(request) not in hostnames:
         raise HostNotAllowed
     _refuse_foreign_pages(request)
     is_changing = request.method in _CHANGING
-    if is_changing and request.path.startswith(FORMS):
+    if is_changing and path.startswith(FORMS):
         _require_own_form(request)
         return
-    if (is_changing or request.path.startswith(_NO_PAGES)) and (
-        headers.get(wire.REQUEST_HEADER) != wire.REQUEST_HEADER_VALUE
-    ):
+    if (is_changing or path.startswith(_NO_PAGES)) and headers.get(wire.REQUEST_HEADER) != wire.REQUEST_HEADER_VALUE:
         raise CrossSiteBlocked(reason="request_header_missing")
     if is_changing:
-        if request.body_exists and request.content_type not in (wire.JSON, _FORM):
+        if request.body_exists and request.content_type not in _JSON_TYPES:
             raise UnsupportedMediaType
         if hdrs.CONTENT_ENCODING in headers:
             raise UnsupportedMediaType(hint="send the body as it is, without Content-Encoding")
 
 
 def _refuse_odd_forms(request: web.Request) -> None:
-    if request.version not in (HttpVersion10, HttpVersion11):
+    headers = request.headers
+    if request.version not in _VERSIONS:
         raise BadRequest("another HTTP version", hint="send HTTP/1.1")
     if not request.raw_path.startswith("/"):
         # An absolute-form target would take the place of the Host header (RFC 9112 section 3.2.2).
         raise BadRequest("absolute-form request target", hint="send the path alone as the request target")
     for name in _SINGLE:
-        if len(request.headers.getall(name, ())) > 1:
+        if name in headers and len(headers.getall(name)) > 1:
             raise BadRequest(f"more than one {name}", hint=f"send one {name} header")
-    if hdrs.HOST not in request.headers:
+    if hdrs.HOST not in headers:
         # Nobody who speaks HTTP/1.1 leaves it out (RFC 9112 section 3.2); HTTP/0.9 cannot send it.
         raise BadRequest("no Host", hint="send HTTP/1.1 with a Host header")
-    coding = request.headers.get(hdrs.TRANSFER_ENCODING)
+    coding = headers.get(hdrs.TRANSFER_ENCODING)
     if coding is not None and (coding.lower() != "chunked" or request.version == HttpVersion10):
         # RFC 9112 section 6.1: where two parties read the end of a body differently, a second request hides in it.
         raise BadRequest("a transfer coding other than chunked", hint="send the body with Content-Length")
 
 
 def _refuse_foreign_pages(request: web.Request) -> None:
-    if request.headers.get("Sec-Fetch-Site") in _FOREIGN_SITES:
+    headers = request.headers
+    if headers.get("Sec-Fetch-Site") in _FOREIGN_SITES:
         raise CrossSiteBlocked(reason="fetch_metadata", hint="open the broker's address yourself")
-    origin = request.headers.get(hdrs.ORIGIN)
+    origin = headers.get(hdrs.ORIGIN)
     if origin is None:
         return
     # Our own page is the one whose origin is this very address, port included (RFC 6454 section 7). Where somebody else ends
     # TLS for us, its scheme is not ours. Where we do, a page that came without TLS may be anybody's on the way.
     scheme, _, authority = origin.lower().partition("://")
     schemes = ("https",) if request.secure else ("http", "https")
-    if scheme not in schemes or authority != request.headers.get(hdrs.HOST, "").lower():
+    if scheme not in schemes or authority != headers.get(hdrs.HOST, "").lower():
         raise CrossSiteBlocked(reason="foreign_origin", hint="open the broker's address yourself")
 
 
