@@ -12,7 +12,18 @@ from importlib.metadata import version
 from pathlib import Path
 
 # Packages whose speed is in the numbers.
-_PACKAGES = ("aiohttp", "cryptography", "gssapi", "orjson", "prometheus-client", "uvloop", "zerotrust-kerberos-link")
+_PACKAGES = (
+    "aiohttp",
+    "cryptography",
+    "gssapi",
+    "hiredis",
+    "orjson",
+    "prometheus-client",
+    "pyjwt",
+    "redis",
+    "uvloop",
+    "zerotrust-kerberos-link",
+)
 # Runnable processes a core, before we add ours. From about here neighbours show in single rounds.
 _BUSY = 0.25
 

@@ -1,4 +1,4 @@
-"""Everything that takes part, started for one run and gone after it: realm, strict STS, broker, Apache."""
+"""Everything that takes part, started for one run and gone after it: realm, strict STS, broker, and its peers."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.apache import Apache
+from bench.naive_process import NaiveBroker
 from bench.processes import Cores, on_core
 from tests.fakes.broker import BrokerProcess, configuration
 from tests.fakes.certificates import server_certificate
 from tests.fakes.realm import Realm
+from tests.fakes.redis import RedisServer
 from tests.fakes.sts import StrictSts, demo_world
 
 USER = "alice"
@@ -34,6 +36,7 @@ class Stage:
 
     broker: BrokerProcess
     apache: Apache
+    naive: NaiveBroker
     sts: StrictSts
     client: Mapping[str, str]
     folder: Path
@@ -64,6 +67,7 @@ def stage(cores: Cores) -> Iterator[Stage]:
         with on_core(cores.load):
             realm = stack.enter_context(Realm.start(folder / "realm", principals={USER: "only-for-this-run"}))
             sts = stack.enter_context(StrictSts(demo_world()))
+            redis = stack.enter_context(RedisServer.start(folder / "redis"))
         keytab = realm.keytab(folder / "http.keytab", "HTTP/localhost")
         home = folder / "broker"
         home.mkdir(mode=0o700)
@@ -81,10 +85,14 @@ def stage(cores: Cores) -> Iterator[Stage]:
         with on_core(cores.server):
             stack.enter_context(broker)
             stack.enter_context(apache)
+            naive = stack.enter_context(
+                NaiveBroker(folder / "naive", keytab=keytab, realm=realm.env, redis=redis, settings=settings)
+            )
         client = realm.kinit(USER, folder / "ccache")
         yield Stage(
             broker=broker,
             apache=apache,
+            naive=naive,
             sts=sts,
             client=client,
             folder=folder,

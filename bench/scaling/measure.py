@@ -20,10 +20,10 @@ from urllib.parse import urlsplit
 
 from bench import load, tokens
 from bench.load import CONNECTIONS
+from bench.negotiate import begin_session
 from bench.processes import Cores, on_core
 from broker import wire
 from tests.fakes.broker import BrokerProcess, configuration
-from tests.fakes.operator import send
 from tests.fakes.realm import Realm
 from tests.fakes.redis import RedisServer
 from tests.fakes.sts import StrictSts, demo, demo_world
@@ -33,7 +33,7 @@ ROLES = 1000  # Each is a set of credentials to be fetched and kept.
 SESSIONS = 90  # Of one person a hundred are noted (broker.authn.roll).
 _ROUNDS, _REQUESTS, _WARM_UP = 5, 500, 300
 _CONTEXT = multiprocessing.get_context("spawn")
-_FORBIDDEN, _NO_CONTENT = "forbidden", 204
+_FORBIDDEN = "forbidden"
 _TURNS_GONE_SECONDS = 3  # Whose turn it is to fetch is kept for 1.5 s (broker.cache.turns).
 # As in bench/stage.py: /tmp may be no disk.
 _DISK = "/var/tmp"  # noqa: S108  # mkdtemp makes a folder of our own in it
@@ -71,15 +71,10 @@ class Bench:
             raise RuntimeError("the broker has ended")
         return self.broker.process.pid
 
-    def cookie(self) -> str:
+    def cookie(self) -> bytes:
         """A session."""
-        token = base64.b64encode(self.realm.client_token(self.client)).decode()
-        headers = [("Host", f"localhost:{self.port}"), ("Authorization", f"Negotiate {token}")]
-        mark = (wire.REQUEST_HEADER, wire.REQUEST_HEADER_VALUE)
-        answer = send(self.broker.url, "POST", wire.SESSIONS_PATH, [*headers, mark, ("Content-Length", "0")])
-        if answer.status != _NO_CONTENT:
-            raise RuntimeError(f"no session: {answer.status} {answer.body!r}")
-        return answer.headers["Set-Cookie"].partition(";")[0]
+        token = base64.b64encode(self.realm.client_token(self.client))
+        return begin_session(self.port, b"Negotiate " + token)
 
     def request(self, role: str, header: bytes) -> bytes:
         """For credentials; the header says who asks."""
@@ -137,7 +132,7 @@ def measure() -> Alone:
                 made = maker.submit(tokens.make, count + CONNECTIONS, SERVICE).result()
                 return [bench.request("role0", b"Authorization: " + token) for token in made]
 
-            session = f"Cookie: {bench.cookie()}".encode()
+            session = b"Cookie: " + bench.cookie()
             volley(by_ticket(_WARM_UP))
             kinds: dict[str, list[Cost]] = {"ticket": [], "session": [], "refused": []}
             empty, rest = bench.redis_size(), bench.pss()

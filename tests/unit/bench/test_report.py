@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bench import growth, helper, negotiate
-from bench.negotiate import Measured, Round
+from bench.negotiate import APACHE, BROKER, NAIVE, Measured, Round
 from bench.report import BEGIN, END, recorded, remarks, table
 from bench.row import Part, Row, alone, compared
 
@@ -28,7 +28,20 @@ def measured(*, cpu: float, p99: float, share: float = 0.05) -> Measured:
 
 
 def a_round(*, cpu: float = 100.0, p99: float = 1.0, share: float = 0.05) -> Round:
-    return Round(first="apache", broker=measured(cpu=cpu, p99=p99, share=share), apache=measured(cpu=200.0, p99=4.0))
+    """With a session everybody takes a tenth of what a ticket takes, but Apache, which takes a twentieth."""
+    return Round(
+        order=[],
+        ticket={
+            BROKER: measured(cpu=cpu, p99=p99, share=share),
+            APACHE: measured(cpu=200.0, p99=4.0),
+            NAIVE: measured(cpu=400.0, p99=8.0),
+        },
+        session={
+            BROKER: measured(cpu=cpu / 10, p99=0.3),
+            APACHE: measured(cpu=10.0, p99=0.2),
+            NAIVE: measured(cpu=40.0, p99=0.8),
+        },
+    )
 
 
 A_PAIR = helper.Pair(helper_ms=15.0, curl_ms=10.0, interpreter_ms=7.0)
@@ -48,9 +61,23 @@ def rows(found: Round) -> list[Row]:
     return [row for part in parts(found).values() for row in part.rows]
 
 
-def test_rows_hold_the_ratio_of_cpu_of_tail_of_the_helper_and_of_growth() -> None:
+def test_rows_hold_the_ratio_to_the_peer_that_each_names() -> None:
     found = [(row.number, row.value.value) for row in rows(a_round())]
-    assert found == [(1, 0.5), (2, 0.25), (5, 1.5), (5, 1.5), (5, 1.5), (5, 1.5), (8, 1.03)]
+    assert found[:5] == [(1, 0.5), (2, 0.25), (3, 1.0), (4, 0.25), (4, 0.25)]
+    assert found[5:] == [(5, 1.5), (5, 1.5), (5, 1.5), (5, 1.5), (8, 1.03)]
+
+
+def test_a_row_is_made_of_ratios_within_each_round_and_not_of_medians() -> None:
+    slow = a_round(cpu=400.0)
+    slow = Round(order=[], ticket={**slow.ticket, NAIVE: measured(cpu=4000.0, p99=1.0)}, session=slow.session)
+    row = next(row for row in negotiate.part([a_round(), slow]).rows if row.number == 4)
+    assert row.value.value == pytest.approx((100 / 400 + 400 / 4000) / 2)
+
+
+def test_tails_with_a_session_and_the_generators_shares_are_told_of_every_server() -> None:
+    said = "\n".join(negotiate.part([a_round()]).remarks)
+    assert "With a session, p99 in ms: broker 0.3, apache 0.2, naive 0.8." in said
+    assert "by ticket broker 5%, apache 5%, naive 5%; by session broker 5%, apache 5%, naive 5%" in said
 
 
 def test_a_goal_is_reached_at_its_very_number_and_missed_beyond_it() -> None:
@@ -68,7 +95,7 @@ def test_a_figure_without_a_peer_is_held_against_its_goal_itself() -> None:
 
 def test_every_line_of_the_table_has_the_same_width() -> None:
     lines = table([*rows(a_round()), alone(10, "memory", "MB", ours=[59.0], goal=60.0)]).splitlines()
-    assert len(lines) == 10
+    assert len(lines) == 13
     assert len({len(line) for line in lines}) == 1
 
 
