@@ -18,6 +18,7 @@ pytestmark = pytest.mark.timeout(600)
 
 UNIT = "zerotrust-broker"
 SOCKET, INSTANCE = "zerotrust-broker.socket", "zerotrust-broker@1.service"
+_SSSD = "*/krb5/plugins/authdata/sssd_pac_plugin.so"
 # As an administrator writes it, with this machine's names: a secret out of a plain file, one out of an encrypted one.
 _CREDENTIALS = f"""
 [Service]
@@ -106,6 +107,25 @@ def test_it_serves_with_secrets_that_systemd_hands_to_it_alone(running: Host) ->
     assert running.machine.read(given) == running.redis.password
     assert running.machine.run("runuser", "--user", "nobody", "--", "cat", given, check=False).returncode == 1
     assert running.redis.password not in running.machine.run("systemctl", "show", UNIT).stdout
+
+
+def test_an_sssd_that_does_not_answer_holds_up_nobody(running: Host) -> None:
+    machine, (plugin,) = running.machine, Path("/usr/lib").glob(_SSSD)
+    machine.copy(plugin, str(plugin))
+    machine.write("/etc/systemd/system/pac.socket", "[Socket]\nListenStream=/var/lib/sss/pipes/pac\n")
+    # Takes the socket and reads nothing from it.
+    machine.write("/etc/systemd/system/pac.service", "[Service]\nExecStart=/bin/sleep infinity\n")
+    machine.run("systemctl", "daemon-reload")
+    machine.run("systemctl", "start", "pac.socket")
+    try:
+        machine.run("systemctl", "restart", UNIT)
+        with machine.network():
+            connection = running.connect()
+            assert running.ask(connection)[0] == 200
+            connection.close()
+    finally:
+        machine.run("systemctl", "stop", "pac.socket", "pac.service")
+        machine.run("rm", "-r", str(plugin.parent), "/var/lib/sss")
 
 
 def test_what_happens_has_a_number_in_the_journal_that_the_catalog_explains(running: Host) -> None:
