@@ -10,7 +10,7 @@ from pathlib import Path
 from types import FrameType
 from typing import NamedTuple, NoReturn
 
-from bench import growth, helper, machine, negotiate, report
+from bench import helper, machine, negotiate, report, sizes
 from bench.processes import Cores
 from bench.stage import stage
 
@@ -47,13 +47,13 @@ def main() -> None:
     chance = random.Random()  # noqa: S311  # the order of the rounds
     with stage(cores) as here:
         rounds = negotiate.measure(here, cores, rounds=size.rounds, requests=size.requests, chance=chance)
-        grown = growth.measure(rounds=size.rounds, chance=chance)
         pairs = helper.measure(here, cores, pairs=size.pairs)
+    alone = sizes.measure(cores, full=arguments.full, chance=chance)
 
     parts = {
         "negotiate": negotiate.part(rounds),
         "helper": helper.part(pairs),
-        "growth": growth.part(grown, rounds),
+        **alone,
     }
     table = report.table([row for part in parts.values() for row in part.rows])
     remarks = report.remarks(facts, parts)

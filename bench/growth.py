@@ -1,97 +1,106 @@
-"""What a decision costs under a long policy and under a short one: CPU time of ``decide()``, the two in turn."""
+"""What a warm request costs under a long policy: goal 8, for rules and principals.
+
+Brokers with policies of different lengths, all at once; ten people, whose rules stand anywhere in them, ask each in turn.
+"""
 
 from __future__ import annotations
 
-import dataclasses
-import gc
+import contextlib
 import random
+import statistics
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
 
-from bench.negotiate import BROKER, Round
+from bench.ground import PEOPLE, Ground
 from bench.row import Part, compared
-from broker.authz.policy import Policy, decide
-from broker.authz.supposed import Supposed
-from broker.core.pattern import PrincipalPattern
-from broker.core.roles import Hop, Role, RoleArn, RoleName
-from broker.core.rule import Requirements, Rule
+from tests.fakes.broker import BrokerProcess
+from tests.fakes.until import eventually
 
 FEW, MANY = 10, 100_000
-_DECISIONS = 2000
-_NOW = datetime(2026, 1, 31, 12, 0, 0, tzinfo=UTC)
-_HERE = ip_address("127.0.0.1")
-_ROLES = 10
+# So many fit into the shortest policy.
+ASKERS = PEOPLE[:FEW]
+_WARM_UP = 400
+_RELOADED = "are in force"  # In the log, behind a reload.
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
-    """One round: CPU microseconds a decision, with few rules and with many."""
+class Growth:
+    """By the number of rules: CPU microseconds a request in each round, and seconds from the start until it listened.
 
-    few_us: float
-    many_us: float
+    Attributes:
+        reload: Seconds from SIGHUP until the longest policy was in force; None where that was not measured.
+    """
 
-
-def measure(*, rounds: int, chance: random.Random) -> list[Pair]:
-    """A round asks for as many different people under both policies, in random order."""
-    few, many = _policy(FEW), _policy(MANY)
-    gc.freeze()
-    found = []
-    for _ in range(rounds):
-        costs = {}
-        for policy, rules in chance.sample([(few, FEW), (many, MANY)], k=2):
-            askers = [chance.randrange(rules) for _ in range(_DECISIONS)]
-            costs[rules] = _cost(policy, askers)
-        found.append(Pair(few_us=costs[FEW], many_us=costs[MANY]))
-    return found
+    cpu_us: Mapping[int, Sequence[float]]
+    start: Mapping[int, float]
+    reload: float | None
 
 
-def part(grown: Sequence[Pair], rounds: Sequence[Round]) -> Part:
-    """The row of goal 8: a measured request, and the difference that the policy makes."""
+def measure(
+    here: Ground, *, sizes: Sequence[int], rounds: int, requests: int, chance: random.Random, reload: bool
+) -> Growth:
+    """A round asks all brokers, in random order; the sizes are from few to many.
+
+    Raises:
+        UnexpectedAnswer: Somebody was refused.
+    """
+    brokers: dict[int, BrokerProcess] = {}
+    start: dict[int, float] = {}
+    cpu: dict[int, list[float]] = {size: [] for size in sizes}
+    with contextlib.ExitStack() as stack:
+        for size in sizes:
+            began = time.monotonic()
+            broker = here.broker(f"rules-{size}", aws=here.generous(), rules=rules(size, chance=chance))
+            brokers[size] = stack.enter_context(broker)
+            start[size] = time.monotonic() - began
+            here.volley(brokers[size], _WARM_UP, people=len(ASKERS))
+        for _ in range(rounds):
+            for size in chance.sample(sizes, k=len(sizes)):
+                done = here.volley(brokers[size], requests, people=len(ASKERS))
+                cpu[size].append(done.server_cpu / done.count * 1e6)
+        took = _reload(brokers[sizes[-1]]) if reload else None
+    return Growth(cpu, start, took)
+
+
+def rules(number: int, *, chance: random.Random) -> list[dict[str, Any]]:
+    """A rule for each of so many principals, in no order; ``ASKERS`` are among them.
+
+    Raises:
+        ValueError: Fewer than ``ASKERS``.
+    """
+    if number < len(ASKERS):
+        raise ValueError(f"{number} rules have no room for {len(ASKERS)} people")
+    names = [*ASKERS, *(f"somebody{count}" for count in range(number - len(ASKERS)))]
+    chance.shuffle(names)
+    return [{"name": f"for-{name}", "principals": [f"{name}@EXAMPLE.COM"], "roles": ["developer"]} for name in names]
+
+
+def part(found: Growth) -> Part:
+    """The row of goal 8 about rules."""
+    few, many = min(found.cpu_us), max(found.cpu_us)
     row = compared(
         8,
-        "the first row's request where the policy has 100,000 rules, against 10: server CPU (decisions timed alone)",
+        f"warm Negotiate request under {many:,} rules and principals, against {few:,}: server CPU",
         "us",
-        ours=[
-            each.ticket[BROKER].cpu_us + pair.many_us - pair.few_us for each, pair in zip(rounds, grown, strict=True)
-        ],
-        peer=[each.ticket[BROKER].cpu_us for each in rounds],
+        ours=found.cpu_us[many],
+        peer=found.cpu_us[few],
         goal=1.20,
     )
-    return Part([row], [dataclasses.asdict(each) for each in grown])
+    costs = ", ".join(f"{size:,}: {statistics.median(costs):.0f} us" for size, costs in found.cpu_us.items())
+    listens = {size: f"{found.start[size]:.1f} s after its start" for size in (few, many)}
+    starts = f"With {many:,} rules the broker listened {listens[many]}, with {few:,} {listens[few]}"
+    reload = "" if found.reload is None else f"; a reload of {many:,} was in force after {found.reload:.1f} s"
+    return Part([row], asdict(found), [f"CPU a request by the number of rules: {costs}.", f"{starts}{reload}."])
 
 
-def _cost(policy: Policy, askers: list[int]) -> float:
-    asked = [
-        (Supposed(Supposed.named(f"user{number}@EXAMPLE.COM")).identity(now=_NOW), RoleName(f"role{number % _ROLES}"))
-        for number in askers
-    ]
-    started = time.process_time()
-    for identity, role in asked:
-        decide(policy, identity=identity, role=role, address=_HERE, now=_NOW)
-    return (time.process_time() - started) / len(asked) * 1_000_000
-
-
-def _policy(rules: int) -> Policy:
-    roles = {role.name: role for role in map(_role, range(_ROLES))}
-    return Policy(
-        roles=roles,
-        rules=[
-            Rule(
-                name=f"rule{number}",
-                principals=(PrincipalPattern.parse(f"user{number}@EXAMPLE.COM"),),
-                groups=(f"EXAMPLE.COM\\team{number}",),
-                networks=(),
-                require=Requirements(),
-                roles=frozenset({RoleName(f"role{number % _ROLES}")}),
-            )
-            for number in range(rules)
-        ],
-    )
-
-
-def _role(number: int) -> Role:
-    hop = Hop(arn=RoleArn.parse(f"arn:aws:iam::111122223333:role/R{number}"), external_id="x-1")
-    return Role(name=RoleName(f"role{number}"), chain=(hop,), duration=timedelta(hours=1))
+def _reload(broker: BrokerProcess) -> float:
+    """One rule less."""
+    broker.settings["rules"] = broker.settings["rules"][1:]
+    broker.write_configuration()
+    before = broker.output.read_text().count(_RELOADED)
+    began = time.monotonic()
+    broker.reload()
+    eventually(lambda: broker.output.read_text().count(_RELOADED) > before)
+    return time.monotonic() - began

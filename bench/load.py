@@ -71,9 +71,9 @@ def fire(requests: Sequence[bytes], *, port: int, server: int, status: int = 200
         for connection in connections:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         left = iter(requests)
-        _exchange(connections, (next(left) for _ in connections), status=status)
+        exchange(connections, (next(left) for _ in connections), status=status)
         meter, own, started = Meter(server), time.process_time(), time.perf_counter()
-        latencies = _exchange(connections, left, status=status)
+        latencies = exchange(connections, left, status=status)
         wall, load_cpu, server_cpu = time.perf_counter() - started, time.process_time() - own, meter.seconds()
     finally:
         for connection in connections:
@@ -82,8 +82,8 @@ def fire(requests: Sequence[bytes], *, port: int, server: int, status: int = 200
     return Volley(count=len(latencies), wall=wall, server_cpu=server_cpu, load_cpu=load_cpu, latencies=latencies)
 
 
-def _exchange(connections: Sequence[socket.socket], requests: Iterator[bytes], *, status: int) -> list[float]:
-    """Keep every connection busy until the requests are used up; return the latencies."""
+def exchange(connections: Sequence[socket.socket], requests: Iterator[bytes], *, status: int) -> list[float]:
+    """Keep every connection busy until the requests are used up; return the latencies. Raises as ``fire`` does."""
     clock = time.perf_counter
     latencies: list[float] = []
     # By descriptor: the connection, when its request left, and what of the answer is here already.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bench import growth, helper, negotiate
+from bench import helper, negotiate
 from bench.negotiate import APACHE, BROKER, NAIVE, Measured, Round
 from bench.report import BEGIN, END, recorded, remarks, table
 from bench.row import Part, Row, alone, compared
@@ -46,14 +46,12 @@ def a_round(*, cpu: float = 100.0, p99: float = 1.0, share: float = 0.05) -> Rou
 
 A_PAIR = helper.Pair(helper_ms=15.0, curl_ms=10.0, interpreter_ms=7.0)
 PAIRS = {way: [A_PAIR] for way in (helper.HTTP, helper.SOCKET, helper.HTTPS, helper.AGENT)}
-GROWN = growth.Pair(few_us=4.0, many_us=7.0)
 
 
 def parts(found: Round) -> dict[str, Part]:
     return {
         "negotiate": negotiate.part([found]),
         "helper": helper.part(PAIRS),
-        "growth": growth.part([GROWN], [found]),
     }
 
 
@@ -64,7 +62,7 @@ def rows(found: Round) -> list[Row]:
 def test_rows_hold_the_ratio_to_the_peer_that_each_names() -> None:
     found = [(row.number, row.value.value) for row in rows(a_round())]
     assert found[:5] == [(1, 0.5), (2, 0.25), (3, 1.0), (4, 0.25), (4, 0.25)]
-    assert found[5:] == [(5, 1.5), (5, 1.5), (5, 1.5), (5, 1.5), (8, 1.03)]
+    assert found[5:] == [(5, 1.5), (5, 1.5), (5, 1.5), (5, 1.5)]
 
 
 def test_a_row_is_made_of_ratios_within_each_round_and_not_of_medians() -> None:
@@ -95,7 +93,7 @@ def test_a_figure_without_a_peer_is_held_against_its_goal_itself() -> None:
 
 def test_every_line_of_the_table_has_the_same_width() -> None:
     lines = table([*rows(a_round()), alone(10, "memory", "MB", ours=[59.0], goal=60.0)]).splitlines()
-    assert len(lines) == 13
+    assert len(lines) == 12
     assert len({len(line) for line in lines}) == 1
 
 
