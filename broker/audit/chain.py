@@ -10,8 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -31,16 +30,14 @@ class BrokenRecord(ValueError):
     """A line is not the record that belongs at its place."""
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
+class Head(NamedTuple):
     """Where a chain stands: the last record's number and the hash of its line."""
 
     seq: int = 0
     digest: str = _FIRST_PREV
 
 
-@dataclass(frozen=True, slots=True)
-class Position:
+class Position(NamedTuple):
     """Whose chain, and where it stands."""
 
     instance: str

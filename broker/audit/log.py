@@ -13,11 +13,10 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from broker.audit.alert import Severity, alert
 from broker.audit.chain import BrokenRecord, Position, require_recordable
@@ -57,8 +56,7 @@ _T = TypeVar("_T")
 Observer = Callable[[Event], None]
 
 
-@dataclass(frozen=True, slots=True)
-class _Waiting:
+class _Waiting(NamedTuple):
     """A record on its way to the disk, who waits for it, and until when (the event loop's clock)."""
 
     members: Members

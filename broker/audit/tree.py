@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import islice
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 HASH_BYTES = 32
 
@@ -37,8 +36,7 @@ def node_hash(left: bytes, right: bytes) -> bytes:
 LOST = bytes(HASH_BYTES)
 
 
-@dataclass(frozen=True, slots=True)
-class Frontier:
+class Frontier(NamedTuple):
     """A tree of ``size`` leaves by the roots of its perfect subtrees, from left to right, the largest first."""
 
     size: int = 0

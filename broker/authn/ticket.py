@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import gssapi
 from gssapi import raw
@@ -44,8 +44,7 @@ class RealmRules:
     allow_impersonation: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Ticket:
+class Ticket(NamedTuple):
     """The facts, before any of them was judged. ``logon`` is None without Active Directory's part of a PAC.
 
     ``transited`` are the services that obtained the ticket in the user's name (S4U2Proxy), and None where it is the user's own

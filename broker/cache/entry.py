@@ -7,9 +7,8 @@ jump of the wall clock, on whichever host, makes an entry live longer.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -43,8 +42,7 @@ class Tampered(Exception):
         self.reason = reason
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
+class Held(NamedTuple):
     """What an entry holds, and how long it still lives by every clock there is."""
 
     credentials: Credentials

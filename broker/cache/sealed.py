@@ -12,9 +12,9 @@ import hmac
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache
+from typing import NamedTuple
 
 from broker import wire
 from broker.cache.entry import SHORTEST_LEFT, EntrySeal, Held, Spent, Tampered
@@ -36,8 +36,7 @@ _REMEMBERED = 4096
 _Shared = tuple[object, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class _Place:
+class _Place(NamedTuple):
     """Where a grant's credentials lie, as long as its principal's epoch lasts."""
 
     grant: Grant

@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from broker.core.clock import Clock
 
@@ -25,8 +24,7 @@ _NEVER = datetime.max.replace(tzinfo=UTC)
 _ROUNDED = 0.01
 
 
-@dataclass(frozen=True, slots=True)
-class Birth:
+class Birth(NamedTuple):
     """A moment by the seconds since a boot."""
 
     boot: str

@@ -30,18 +30,18 @@ PLAIN = Ticket(
     logon=None,
     transited=None,
 )
-OF_A_DOMAIN = replace(PLAIN, logon=LOGON)
+OF_A_DOMAIN = PLAIN._replace(logon=LOGON)
 ASSERTED = replace(LOGON, groups=LOGON.groups | {pac.SERVICE_ASSERTED_IDENTITY})
 
 
 @pytest.mark.parametrize("enctype", [17, 18, 19, 20])
 def test_aes_sessions_are_taken(enctype: int) -> None:
-    assert replace(PLAIN, enctype=enctype).admit(ALICE, realms={REALM: RealmRules()}) == frozenset()
+    assert PLAIN._replace(enctype=enctype).admit(ALICE, realms={REALM: RealmRules()}) == frozenset()
 
 
 @pytest.mark.parametrize("enctype", [1, 3, 16, 23, 24, 25, 26])
 def test_sessions_of_des_rc4_and_camellia_are_refused(enctype: int) -> None:
-    assert refusal(replace(PLAIN, enctype=enctype), RealmRules()) == (AuthFailed, "session_key_not_aes")
+    assert refusal(PLAIN._replace(enctype=enctype), RealmRules()) == (AuthFailed, "session_key_not_aes")
 
 
 def test_a_realm_that_is_not_served_is_denied_whatever_its_ticket_says() -> None:
@@ -53,10 +53,10 @@ def test_a_realm_that_is_not_served_is_denied_whatever_its_ticket_says() -> None
 @pytest.mark.parametrize(
     ("ticket", "by"),
     [
-        (replace(PLAIN, transited=("HTTP/front@R",)), ("HTTP/front@R",)),
-        (replace(PLAIN, transited=("HTTP/front@R",), logon=ASSERTED), ("HTTP/front@R",)),
-        (replace(PLAIN, transited=()), ()),
-        (replace(PLAIN, logon=ASSERTED), ()),
+        (PLAIN._replace(transited=("HTTP/front@R",)), ("HTTP/front@R",)),
+        (PLAIN._replace(transited=("HTTP/front@R",), logon=ASSERTED), ("HTTP/front@R",)),
+        (PLAIN._replace(transited=()), ()),
+        (PLAIN._replace(logon=ASSERTED), ()),
     ],
 )
 def test_a_ticket_that_a_service_obtained_in_a_users_name_needs_the_operators_word(
@@ -94,11 +94,11 @@ def test_neither_extra_sids_nor_resource_groups_of_a_foreign_pac_reach_into_our_
     logon = replace(pac.groups((PAC / "foreign.ndr").read_bytes()), account="alice")
     theirs, ours = logon.domain_sid, "S-1-5-21-1004336348-1177238915-682003330"
     assert {f"{ours}-519", f"{ours}-1401"} <= logon.groups
-    counted = replace(PLAIN, logon=logon).admit(ALICE, realms={REALM: RealmRules(domain_sid=theirs)})
+    counted = PLAIN._replace(logon=logon).admit(ALICE, realms={REALM: RealmRules(domain_sid=theirs)})
     assert counted
     assert not {sid for sid in counted if not sid.startswith(f"{theirs}-")}
     # And their realm cannot pass for our domain either.
-    assert refusal(replace(PLAIN, logon=logon), RealmRules(domain_sid=ours)) == (AuthFailed, "pac_of_another_domain")
+    assert refusal(PLAIN._replace(logon=logon), RealmRules(domain_sid=ours)) == (AuthFailed, "pac_of_another_domain")
 
 
 @pytest.mark.parametrize("name", ["Alice", "ALICE", "alice.liddell", "alice$"])
@@ -110,7 +110,7 @@ def test_whoever_comes_by_another_name_than_the_accounts_is_refused(name: str, r
 
 
 def test_a_machine_without_its_dollar_is_no_user() -> None:
-    machine = replace(PLAIN, logon=replace(LOGON, account="alice$"))
+    machine = PLAIN._replace(logon=replace(LOGON, account="alice$"))
     assert refusal(machine, RealmRules()) == (AuthFailed, "name_not_of_account")
     machine.admit(Principal.parse(f"alice$@{REALM}"), realms={REALM: RealmRules()})
 
