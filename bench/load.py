@@ -50,33 +50,36 @@ def enter(core: int) -> None:
     os.sched_setaffinity(0, {core})
 
 
-def fire(requests: Sequence[bytes], *, port: int, server: int, status: int = 200) -> Volley:
+def fire(
+    requests: Sequence[bytes], *, port: int, server: int, status: int = 200, connections: int = CONNECTIONS
+) -> Volley:
     """Send whole requests to 127.0.0.1 and take the time.
 
-    The first ``CONNECTIONS`` requests open the connections and are not counted: a connection's set-up is its own cost.
+    The first ``connections`` requests open the connections and are not counted: a connection's set-up is its own cost.
 
     Args:
         requests: Ready-made HTTP/1.1 requests, each to be used once.
         port: Where the server listens.
         server: Process id of the server, whose CPU time is taken with that of its descendants.
         status: What each must be answered.
+        connections: How many requests are under way at a time.
 
     Raises:
         UnexpectedAnswer: Any other answer.
         TimeoutError: No answer.
     """
     gc.disable()
-    connections = [socket.create_connection(("127.0.0.1", port), _PATIENCE) for _ in range(CONNECTIONS)]
+    opened = [socket.create_connection(("127.0.0.1", port), _PATIENCE) for _ in range(connections)]
     try:
-        for connection in connections:
+        for connection in opened:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         left = iter(requests)
-        exchange(connections, (next(left) for _ in connections), status=status)
+        exchange(opened, (next(left) for _ in opened), status=status)
         meter, own, started = Meter(server), time.process_time(), time.perf_counter()
-        latencies = exchange(connections, left, status=status)
+        latencies = exchange(opened, left, status=status)
         wall, load_cpu, server_cpu = time.perf_counter() - started, time.process_time() - own, meter.seconds()
     finally:
-        for connection in connections:
+        for connection in opened:
             connection.close()
         gc.enable()
     return Volley(count=len(latencies), wall=wall, server_cpu=server_cpu, load_cpu=load_cpu, latencies=latencies)

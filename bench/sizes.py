@@ -1,4 +1,4 @@
-"""What is measured without a peer: a cold herd, growth, memory at rest and the start; on one ground, one after the other."""
+"""What is measured without a peer: a cold herd, growth, two instances, memory at rest and the start; one after the other."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import random
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from bench import begin, cold, growth, rest
+from bench import begin, cold, growth, instances, rest
 from bench.ground import ground
 from bench.processes import Cores
 from bench.row import Part
@@ -30,7 +30,7 @@ class Size(NamedTuple):
     kept: int
 
 
-QUICK = Size(herds=3, starts=5, brokers=2, rules=(growth.FEW, growth.MANY), rounds=5, volley=400, kept=10_000)
+QUICK = Size(herds=3, starts=5, brokers=2, rules=(growth.FEW, growth.MANY), rounds=5, volley=400, kept=8_000)
 FULL = Size(
     herds=7,
     starts=15,
@@ -50,11 +50,13 @@ def measure(cores: Cores, *, full: bool, chance: random.Random) -> Mapping[str, 
         grown = growth.measure(
             here, sizes=size.rules, rounds=size.rounds, requests=size.volley, chance=chance, reload=full
         )
+        doubled = instances.measure(here, rounds=size.rounds, requests=size.volley, chance=chance)
         rested = rest.measure(here, brokers=size.brokers, requests=size.kept)
         begun = begin.measure(here, starts=size.starts)
     return {
         "cold": cold.part(herds),
         "growth": growth.part(grown),
+        "instances": instances.part(doubled),
         "rest": rest.part(rested),
         "begin": begin.part(begun),
     }

@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -71,6 +71,7 @@ class BrokerProcess:
         *,
         env: Mapping[str, str],
         inside: Callable[..., list[str]] = lambda *command: list(command),
+        pass_fds: Sequence[int] = (),
     ) -> None:
         """Write the configuration; nothing runs yet.
 
@@ -79,6 +80,7 @@ class BrokerProcess:
             settings: The configuration, as ``configuration()`` makes it.
             env: The realm's variables; the broker gets nothing else but PATH and its own AWS keys.
             inside: Makes of a command line one that runs on another host (``Host.inside``).
+            pass_fds: Descriptors that it is given.
         """
         self.folder = folder
         # What each instance of a fleet has of its own.
@@ -93,6 +95,7 @@ class BrokerProcess:
             **env,
         }
         self._inside = inside
+        self._pass_fds = pass_fds
         self.process: subprocess.Popen[str] | None = None
         self.write_configuration()
 
@@ -114,7 +117,9 @@ class BrokerProcess:
         command = self._inside(str(PROGRAMS / "zerotrust-broker"), "serve", "--config", str(self.config))
         with self.output.open("a") as output:
             before = output.tell()
-            self.process = subprocess.Popen(command, env=self._env, stdout=output, stderr=output, text=True)
+            self.process = subprocess.Popen(
+                command, env=self._env, stdout=output, stderr=output, text=True, pass_fds=self._pass_fds
+            )
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
             written = self.output.read_text()[before:]

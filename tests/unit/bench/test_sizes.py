@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from bench import begin, cold, growth, rest
+from bench import begin, cold, growth, instances, rest
 from bench.curve import Point
 from bench.growth import ASKERS, Growth
 from bench.rest import Rest
@@ -99,3 +99,19 @@ def test_ready_is_when_a_server_says_so_and_not_when_it_listens() -> None:
         begin.ready_at(server.getsockname()[1], until=float("inf"))
         served.result()
     assert asked == [b"GET /readyz HTTP/1.1"] * 2
+
+
+def test_two_instances_are_held_against_the_time_that_the_load_leaves_them() -> None:
+    one = instances.Rate(per_second=1000.0, load=0.05, cpu_us=[1000.0])
+    two = instances.Rate(per_second=1800.0, load=0.1, cpu_us=[500.0, 500.0])
+    part = instances.part([instances.Round(one=one, two=two)])
+    assert part.rows[0].value.value == pytest.approx(1.8 * 2 / 1.9)
+    assert part.rows[0].reached
+    # What the load takes of a core of its own is nothing that one instance lacks.
+    assert part.rows[0].peer == 1000.0
+    assert "served 1.80 times as much" in part.remarks[0]
+
+
+def test_two_instances_that_serve_no_more_than_one_miss_the_goal() -> None:
+    rate = instances.Rate(per_second=1000.0, load=0.1, cpu_us=[500.0])
+    assert not instances.part([instances.Round(one=rate, two=rate)]).rows[0].reached
