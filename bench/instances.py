@@ -1,10 +1,10 @@
 """Two instances on one port against one: goal 9.
 
 Each has a socket of its own with SO_REUSEPORT, passed to it as systemd would, so that the kernel deals the connections out;
-records, state and MIT's replay file are shared, as on any host with two instances. With the same load of 32 connections: one instance has
-a core to itself, the load the other one; two instances have both cores, and the load takes its share from one of them. So what
-two serve in a second is held against the cores' time that the load left them: rate x 2 / (2 - load's share). Where they wait for
-each other, at a lock or at the disk, that time counts as theirs; their CPU time a request alone would not show it.
+records, state and MIT's replay file are shared, as on any host with two instances. With the same load of 32 connections: one
+instance has a core to itself, the load the other one; two instances have both cores, and the load takes its share from one of
+them. So what two serve in a second is held against the cores' time that the load left them: rate x 2 / (2 - load's share). Where
+they wait for each other, at a lock or at the disk, that time counts as theirs; their CPU time a request alone would not show it.
 """
 
 from __future__ import annotations
