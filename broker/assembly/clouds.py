@@ -8,9 +8,7 @@ from uuid import uuid4
 from broker.assembly.remote import azure
 from broker.config.model import Settings
 from broker.config.secrets import ProviderConfig
-from broker.remote.aws import AwsClient
 from broker.secrets.provider import Provider
-from broker.secrets.providers.aws import SecretsManager
 from broker.sts.base import BaseCredentials, SdkCredentials
 
 _PLACE = "secrets.provider"
@@ -36,6 +34,9 @@ def secrets_manager(config: ProviderConfig, *, base: BaseCredentials | None) -> 
 
     ``base``: the broker's own credentials; None where there is no broker, for what AWS's SDK finds by itself.
     """
+    from broker.remote.aws import AwsClient  # noqa: PLC0415  # for those alone who keep something there
+    from broker.secrets.providers.aws import SecretsManager  # noqa: PLC0415
+
     client = AwsClient(
         "secretsmanager",
         region=config.region or "",

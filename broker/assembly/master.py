@@ -15,14 +15,10 @@ from broker.config.model import Settings
 from broker.config.resolve import IntegratedBootstrap
 from broker.core.clock import Clock
 from broker.core.errors import ConfigurationError
-from broker.keys.master.aws_kms import AwsKmsMaster
 from broker.keys.master.distant import DistantMaster
 from broker.keys.master.local import LocalMaster
 from broker.keys.master.pkcs11 import Pkcs11Master
 from broker.keys.master.port import MasterKey, MasterRefused, MasterUnavailable
-from broker.keys.master.vault_transit import VaultTransitMaster
-from broker.remote.aws import AwsClient, AwsKms
-from broker.remote.hashicorp.transit import Transit
 
 # So long a start waits for a master that is away: longer than a vault takes to elect a leader, and shorter than systemd's
 # patience with a start (TimeoutStartSec=30), so that it ends with our words and not with a signal.
@@ -125,6 +121,10 @@ def _pkcs11(settings: Settings | IntegratedBootstrap, clock: Clock) -> _Made:
 def _aws_kms(settings: Settings | IntegratedBootstrap, clock: Clock) -> _Made:
     if isinstance(settings, IntegratedBootstrap):
         raise TypeError("master_problems() lets no such pass")
+    # Each place's client is imported for those alone whose key lies there, and before the start asks for it.
+    from broker.keys.master.aws_kms import AwsKmsMaster  # noqa: PLC0415
+    from broker.remote.aws import AwsClient, AwsKms  # noqa: PLC0415
+
     config = settings.encryption.master.config
     region = config.region or settings.aws.region
     client = AwsClient("kms", region=region, endpoint=config.endpoint, keys=credentials_of(settings.aws))
@@ -133,6 +133,9 @@ def _aws_kms(settings: Settings | IntegratedBootstrap, clock: Clock) -> _Made:
 
 
 def _vault_transit(settings: Settings | IntegratedBootstrap, clock: Clock) -> _Made:
+    from broker.keys.master.vault_transit import VaultTransitMaster  # noqa: PLC0415  # as above
+    from broker.remote.hashicorp.transit import Transit  # noqa: PLC0415
+
     config = settings.encryption.master.config
     vault = hashicorp(config, negotiate=_without_keytab, clock=clock)
     key, mount = config.key_name or "", config.mount_path or _TRANSIT

@@ -1,6 +1,8 @@
 """Vaults of others: by the name of their provider, how one is made of the configuration.
 
 `PROVIDERS` is the one table; the integrated vault is not in it, because it is ours.
+Each maker imports its client itself: they are a good part of the start and of the memory, and a broker has one at most. It does
+so at the start, before anybody is served.
 """
 
 from __future__ import annotations
@@ -17,14 +19,9 @@ from broker.authn.keytab import AcceptorKeys
 from broker.config.secrets import ProviderConfig, Secrets
 from broker.core.clock import Clock
 from broker.core.secret import Secret
-from broker.remote.conjur import Conjur
 from broker.remote.failure import Refused
-from broker.remote.kubernetes import Cluster, token_of_file
 from broker.secrets.cached import CachedProvider
 from broker.secrets.provider import Provider
-from broker.secrets.providers.cyberark import CyberArkProvider
-from broker.secrets.providers.hashicorp import HashicorpProvider
-from broker.secrets.providers.kubernetes import KubernetesProvider
 from broker.sts.base import BaseCredentials
 
 # The engine that `vault server -dev` and most guides mount.
@@ -65,6 +62,8 @@ def external(
 
 
 def _hashicorp(parts: Parts) -> External:
+    from broker.secrets.providers.hashicorp import HashicorpProvider  # noqa: PLC0415  # see the head of the module
+
     config = parts.config
     provider = HashicorpProvider(
         vault=hashicorp(config, negotiate=_negotiate(parts), clock=parts.clock),
@@ -84,6 +83,9 @@ def _negotiate(parts: Parts) -> Negotiate:
 
 
 def _cyberark(parts: Parts) -> External:
+    from broker.remote.conjur import Conjur  # noqa: PLC0415  # see the head of the module
+    from broker.secrets.providers.cyberark import CyberArkProvider  # noqa: PLC0415
+
     config = parts.config
     conjur = Conjur(
         url=config.url or "",
@@ -97,6 +99,9 @@ def _cyberark(parts: Parts) -> External:
 
 
 def _kubernetes(parts: Parts) -> External:
+    from broker.remote.kubernetes import Cluster, token_of_file  # noqa: PLC0415  # see the head of the module
+    from broker.secrets.providers.kubernetes import KubernetesProvider  # noqa: PLC0415
+
     config = parts.config
     given = config.token
     cluster = Cluster(

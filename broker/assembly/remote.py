@@ -11,12 +11,11 @@ from broker.config.secrets import ProviderConfig
 from broker.core.clock import Clock
 from broker.core.file_secret import current
 from broker.core.secret import Secret
-from broker.remote.hashicorp.login import AppRole, Given, Kerberos, Kubernetes, Login
-from broker.remote.hashicorp.vault import Vault
-from broker.remote.hashicorp.wire import Wire
 
 if TYPE_CHECKING:
     from broker.remote.azure import AzureVault
+    from broker.remote.hashicorp.login import Login
+    from broker.remote.hashicorp.vault import Vault
 
 # Where a Kubernetes pod finds the token of its service account.
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
@@ -30,11 +29,17 @@ Negotiate = Callable[[], Awaitable[bytes]]
 
 def hashicorp(config: _Section, *, negotiate: Negotiate, clock: Clock) -> Vault:
     """Vault or OpenBao, logged in as the section says when it is first asked; ``negotiate`` is for a login by Kerberos."""
+    # hvac and requests: a twentieth of the start and of the memory, for those alone who keep something there.
+    from broker.remote.hashicorp.vault import Vault  # noqa: PLC0415
+    from broker.remote.hashicorp.wire import Wire  # noqa: PLC0415
+
     wire = Wire(url=config.url or "", ca_file=config.ca_file, namespace=config.namespace, clock=clock)
     return Vault(wire=wire, login=_login(config, negotiate), clock=clock)
 
 
 def _login(config: _Section, negotiate: Negotiate) -> Login:
+    from broker.remote.hashicorp.login import AppRole, Given, Kerberos, Kubernetes  # noqa: PLC0415  # as above
+
     match config.auth_method:
         case "approle":
             mount = config.auth_path or "approle"

@@ -23,8 +23,7 @@ from broker.core.errors import ConfigurationError
 from broker.core.secret import Secret
 from broker.keys.configured import open_value, seal_value
 from broker.keys.hierarchy import KeyHierarchy
-from broker.remote.failure import Missing, Refused, RemoteFailure, Unreachable
-from broker.remote.hashicorp.wire import DENIED
+from broker.remote.failure import DENIED, Missing, Refused, RemoteFailure, Unreachable
 from broker.secrets.provider import Provider, is_path
 from broker.sts.base import BaseCredentials
 

@@ -102,8 +102,10 @@ async def run(
             reload,
         ]
         tasks = [asyncio.ensure_future(_kept_going(work)) for work in works]
-        # What is there now stays: the collector need not walk through it again, in the middle of somebody's request.
+        # What is there now stays: the collector need not walk through it again, in the middle of somebody's request. The start
+        # went without it.
         gc.freeze()
+        gc.enable()
         _log.info("listening on %s", addresses, extra=Happening.SERVING.said())
         notify.ready(status())
         await stop.wait()

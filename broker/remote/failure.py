@@ -6,6 +6,9 @@ the record.
 
 from __future__ import annotations
 
+# The reason of a refusal that a dead token gets as well as one that may not.
+DENIED = "denied"
+
 
 class RemoteFailure(Exception):
     """The root. Libraries' own exceptions end in these."""

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from broker.core.secret import Secret
-from broker.remote.failure import Malformed, Refused
-from broker.remote.hashicorp.wire import DENIED, Json, Wire
+from broker.remote.failure import DENIED, Malformed, Refused
+from broker.remote.hashicorp.wire import Json, Wire
 
 # Seconds that a login may take there: a Kubernetes API or a directory is asked meanwhile.
 LOGIN_SECONDS = 2.0

@@ -11,10 +11,10 @@ from functools import partial
 
 from broker.core.clock import Clock
 from broker.core.secret import Secret
-from broker.remote.failure import Refused, RemoteFailure
+from broker.remote.failure import DENIED, Refused, RemoteFailure
 from broker.remote.hashicorp.login import Login
 from broker.remote.hashicorp.tokens import Tokens
-from broker.remote.hashicorp.wire import DENIED, Json, Wire
+from broker.remote.hashicorp.wire import Json, Wire
 from broker.remote.tries import LONGEST_TRY, bounded, tried
 
 # Seconds that the vault may think about what must not happen twice: there is no second try to leave room for.

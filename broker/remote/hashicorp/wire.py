@@ -25,14 +25,11 @@ from broker.core.clock import Clock
 from broker.core.secret import Secret
 from broker.core.visible import visible
 from broker.core.workers import Workers
-from broker.remote.failure import Conflict, Malformed, Missing, Refused, RemoteFailure, Unreachable
+from broker.remote.failure import DENIED, Conflict, Malformed, Missing, Refused, RemoteFailure, Unreachable
 from broker.remote.tries import CONNECT, Lasting, NotTaken
 
 _T = TypeVar("_T")
 Json = Mapping[str, Any]
-
-# The reason of a refusal that a dead token gets as well as one that may not.
-DENIED = "denied"
 
 # Rare calls that wait; a vault that stands still holds up this many threads and nobody else's.
 _THREADS = 8
