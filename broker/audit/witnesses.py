@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import ssl
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -128,7 +129,9 @@ class Witnesses:
         """Runs until cancelled."""
         pause = _FIRST_PAUSE
         timeout = aiohttp.ClientTimeout(total=_PATIENCE.total_seconds())
-        async with aiohttp.ClientSession(timeout=timeout, trust_env=False) as session:
+        tls = await self._worker.do(ssl.create_default_context)
+        connector = aiohttp.TCPConnector(ssl=tls)
+        async with aiohttp.ClientSession(connector=connector, timeout=timeout, trust_env=False) as session:
             while True:
                 await self._is_new.wait()
                 self._is_new.clear()

@@ -15,9 +15,9 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
-import boto3
 from botocore import exceptions
 from botocore.credentials import ReadOnlyCredentials
+from botocore.session import Session
 
 from broker.core.errors import ConfigurationError, StsUnavailable
 from broker.core.happening import Happening
@@ -134,7 +134,7 @@ class FileCredentials:
 
 
 class SdkCredentials:
-    """As boto3 finds them: a profile of the shared files, or its own search (container, instance), and renews them."""
+    """As botocore finds them: a profile of the shared files, or its own search (container, instance), and renews them."""
 
     def __init__(self, *, profile: str | None) -> None:
         """``profile``: None for the SDK's own search. Nothing is looked for yet."""
@@ -204,9 +204,9 @@ class SdkCredentials:
 
     def _find(self) -> ReadOnlyCredentials:
         if self._source is None:
-            self._source = boto3.Session(profile_name=self._profile).get_credentials()
+            self._source = Session(profile=self._profile).get_credentials()
         if self._source is None:
-            raise StsUnavailable("boto3 finds no credentials for the broker itself", reason=NO_BASE)
+            raise StsUnavailable("botocore finds no credentials for the broker itself", reason=NO_BASE)
         return self._source.get_frozen_credentials()
 
     def _ends_within(self, time: timedelta | None) -> bool:

@@ -1,6 +1,6 @@
-"""AssumeRole at one region's STS: boto3 on threads of the region's own, its errors mapped once. It tries once and never waits.
+"""AssumeRole at one region's STS: botocore on threads of the region's own, its errors mapped once. It tries once and never waits.
 
-The hops of a chain are signed with different credentials, and a boto3 client costs 150 ms to build. So a region has one client,
+The hops of a chain are signed with different credentials, and a client of botocore costs 40 ms to build. So a region has one,
 whose credentials are looked up at signing, for the call that the signing thread is about to make (ADR 4). Threads of its own:
 a region that hangs holds up its own callers only.
 """
@@ -42,7 +42,7 @@ class Endpoint:
     """STS in one region."""
 
     def __init__(self, *, region: str, client: Any, patience: timedelta) -> None:
-        """Take a client of boto3 that signs with what the call says; see ``endpoints()``."""
+        """Take a client of botocore that signs with what the call says; see ``endpoints()``."""
         self.region = region
         self.patience = patience
         self._client = client
@@ -125,7 +125,7 @@ def endpoints(regions: Sequence[Region], *, patience: timedelta) -> list[Endpoin
     return [
         Endpoint(
             region=region.name,
-            client=session.client("sts", region_name=region.name, endpoint_url=region.endpoint, config=config),
+            client=session.create_client("sts", region_name=region.name, endpoint_url=region.endpoint, config=config),
             patience=patience,
         )
         for region in regions

@@ -98,7 +98,7 @@ class RolePolicies:
         )
         self._sts = sts
         self._chain = chain
-        self._client = shared_session().client("iam", region_name=region, endpoint_url=endpoint, config=config)
+        self._client = shared_session().create_client("iam", region_name=region, endpoint_url=endpoint, config=config)
         self._clock = clock
         self._threads = Workers(name="iam", number=THREADS)
         self._sessions: dict[str, Credentials] = {}

@@ -151,7 +151,7 @@ def _event(
         "eventName": name,
         "awsRegion": "eu-central-1",
         "sourceIPAddress": _ADDRESS,
-        "userAgent": "Boto3/1.44.5",
+        "userAgent": "Botocore/1.44.5",
         "requestParameters": dict(asked),
         "responseElements": answered,
         "requestID": str(uuid.uuid5(_NAMES, f"request {time} {number}")),

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import os
+import signal
+import socket
+import ssl
 
 import pytest
 
@@ -44,3 +49,43 @@ async def test_what_fails_in_the_background_is_logged_and_begun_again(
     assert begun == 3
     assert [record.exc_info is not None for record in caplog.records] == [True, True]
     assert all("work is begun again" in record.getMessage() for record in caplog.records)
+
+
+class _Idle:
+    """A service and its door, with nothing behind them."""
+
+    def runner(self, *, shutdown_timeout: float) -> _Idle:  # noqa: ARG002  # nothing is open that long
+        return self
+
+    def status(self) -> str:
+        return "all well"
+
+    def drain(self) -> None:
+        """Nobody is there."""
+
+    refuse = drain
+
+    async def reload(self) -> None:
+        """Nothing changed."""
+
+    setup = last_orders = cleanup = close = reload
+
+    async def listen(self, listening: socket.socket, *, tls: ssl.SSLContext | None) -> None:
+        """Nobody knocks."""
+
+
+async def test_the_collector_that_a_start_puts_to_sleep_is_awake_when_the_broker_is_ready() -> None:
+    awake: list[bool] = []
+
+    async def look() -> None:
+        awake.append(gc.isenabled())
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    gc.disable()
+    try:
+        async with asyncio.timeout(30):
+            await daemon.run(_Idle(), listeners=[], tls=None, background=[look], environ={})
+    finally:
+        gc.enable()
+        gc.unfreeze()
+    assert awake == [True]
