@@ -6,7 +6,7 @@ import random
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from bench import begin, cold, growth, instances, rest
+from bench import begin, cold, entries, growth, instances, rest
 from bench.ground import ground
 from bench.processes import Cores
 from bench.row import Part
@@ -17,6 +17,7 @@ class Size(NamedTuple):
 
     Attributes:
         rules: The lengths of the policies, from few to many.
+        entries: Cached credentials.
         volley: Requests a round and broker.
         kept: Warm requests whose traces in memory are looked for.
     """
@@ -25,17 +26,21 @@ class Size(NamedTuple):
     starts: int
     brokers: int
     rules: Sequence[int]
+    entries: int
     rounds: int
     volley: int
     kept: int
 
 
-QUICK = Size(herds=3, starts=5, brokers=2, rules=(growth.FEW, growth.MANY), rounds=5, volley=400, kept=8_000)
+QUICK = Size(
+    herds=3, starts=5, brokers=2, rules=(growth.FEW, growth.MANY), entries=5_000, rounds=5, volley=400, kept=8_000
+)
 FULL = Size(
     herds=7,
     starts=15,
     brokers=5,
     rules=(growth.FEW, 100, 1000, 10_000, growth.MANY),
+    entries=100_000,
     rounds=13,
     volley=800,
     kept=100_000,
@@ -50,12 +55,14 @@ def measure(cores: Cores, *, full: bool, chance: random.Random) -> Mapping[str, 
         grown = growth.measure(
             here, sizes=size.rules, rounds=size.rounds, requests=size.volley, chance=chance, reload=full
         )
+        kept = entries.measure(here, number=size.entries, rounds=size.rounds, requests=size.volley, chance=chance)
         doubled = instances.measure(here, rounds=size.rounds, requests=size.volley, chance=chance)
         rested = rest.measure(here, brokers=size.brokers, requests=size.kept)
         begun = begin.measure(here, starts=size.starts)
     return {
         "cold": cold.part(herds),
         "growth": growth.part(grown),
+        "entries": entries.part(kept),
         "instances": instances.part(doubled),
         "rest": rest.part(rested),
         "begin": begin.part(begun),
