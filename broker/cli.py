@@ -59,9 +59,6 @@ def serve(config: Path) -> None:
     logging.getLogger("stamina").setLevel(logging.ERROR)
     import uvloop  # noqa: PLC0415
 
-    from broker.assembly import libraries  # noqa: PLC0415
-
-    libraries.load()
     from broker.assembly.broker import assemble  # noqa: PLC0415
     from broker.assembly.check import check  # noqa: PLC0415
     from broker.assembly.keys import keys_of  # noqa: PLC0415

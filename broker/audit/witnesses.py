@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import ssl
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -129,9 +128,7 @@ class Witnesses:
         """Runs until cancelled."""
         pause = _FIRST_PAUSE
         timeout = aiohttp.ClientTimeout(total=_PATIENCE.total_seconds())
-        tls = await self._worker.do(ssl.create_default_context)
-        connector = aiohttp.TCPConnector(ssl=tls)
-        async with aiohttp.ClientSession(connector=connector, timeout=timeout, trust_env=False) as session:
+        async with aiohttp.ClientSession(timeout=timeout, trust_env=False) as session:
             while True:
                 await self._is_new.wait()
                 self._is_new.clear()

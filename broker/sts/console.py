@@ -8,10 +8,8 @@ Source: IAM User Guide, "Enable custom identity broker access to the AWS console
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
-import ssl
 from dataclasses import dataclass
 from urllib.parse import SplitResult, quote, urlsplit
 
@@ -107,27 +105,18 @@ class Console:
         return _sign_in_token(body)
 
     async def _get(self, url: str) -> tuple[int, bytes]:
-        # The system's authorities are a file of 200 kB, which nobody else shall wait for.
-        session = self._session or self._opened(await asyncio.to_thread(ssl.create_default_context))
-        async with session.get(URL(url, encoded=True), allow_redirects=False) as answer:
+        if self._session is None:
+            # One that follows no redirect, keeps no cookie, and asks no proxy.
+            self._session = aiohttp.ClientSession(
+                cookie_jar=aiohttp.DummyCookieJar(), trust_env=False, timeout=aiohttp.ClientTimeout(total=_SECONDS)
+            )
+        async with self._session.get(URL(url, encoded=True), allow_redirects=False) as answer:
             body = b""
             async for chunk in answer.content.iter_any():
                 body += chunk
                 if len(body) > _ANSWER_MAX:
                     break
             return answer.status, body
-
-    def _opened(self, tls: ssl.SSLContext) -> aiohttp.ClientSession:
-        """One that follows no redirect, keeps no cookie, and asks no proxy."""
-        # Somebody else may have been first meanwhile.
-        if self._session is None:
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(ssl=tls),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                trust_env=False,
-                timeout=aiohttp.ClientTimeout(total=_SECONDS),
-            )
-        return self._session
 
 
 def _sign_in_token(body: bytes) -> str:

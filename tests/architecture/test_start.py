@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -24,11 +23,10 @@ OF_SOME = {
     ),
 }
 # What libraries bring along that nobody here uses.
-OF_NOBODY = {"boto3", "chardet", "charset_normalizer", "multiprocessing", "opentelemetry", "s3transfer"}
+OF_NOBODY = {"boto3", "s3transfer"}
 # As `serve` imports, in its order.
 START = """
 import sys
-{before}
 for line in {imports!r}:
     exec(line)
 {after}
@@ -37,19 +35,14 @@ print(*sys.modules)
 
 
 def serving() -> list[str]:
-    """The lines of `serve` that import, and the one that loads libraries sparingly, in their order."""
+    """The lines of `serve` that import, in their order."""
     tree = ast.parse((BROKER / "cli.py").read_text(encoding="utf-8"))
     [serve] = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "serve"]
-    lines = [
-        node
-        for node in serve.body
-        if isinstance(node, ast.Import | ast.ImportFrom) or ast.unparse(node) == "libraries.load()"
-    ]
-    return [ast.unparse(line) for line in lines]
+    return [ast.unparse(node) for node in serve.body if isinstance(node, ast.Import | ast.ImportFrom)]
 
 
-def started(*, before: str = "", after: str = "") -> subprocess.CompletedProcess[str]:
-    code = START.format(before=before, imports=serving(), after=after)
+def started(*, after: str = "") -> subprocess.CompletedProcess[str]:
+    code = START.format(imports=serving(), after=after)
     env = {"PATH": os.environ["PATH"]}
     command = [sys.executable, "-c", code]
     return subprocess.run(command, env=env, cwd=REPOSITORY, capture_output=True, text=True, check=True, timeout=120)
@@ -63,7 +56,6 @@ def test_a_start_loads_no_library_that_this_configuration_has_no_use_for() -> No
 
 def test_what_only_some_have_is_found_by_who_has_it() -> None:
     after = """
-from datetime import datetime
 from broker.assembly import clouds, master, providers, remote
 from broker.config.secrets import ProviderConfig
 config = ProviderConfig(url="http://127.0.0.1:1", region="eu-central-1", token="t", namespace="n")
@@ -72,27 +64,3 @@ for name in ("hashicorp", "kubernetes", "cyberark", "aws"):
     assert made.provider is not None
 """
     assert "hvac" in started(after=after).stdout.split()
-
-
-def test_the_default_contexts_of_the_http_client_believe_nobody_and_those_made_later_believe_whom_the_system_believes() -> (
-    None
-):
-    after = """
-import ssl
-from aiohttp import connector
-assert connector._SSL_CONTEXT_VERIFIED.cert_store_stats()["x509_ca"] == 0
-assert connector._SSL_CONTEXT_VERIFIED.verify_mode is ssl.CERT_REQUIRED
-assert "set_default_verify_paths" not in vars(ssl.SSLContext)
-assert ssl.create_default_context().cert_store_stats() == default
-"""
-    before = "import ssl; default = ssl.create_default_context().cert_store_stats()"
-    started(before=before, after=after)
-
-
-def test_every_session_of_the_http_client_says_whom_it_believes() -> None:
-    # The context that a session takes otherwise knows no authority.
-    asking = {
-        path: text for path in BROKER.rglob("*.py") if "ClientSession(" in (text := path.read_text(encoding="utf-8"))
-    }
-    assert asking
-    assert [path.name for path, text in asking.items() if not re.search(r"\bssl=", text)] == []
