@@ -10,7 +10,7 @@ from pathlib import Path
 from types import FrameType
 from typing import NamedTuple, NoReturn
 
-from bench import helper, machine, negotiate, report, sizes
+from bench import helper, instructions, machine, negotiate, report, sizes
 from bench.processes import Cores
 from bench.stage import stage
 
@@ -24,11 +24,12 @@ class Size(NamedTuple):
     rounds: int
     requests: int
     pairs: int
+    counts: int
 
 
-QUICK = Size(rounds=5, requests=500, pairs=20)
+QUICK = Size(rounds=5, requests=500, pairs=20, counts=1)
 # Enough for an interval of 5 to 9 % on a quiet machine.
-FULL = Size(rounds=13, requests=1000, pairs=60)
+FULL = Size(rounds=13, requests=1000, pairs=60, counts=2)
 
 
 def main() -> None:
@@ -48,11 +49,13 @@ def main() -> None:
     with stage(cores) as here:
         rounds = negotiate.measure(here, cores, rounds=size.rounds, requests=size.requests, chance=chance)
         pairs = helper.measure(here, cores, pairs=size.pairs)
+    counted = instructions.measure(size.counts)
     alone = sizes.measure(cores, full=arguments.full, chance=chance)
 
     parts = {
         "negotiate": negotiate.part(rounds),
         "helper": helper.part(pairs),
+        "instructions": instructions.part(counted),
         **alone,
     }
     table = report.table([row for part in parts.values() for row in part.rows])

@@ -202,7 +202,7 @@ def _targets(stage: Stage, tickets: Sequence[bytes]) -> Sequence[Target]:
     targets = []
     for (name, (port, pid)), ticket in zip(servers.items(), tickets, strict=True):
         if name == APACHE:
-            requests = _asking_apache(port, FILE, "Authorization"), _asking_apache(port, SESSION_FILE, "Cookie")
+            requests = asking_apache(port, FILE, "Authorization"), asking_apache(port, SESSION_FILE, "Cookie")
             cookie = begin_session(port, ticket, method="GET", path=SESSION_FILE)
         else:
             requests = asking_broker(port), asking_broker(port, "Cookie")
@@ -270,6 +270,7 @@ def asking_broker(port: int, header: str = "Authorization") -> Callable[[bytes],
     return lambda value: b"%b%b\r\n\r\n%b" % (head.encode(), value, body.encode())
 
 
-def _asking_apache(port: int, path: str, header: str) -> Callable[[bytes], bytes]:
+def asking_apache(port: int, path: str, header: str) -> Callable[[bytes], bytes]:
+    """Makes the whole request of the header's value, which says who asks."""
     head = f"GET {path} HTTP/1.1\r\nHost: localhost:{port}\r\nUser-Agent: bench\r\nAccept: */*\r\n{header}: "
     return lambda value: b"%b%b\r\n\r\n" % (head.encode(), value)

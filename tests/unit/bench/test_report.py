@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bench import helper, negotiate
+from bench import helper, instructions, negotiate
 from bench.negotiate import APACHE, BROKER, NAIVE, Measured, Round
 from bench.report import BEGIN, END, recorded, remarks, table
 from bench.row import Part, Row, alone, compared
@@ -52,6 +52,7 @@ def parts(found: Round) -> dict[str, Part]:
     return {
         "negotiate": negotiate.part([found]),
         "helper": helper.part(PAIRS),
+        "instructions": instructions.part([instructions.Counted(broker=2.4e6, apache=3e6)]),
     }
 
 
@@ -62,7 +63,7 @@ def rows(found: Round) -> list[Row]:
 def test_rows_hold_the_ratio_to_the_peer_that_each_names() -> None:
     found = [(row.number, row.value.value) for row in rows(a_round())]
     assert found[:5] == [(1, 0.5), (2, 0.25), (3, 1.0), (4, 0.25), (4, 0.25)]
-    assert found[5:] == [(5, 1.5), (5, 1.5), (5, 1.5), (5, 1.5)]
+    assert found[5:] == [(5, 1.5), (5, 1.5), (5, 1.5), (5, 1.5), (7, 0.8)]
 
 
 def test_a_row_is_made_of_ratios_within_each_round_and_not_of_medians() -> None:
@@ -93,7 +94,7 @@ def test_a_figure_without_a_peer_is_held_against_its_goal_itself() -> None:
 
 def test_every_line_of_the_table_has_the_same_width() -> None:
     lines = table([*rows(a_round()), alone(10, "memory", "MB", ours=[59.0], goal=60.0)]).splitlines()
-    assert len(lines) == 12
+    assert len(lines) == 13
     assert len({len(line) for line in lines}) == 1
 
 
