@@ -14,6 +14,9 @@ from bench.growth import ASKERS, Growth
 from bench.rest import Rest
 
 
+_PATIENCE = 20.0  # Whoever does not come by then does not come.
+
+
 def herd(*, principals: int, calls: int, last: float = 0.2) -> cold.Herd:
     return cold.Herd(principals=principals, calls=calls, last=last, chain=0.1)
 
@@ -71,6 +74,7 @@ def test_memory_at_rest_is_told_in_millions_of_octets_with_what_requests_left() 
 def test_a_herd_has_a_connection_each_and_its_time_ends_with_the_last_answer() -> None:
     requests = [b"GET / HTTP/1.1\r\n\r\n"] * 3
     with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor(1) as thread:
+        server.settimeout(_PATIENCE)
 
         def serve() -> None:
             connections = [server.accept()[0] for _ in requests]
@@ -86,6 +90,7 @@ def test_a_herd_has_a_connection_each_and_its_time_ends_with_the_last_answer() -
 
 def test_ready_is_when_a_server_says_so_and_not_when_it_listens() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor(1) as thread:
+        server.settimeout(_PATIENCE)
         asked: list[bytes] = []
 
         def serve() -> None:
