@@ -13,7 +13,6 @@ from bench.curve import Point
 from bench.growth import ASKERS, Growth
 from bench.rest import Rest
 
-
 _PATIENCE = 20.0  # Whoever does not come by then does not come.
 
 
