@@ -122,7 +122,10 @@ def test_two_instances_that_serve_no_more_than_one_miss_the_goal() -> None:
 
 
 def test_entries_are_told_by_their_number_and_those_of_redis_alone_beside_them() -> None:
-    part = entries.part(entries.Entries(number=100_000, few_us=[400.0], many_us=[500.0], redis_us=900.0))
+    part = entries.part(
+        entries.Entries(number=100_000, few_us=[400.0], many_us=[500.0], lot_us=[600.0], redis_us=900.0)
+    )
     assert (part.rows[0].value.value, part.rows[0].reached) == (1.25, False)
     assert "beside 100,000 cached entries, 20,000 of them in the process" in part.rows[0].what
-    assert "in Redis only cost 900 us" in part.remarks[0]
+    assert "any of 400 roles instead of the same one again: 600 us instead of 500" in part.remarks[0]
+    assert "in Redis only: 900 us" in part.remarks[0]
