@@ -340,6 +340,21 @@ async def house() -> House:
     return House()
 
 
+async def test_a_crowd_with_tickets_keeps_no_other_result_waiting() -> None:
+    house, heard = House(), list[int]()
+    accept = house.names.accept
+
+    def accepting(token: bytes, *, binding: bytes | None) -> Identity:
+        if not house.names.accepted:
+            asyncio.get_running_loop().call_soon(lambda: heard.append(house.names.accepted))
+        return accept(token, binding=binding)
+
+    house.names.accept = accepting  # type: ignore[method-assign]
+    await asyncio.gather(*(house.ask() for _ in range(PER_MINUTE)))
+    assert house.names.accepted == PER_MINUTE
+    assert heard[0] < PER_MINUTE
+
+
 async def test_the_intent_is_recorded_before_sts_and_the_outcome_before_the_answer(house: House) -> None:
     credentials = await house.ask()
     assert house.diary == ["intent", "sts", "issued"]
