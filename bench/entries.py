@@ -24,7 +24,7 @@ from typing import cast
 import redis
 
 from bench import load
-from bench.ground import PEOPLE, Ground, asking, pid_of, port_of
+from bench.ground import PEOPLE, Ground, asking, pid_of, port_of, settings_of
 from bench.load import CONNECTIONS
 from bench.negotiate import begin_session
 from bench.processes import cpu_seconds, on_core
@@ -37,7 +37,6 @@ from broker.cache.sealed import CredentialCache
 from broker.cache.store import MemoryStore
 from broker.cache.tamper import TamperAlarm
 from broker.cache.turns import Judge, Turn, Turns
-from broker.config.load import load as load_configuration
 from broker.core.birth import Births
 from broker.core.clock import SystemClock, boot_id
 from broker.core.credentials import Credentials
@@ -180,8 +179,7 @@ class _Collected(Turns):
 
 async def _fill(broker: BrokerProcess, store: RedisServer, roles: Sequence[str]) -> None:
     """Everybody's credentials for each role."""
-    environ = {"AWS_ACCESS_KEY_ID": demo.BROKER_ACCESS_KEY_ID, "AWS_SECRET_ACCESS_KEY": demo.BROKER_SECRET_ACCESS_KEY}
-    settings = load_configuration(broker.config, environ=environ)
+    settings = settings_of(broker)
     hierarchy = await asyncio.to_thread(hierarchy_of, settings)
     clock, collected = SystemClock(), _Collected()
     births = Births(clock=clock, boot=boot_id())

@@ -17,9 +17,11 @@ from bench.load import CONNECTIONS, Volley
 from bench.processes import Cores, on_core
 from bench.stage import SERVICE
 from broker import wire
+from broker.config.load import load as load_configuration
+from broker.config.model import Settings
 from tests.fakes.broker import BrokerProcess, configuration
 from tests.fakes.realm import Realm
-from tests.fakes.sts import StrictSts, demo_world
+from tests.fakes.sts import StrictSts, demo, demo_world
 
 PEOPLE = tuple(f"user{number}" for number in range(50))
 # What AssumeRole takes in the broker's own region.
@@ -129,6 +131,12 @@ def asking(broker: BrokerProcess, role: str, value: bytes, header: str = "Author
         f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n{header}: "
     )
     return b"%b%b\r\n\r\n%b" % (head.encode(), value, body.encode())
+
+
+def settings_of(broker: BrokerProcess) -> Settings:
+    """Its configuration, as it reads it itself."""
+    environ = {"AWS_ACCESS_KEY_ID": demo.BROKER_ACCESS_KEY_ID, "AWS_SECRET_ACCESS_KEY": demo.BROKER_SECRET_ACCESS_KEY}
+    return load_configuration(broker.config, environ=environ)
 
 
 def port_of(broker: BrokerProcess) -> int:

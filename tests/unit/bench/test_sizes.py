@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from bench import begin, cold, entries, growth, instances, rest
+from bench import begin, cold, entries, growth, instances, records, rest
 from bench.curve import Point
 from bench.growth import ASKERS, Growth
 from bench.rest import Rest
@@ -129,3 +129,11 @@ def test_entries_are_told_by_their_number_and_those_of_redis_alone_beside_them()
     assert "beside 100,000 cached entries, 20,000 of them in the process" in part.rows[0].what
     assert "any of 400 roles instead of the same one again: 600 us instead of 500" in part.remarks[0]
     assert "in Redis only: 900 us" in part.remarks[0]
+
+
+def test_records_are_told_by_their_number_and_what_the_start_and_the_audit_take_of_them() -> None:
+    part = records.part(records.Records(number=300_000, few_us=[400.0], many_us=[500.0], start=0.7, verify=30.0))
+    assert (part.rows[0].value.value, part.rows[0].reached) == (1.25, False)
+    assert "300,000 records" in part.rows[0].what
+    assert "0.7 s after its start" in part.remarks[0]
+    assert "took 30.0 s" in part.remarks[0]
