@@ -18,6 +18,7 @@ from tests.fakes.realm import Realm
 from tests.fakes.redis import RedisServer
 from tests.fakes.sts.demo import demo_world
 from tests.fakes.sts.process import StrictSts
+from tests.fakes.until import eventually
 
 # A revocation reaches every instance within a second; a loaded machine gets five times that.
 HEARD_SECONDS = 5.0
@@ -208,7 +209,7 @@ def test_without_redis_one_process_knows_what_it_made(alone: BrokerProcess, tick
 def test_while_redis_is_away_the_lists_say_so_and_a_session_is_ended_all_the_same(
     fleet: tuple[BrokerProcess, BrokerProcess], ticket: Ticket, server: RedisServer
 ) -> None:
-    here, _ = fleet
+    here, there = fleet
     mine, other = browser(here, ticket), browser(here, ticket)
     (theirs,) = (one["id"] for one in seen(here, wire.SESSIONS_PATH, other)["sessions"] if one["current"])
     server.stop()
@@ -226,6 +227,8 @@ def test_while_redis_is_away_the_lists_say_so_and_a_session_is_ended_all_the_sam
             while not seen(here, path, mine)["complete"]:
                 assert time.monotonic() < deadline
                 time.sleep(0.1)
+        # The other one left Redis alone for a second, too; whoever asks it next has one ticket and asks once.
+        eventually(lambda: ask(there, "GET", wire.WHOAMI_PATH, {**ticket(), **MARK}).status == 200)
 
 
 # ---- job passes, and what was used ----
