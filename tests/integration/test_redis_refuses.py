@@ -124,6 +124,19 @@ async def test_where_nothing_can_be_written_no_time_box_is_asked_for_and_those_t
         assert await store.of("alice") == {"0" * 32: {b"request": b"there"}}, "nothing came in by halves"
 
 
+async def test_a_time_box_that_is_written_in_part_is_not_there(tmp_path: Path) -> None:
+    ends = SystemClock().now() + timedelta(hours=1)
+    with RedisServer.start(tmp_path / "redis") as server:
+        # The row itself may be written, what lists it may not.
+        server.cli("ACL", "SETUSER", "broker", "-zadd")
+        async with aclosing(client_of(server)) as client:
+            store = RedisStore(client=client, clock=SystemClock())
+            with pytest.raises(ApprovalsUnavailable):
+                await store.add("2" * 32, {b"request": b"half"}, owner="alice", until=ends)
+            store = RedisStore(client=client, clock=SystemClock())
+            assert await store.get("2" * 32) == {}
+
+
 async def let_in(limits: Limits) -> int:
     """How often somebody passes before they are told to wait."""
     for passed in range(2 * PER_HOUR.number):
