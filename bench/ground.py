@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from bench import load, tokens
+from bench import load, machine, tokens
 from bench.load import CONNECTIONS, Volley
 from bench.processes import Cores, on_core
 from bench.stage import SERVICE
@@ -29,8 +29,6 @@ STS_LATENCY_SECONDS = 0.06
 # The default lets the first calls for fifty people wait for a second; where only what follows is measured, nobody has to.
 MANY_CALLS = "10000/second"
 _CONTEXT = multiprocessing.get_context("spawn")
-# As in bench/stage.py: /tmp may be no disk.
-_DISK = "/var/tmp"  # noqa: S108  # mkdtemp makes a folder of our own in it
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +92,7 @@ class Ground:
 def ground(cores: Cores) -> Iterator[Ground]:
     """Lay it: all of it runs on the load's core, and is gone afterwards."""
     with contextlib.ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-", dir=_DISK)))
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-", dir=machine.DISK)))
         with on_core(cores.load):
             people = dict.fromkeys(PEOPLE, "only-for-this-run")
             realm = stack.enter_context(Realm.start(folder / "realm", principals=people))

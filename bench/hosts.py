@@ -39,7 +39,6 @@ _HEADINGS = (
     "wrong",
 )
 _LASTS_SECONDS = 6.0  # A failover takes three; what is served without the host has to show as well.
-_DISK = "/var/tmp"  # noqa: S108  # mkdtemp makes a folder of our own in it
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +75,7 @@ def main() -> int:
     parser.add_argument("--record", action="store_true", help="put the table into docs/reliability.md")
     given = parser.parse_args()
     facts, rounds = machine.facts(), []
-    with tempfile.TemporaryDirectory(prefix="hosts-", dir=_DISK) as folder, Site(Path(folder)) as site:
+    with tempfile.TemporaryDirectory(prefix="hosts-", dir=machine.DISK) as folder, Site(Path(folder)) as site:
         for _ in range(given.rounds):
             for name in given.only or KINDS:
                 rounds.append(one(site, name, KINDS[name]))

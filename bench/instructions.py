@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from bench import load, tokens
+from bench import load, machine, tokens
 from bench.apache import FILE, Apache
 from bench.callgrind import Counter
 from bench.load import CONNECTIONS
@@ -32,7 +32,6 @@ from tests.fakes.sts import StrictSts, demo_world
 # Until the specialising interpreter and the caches have settled; then those that are counted.
 _WARM_UP, _REQUESTS = 400, 400
 _THOUSAND = 1000
-_DISK = "/var/tmp"  # noqa: S108  # mkdtemp makes a folder of our own in it
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +128,7 @@ def _world() -> Iterator[_World]:
     context = multiprocessing.get_context("spawn")
     cores = tuple(os.sched_getaffinity(0))
     with contextlib.ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="gate-", dir=_DISK)))
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="gate-", dir=machine.DISK)))
         folder.chmod(0o711)
         realm = stack.enter_context(Realm.start(folder / "realm", principals={USER: "only-for-this-run"}))
         sts = stack.enter_context(StrictSts(demo_world()))

@@ -11,6 +11,9 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
+# Folders of a run go here. The Filesystem Hierarchy Standard keeps it over a restart, so it is a disk: on a tmpfs, which /tmp may
+# be, bringing a record to stable storage would cost nothing.
+DISK = "/var/tmp"  # noqa: S108  # mkdtemp makes a folder of our own in it
 # Packages whose speed is in the numbers.
 _PACKAGES = (
     "aiohttp",

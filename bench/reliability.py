@@ -37,7 +37,6 @@ _BEFORE, _BROKEN, _AFTER_MOST = 1.0, 4.0, 20.0  # seconds
 _WELL = 2.0
 _EVERY = 0.04
 _PATIENCE = 15.0
-_DISK = "/var/tmp"  # noqa: S108  # mkdtemp makes a folder of our own in it
 _OK = 200
 _HERD = "1,000 principals"
 
@@ -310,7 +309,7 @@ def main() -> None:
     arguments = parser.parse_args()
     facts, found, crowd = machine.facts(), [], ""
     cases = [case for case in CASES if arguments.only is None or arguments.only in case.what]
-    with tempfile.TemporaryDirectory(prefix="reliability-", dir=_DISK) as name, contextlib.ExitStack() as stack:
+    with tempfile.TemporaryDirectory(prefix="reliability-", dir=machine.DISK) as name, contextlib.ExitStack() as stack:
         folder = Path(name)
         users = {"alice": "only-for-this-run"}
         realm = stack.enter_context(Realm.start(folder / "realm", principals=users, services=("HTTP/localhost",)))

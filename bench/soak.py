@@ -37,7 +37,6 @@ _POINTS = 100
 # Of the bad ones: so many come from new addresses first, so that what is kept of each (``authz.limits``) has its full size early.
 FLOOD = 0.1
 # As on a disk, and never on a tmpfs (hier(7)).
-_DISK = "/var/tmp"  # noqa: S108  # mkdtemp makes a folder of our own in it
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +152,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=RESULT, help="where the numbers go")
     arguments = parser.parse_args()
     facts = machine.facts()
-    with tempfile.TemporaryDirectory(prefix="soak-", dir=_DISK) as folder, house(Path(folder)) as here:
+    with tempfile.TemporaryDirectory(prefix="soak-", dir=machine.DISK) as folder, house(Path(folder)) as here:
         seen, answers = run(here, good=arguments.good, bad=arguments.bad, tell=_tell)
         log = here.broker.output.stat().st_size
         ended = here.broker.stop()

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench import machine
 from bench.apache import Apache
 from bench.naive_process import NaiveBroker
 from bench.processes import Cores, on_core
@@ -21,9 +22,6 @@ from tests.fakes.sts import StrictSts, demo_world
 USER = "alice"
 ROLE = "developer"
 SERVICE = "HTTP@localhost"
-# The Filesystem Hierarchy Standard keeps /var/tmp over a restart, so it is a disk: on a tmpfs, which /tmp may be, bringing a
-# record to stable storage would cost nothing.
-_DISK = "/var/tmp"  # noqa: S108  # mkdtemp makes a folder of our own in it
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +59,7 @@ class Stage:
 def stage(cores: Cores) -> Iterator[Stage]:
     """Start them all: the servers that are measured on the server's core, the rest on the other."""
     with contextlib.ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-", dir=_DISK)))
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-", dir=machine.DISK)))
         # Apache gives root away and has to reach its folder in here; everything else below stays closed.
         folder.chmod(0o711)
         with on_core(cores.load):

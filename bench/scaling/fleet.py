@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from bench import machine
 from bench.processes import cpu_seconds
 from tests.fakes.site import HOSTS, Site
 from tests.fakes.traffic import Traffic
@@ -25,7 +26,6 @@ _SETTLED_SECONDS = 10.0  # Until every instance has heard every other's beat.
 _EARLY = _REVOKED = _PEOPLE[0]
 _SERVED = 200
 HOPS = 2
-_DISK = "/var/tmp"  # noqa: S108  # mkdtemp makes a folder of our own in it
 
 
 def measure(instances: int = INSTANCES) -> Mapping[str, float]:
@@ -37,7 +37,7 @@ def measure(instances: int = INSTANCES) -> Mapping[str, float]:
     """
     names = (*HOSTS, *(f"host{number}" for number in range(len(HOSTS) + 1, instances + 1)))[:instances]
     with (
-        tempfile.TemporaryDirectory(prefix="fleet-", dir=_DISK) as folder,
+        tempfile.TemporaryDirectory(prefix="fleet-", dir=machine.DISK) as folder,
         Site(Path(folder), brokers=names, people=_PEOPLE, sts_latency_ms=60) as site,
     ):
         time.sleep(_SETTLED_SECONDS)

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from bench import load, tokens
+from bench import load, machine, tokens
 from bench.load import CONNECTIONS
 from bench.negotiate import begin_session
 from bench.processes import Cores, on_core
@@ -35,8 +35,6 @@ _ROUNDS, _REQUESTS, _WARM_UP = 5, 500, 300
 _CONTEXT = multiprocessing.get_context("spawn")
 _FORBIDDEN = "forbidden"
 _TURNS_GONE_SECONDS = 3  # Whose turn it is to fetch is kept for 1.5 s (broker.cache.turns).
-# As in bench/stage.py: /tmp may be no disk.
-_DISK = "/var/tmp"  # noqa: S108  # mkdtemp makes a folder of our own in it
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +167,7 @@ def _median(costs: list[Cost]) -> Cost:
 @contextlib.contextmanager
 def _bench(cores: Cores) -> Iterator[Bench]:
     with contextlib.ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="scaling-", dir=_DISK)))
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="scaling-", dir=machine.DISK)))
         with on_core(cores.load):
             realm = stack.enter_context(Realm.start(folder / "realm", principals={USER: "only-for-this-run"}))
             stack.enter_context(realm.entered())

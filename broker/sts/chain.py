@@ -44,7 +44,7 @@ class Call:
     ends_at: int | None = None
 
     def parameters(self) -> dict[str, Any]:
-        """The parameters of boto3's ``assume_role``."""
+        """The parameters of botocore's ``assume_role``."""
         parameters: dict[str, Any] = {
             "RoleArn": self.arn.text,
             "RoleSessionName": self.session_name,
